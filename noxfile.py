@@ -1,0 +1,103 @@
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests", "lint", "types", "build"]
+nox.options.default_venv_backend = "virtualenv"  # comes with nox
+nox.options.reuse_existing_virtualenvs = True  # our own packages are reinstalled all the same
+nox.options.error_on_missing_interpreters = False  # `-P 3.14` is skipped where there is no 3.14
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PACKAGES = sorted((path.parent.name for path in Path("packages").glob("*/pyproject.toml")), key="core".__ne__)
+LET_IT_STOP = {"interrupt_timeout": 20, "terminate_timeout": 20}  # Ctrl-C: a farm stores what it has
+
+
+def install(session: nox.Session, *packages: str, group: str) -> None:
+    """Install a dependency group and our own packages as a user would, in the versions of constraints.txt."""
+    session.env["PIP_BUILD_CONSTRAINT"] = "constraints.txt"
+    session.install("-c", "constraints.txt", *nox.project.dependency_groups(PROJECT, group), *packages)
+
+
+def paths(*packages: str) -> list[str]:
+    """Where our own packages are, as pip wants it said."""
+    return [f"./packages/{package}" for package in packages]
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The firing-rate curve of a spiking neuron, simulated on all CPUs; run it again and it resumes."""
+    install(session, *paths("core", "store-sqlite"), group="demo")
+    session.run("python", "examples/demo.py", *session.posargs, stderr=None, **LET_IT_STOP)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The other programs in examples/, or those named after `--`, in a folder for what they write."""
+    install(session, *paths("core", "store-sqlite"), group="examples")
+    programs = [Path("examples", name) for name in session.posargs] or sorted(Path("examples").glob("*.py"))
+    with session.chdir(session.create_tmp()):
+        for program in programs:
+            if program.name != "demo.py":
+                session.run("python", Path(__file__).with_name("examples") / program.name, **LET_IT_STOP)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, with every package, a third-party plugin and what the examples need installed."""
+    install(session, *paths(*PACKAGES), "./tests/plugin", group="everything")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(reuse_venv=False)
+@nox.parametrize("package", PACKAGES)
+def alone(session: nox.Session, package: str) -> None:
+    """Each package passes its own tests with only core beside it."""
+    install(session, *paths(*dict.fromkeys(["core", package])), group="test")
+    session.run("pytest", f"tests/{package}", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and its layout; `nox -s lint -- --fix` repairs what can be repaired."""
+    install(session, group="lint")
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
+    session.run("ruff", "check", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over every package."""
+    install(session, group="types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Each wheel and sdist into dist/; core alone, then core and each plugin, in new environments."""
+    install(session, group="build")
+    projects = [nox.project.load_toml(f"packages/{name}/pyproject.toml")["project"] for name in PACKAGES]
+    if projects[0]["optional-dependencies"]["all"] != [project["name"] for project in projects[1:]]:
+        session.error("farmhand[all], in packages/core/pyproject.toml, is not every plugin in packages/")
+    shutil.rmtree("dist", ignore_errors=True)
+    for package in PACKAGES:
+        session.run("python", "-m", "build", "-n", "-o", f"dist/{package}", f"packages/{package}")
+    for package in PACKAGES:
+        env = Path(session.create_tmp(), package)
+        session.run("virtualenv", "--quiet", "--clear", env)
+        wheels = {wheel for folder in ("core", package) for wheel in Path("dist", folder).glob("*.whl")}
+        pip = ("pip", "--python", env, "install", "--quiet", "-c", "constraints.txt")
+        session.run(*pip, *sorted(wheels))
+        python = env.resolve() / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        smoke = Path("tests/smoke", f"{package}.py").resolve()
+        with session.chdir(env):
+            session.run(python, smoke, external=True)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """The farm and its peers on the same work, side by side."""
+    install(session, *paths("core", "store-sqlite"), group="bench")
+    session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)

@@ -1,0 +1,101 @@
+"""Run one task over many items on all CPUs, and store every result as it finishes.
+
+>>> from farmhand import open_store, run_tasks
+>>> def square(k):
+...     return k * k
+>>> store = open_store(":memory:")
+>>> summary = run_tasks(store, square, range(5), gui=False, progress="none")
+>>> store.values()
+[0, 1, 4, 9, 16]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from farmhand.errors import (
+        FarmhandError,
+        PluginError,
+        ProcessesKeepDying,
+        SetupError,
+        StoreError,
+        TaskNotPicklable,
+        TasksFailed,
+        UnknownName,
+        UsageError,
+    )
+    from farmhand.events import ItemError
+    from farmhand.farm import RunSummary, run_tasks
+    from farmhand.hookspecs import hookimpl
+    from farmhand.memory import MemoryStore
+    from farmhand.plugins import open_store
+    from farmhand.store import DataManager, Record, Result, RunInfo
+    from farmhand.task import Call, Report, call
+
+__version__ = "0.1.0"
+
+# Where each public name lives. A worker imports farmhand for a handful of modules alone, and a
+# script that only reads a store starts no farm, so that nothing is imported before it is used.
+_HOMES = {
+    "Call": "task",
+    "DataManager": "store",
+    "FarmhandError": "errors",
+    "ItemError": "events",
+    "MemoryStore": "memory",
+    "PluginError": "errors",
+    "ProcessesKeepDying": "errors",
+    "Record": "store",
+    "Report": "task",
+    "Result": "store",
+    "RunInfo": "store",
+    "RunSummary": "farm",
+    "SetupError": "errors",
+    "StoreError": "errors",
+    "TaskNotPicklable": "errors",
+    "TasksFailed": "errors",
+    "UnknownName": "errors",
+    "UsageError": "errors",
+    "call": "task",
+    "hookimpl": "hookspecs",
+    "open_store": "plugins",
+    "run_tasks": "farm",
+}
+
+__all__ = [
+    "Call",
+    "DataManager",
+    "FarmhandError",
+    "ItemError",
+    "MemoryStore",
+    "PluginError",
+    "ProcessesKeepDying",
+    "Record",
+    "Report",
+    "Result",
+    "RunInfo",
+    "RunSummary",
+    "SetupError",
+    "StoreError",
+    "TaskNotPicklable",
+    "TasksFailed",
+    "UnknownName",
+    "UsageError",
+    "call",
+    "hookimpl",
+    "open_store",
+    "run_tasks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,67 @@
+"""What farmhand brings itself, through the same hooks as any plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from farmhand.events import Control
+from farmhand.hookspecs import MakeExecutor, MakeFrontend, OpenStore, hookimpl
+from farmhand.progress import Frontend, FrontendOptions, Snapshot
+
+if TYPE_CHECKING:
+    from farmhand.executor import Executor
+    from farmhand.store import DataManager
+
+__all__ = ["Silent"]
+
+
+class Silent:
+    """The progress frontend ``'none'``."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show nothing."""
+
+    def controls(self) -> Iterable[Control]:
+        """Nobody asks for anything."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing was changed."""
+
+
+def _open_memory(location: object, **options: Any) -> DataManager:
+    from farmhand.memory import MemoryStore
+
+    return MemoryStore(**options)
+
+
+def _make_text(options: FrontendOptions) -> Frontend:
+    from farmhand.text import TextFrontend
+
+    return TextFrontend(options)
+
+
+def _make_silent(options: FrontendOptions) -> Frontend:
+    return Silent()
+
+
+def _make_local(argument: str) -> Executor:
+    from farmhand.local.supervise import LocalExecutor
+
+    return LocalExecutor()
+
+
+@hookimpl
+def farmhand_stores() -> Mapping[str, OpenStore]:
+    return {":memory:": _open_memory}
+
+
+@hookimpl
+def farmhand_frontends() -> Mapping[str, MakeFrontend]:
+    return {"text": _make_text, "none": _make_silent}
+
+
+@hookimpl
+def farmhand_executors() -> Mapping[str, MakeExecutor]:
+    return {"local": _make_local}

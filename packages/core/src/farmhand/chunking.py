@@ -1,0 +1,74 @@
+"""How many items to send next: pure arithmetic on what has been seen."""
+
+from __future__ import annotations
+
+__all__ = ["Pace", "chunk_size", "refill"]
+
+TARGET = 0.05  # seconds of work in a chunk: long beside a round trip, short beside a person
+SINGLE = 0.02  # seconds; items that take longer travel alone
+UNDISTURBED = 0.1  # seconds; items that take longer need nothing waiting behind them
+OVERHEAD = 2e-6  # seconds that an item costs a process beside the task itself
+LARGEST = 4096  # items; keeps what is read ahead, and what a crash sends back, small
+GROWTH = 8  # a chunk is at most this many times the one before, in case the first items misled
+FADE = 0.9  # how much the past still counts after each batch
+
+
+class Pace:
+    """The mean duration of an item, recent ones first, from batches of durations."""
+
+    __slots__ = ("_count", "_seconds")
+
+    def __init__(self) -> None:
+        self._count = 0.0
+        self._seconds = 0.0
+
+    def add(self, count: int, seconds: float) -> None:
+        """``count`` items took ``seconds`` together."""
+        self._count = self._count * FADE + count
+        self._seconds = self._seconds * FADE + max(0.0, seconds)
+
+    @property
+    def mean(self) -> float | None:
+        """Seconds for one item; None before the first."""
+        return self._seconds / self._count if self._count else None
+
+
+def chunk_size(mean: float | None, last: int, left: int | None, processes: int) -> int:
+    """How many items the next chunk of a process should have, at least one.
+
+    Parameters
+    ----------
+    mean : float or None
+        Seconds that an item takes; None when no item has ended yet.
+    last : int
+        The size of this process's last chunk, 0 before its first.
+    left : int or None
+        Items that are not sent yet; None when nobody knows.
+    processes : int
+        How many processes share them.
+
+    Returns
+    -------
+    int
+        About 50 ms of work; one item when it takes more than 20 ms; and towards the end no
+        more than half of an equal share, so that all processes end together.
+    """
+    if mean is None or mean > SINGLE:
+        return 1
+    size = min(LARGEST, int(TARGET / (mean + OVERHEAD)), GROWTH * max(last, 1))
+    if left is not None:
+        size = min(size, -(-left // (2 * processes)))
+    return max(1, size)
+
+
+def refill(mean: float | None, size: int, held: int) -> bool:
+    """Whether a process that holds ``held`` items should be sent ``size`` more.
+
+    A process never waits for its next item unless items are so long that the wait is nothing
+    beside them; then none waits behind a long one.
+    """
+    if held == 0:
+        return True
+    if mean is None or mean > UNDISTURBED:
+        return False
+    return held <= max(1, size // 2)

@@ -1,0 +1,203 @@
+"""Values to bytes and back: pickle protocol 5 first, dill for what pickle refuses.
+
+The functions of ``pickle`` and ``marshal`` are bound here once, so that a task which patches
+those modules cannot change what farmhand does.
+"""
+
+from __future__ import annotations
+
+import io
+import reprlib
+from collections.abc import Iterator, Sequence
+from copyreg import dispatch_table as _dispatch_table
+from hashlib import blake2b
+from marshal import dumps as _marshal_dumps
+from marshal import loads as _marshal_loads
+from pickle import Pickler as _Pickler
+from pickle import dumps as _pickle_dumps
+from pickle import loads as _pickle_loads
+from struct import Struct
+from typing import Any
+
+__all__ = [
+    "decode",
+    "decode_items",
+    "encode",
+    "encode_each",
+    "encode_items",
+    "encode_result",
+    "fingerprint",
+    "short",
+]
+
+PROTOCOL = 5
+_STACK_GLOBAL = b"\x93"  # the opcode by which a protocol 5 pickle names a class or function
+_DEEPEST = 30  # levels that a fingerprint walks; an object is about three
+_EACH = b"E"  # first byte of items encoded one by one; a pickle begins with 0x80
+
+_double = Struct(">d").pack
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 60
+_repr.maxlevel = 3
+
+
+def encode(value: object) -> bytes:
+    """``value`` as bytes, by pickle, or by dill where pickle refuses.
+
+    Raises
+    ------
+    Exception
+        Whatever dill raises when it refuses as well.
+    """
+    try:
+        return _pickle_dumps(value, PROTOCOL)
+    except Exception:
+        import dill  # costs tens of milliseconds, and most values never need it
+
+        data: bytes = dill.dumps(value, protocol=PROTOCOL, recurse=True)
+        return data
+
+
+def decode(data: bytes) -> Any:
+    """The value that ``data`` encodes. Runs code: only for data that you trust."""
+    if b"dill._dill" in data:  # dill finds the names of __main__ in its own way
+        import dill
+
+        return dill.loads(data)
+    return _pickle_loads(data)
+
+
+def encode_result(value: object) -> bytes:
+    """:func:`encode`, and proof that the bytes can be decoded again.
+
+    A pickle without the opcode that names a class consists of plain values, which always
+    load; the scan for it costs next to nothing. A false alarm (that byte inside a number)
+    only costs the proof.
+    """
+    data = encode(value)
+    if _STACK_GLOBAL in data:
+        decode(data)
+    return data
+
+
+def encode_items(items: Sequence[object]) -> bytes:
+    """All ``items`` as one pickle: the fast way, which fails as a whole."""
+    return _pickle_dumps(items if type(items) is list else list(items), PROTOCOL)
+
+
+def encode_each(encoded: Sequence[bytes]) -> bytes:
+    """Items that were encoded one by one, as a payload for :func:`decode_items`."""
+    return _EACH + _marshal_dumps(list(encoded))
+
+
+def split_each(payload: bytes) -> list[bytes] | None:
+    """What :func:`encode_each` was given; None for a payload of :func:`encode_items`."""
+    if payload[:1] != _EACH:
+        return None
+    encoded: list[bytes] = _marshal_loads(memoryview(payload)[1:])
+    return encoded
+
+
+def decode_items(payload: bytes) -> list[Any]:
+    """The items of a block, however they were encoded."""
+    encoded = split_each(payload)
+    if encoded is not None:
+        return [decode(data) for data in encoded]
+    items: list[Any] = _pickle_loads(payload)
+    return items
+
+
+def short(item: object) -> str:
+    """A ``repr`` of ``item`` on one short line; never raises."""
+    try:
+        text = _repr.repr(item)
+    except Exception:
+        text = object.__repr__(item)
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def fingerprint(item: object) -> bytes:
+    """Sixteen bytes that are equal for equal items, in any process and at any time.
+
+    Plain values, numpy scalars (the same as the Python number of the same value), numpy
+    arrays, and containers and objects made of these are walked by value, so neither the order
+    of a set or a dict nor shared references matter. What contains itself, is nested too deeply,
+    or does not say what it is made of, goes by its pickle.
+    """
+    try:
+        canonical = _canonical(item, 0)
+    except RecursionError:
+        canonical = b"p" + _stable_pickle(item)
+    return blake2b(canonical, digest_size=16).digest()
+
+
+def _canonical(item: Any, depth: int) -> bytes:
+    kind = type(item)
+    if kind is float:
+        return b"f" + _double(item) if item == item else b"fnan"  # there are many NaNs
+    if kind is int:
+        return b"i%x" % item  # Python refuses to write thousands of decimal digits
+    if kind is str:
+        return b"s%b" % item.encode("utf-8", "surrogatepass")
+    if kind is bytes:
+        return b"b%b" % item
+    if item is None:
+        return b"n"
+    if kind is bool:
+        return b"t%d" % item
+    if depth == _DEEPEST:
+        raise RecursionError
+    depth += 1
+    if kind is tuple or kind is list:
+        return _joined(b"(" if kind is tuple else b"[", [_canonical(part, depth) for part in item])
+    if kind is dict:
+        pairs = [(_canonical(key, depth), _canonical(value, depth)) for key, value in item.items()]
+        return _joined(b":", [part for pair in sorted(pairs) for part in pair])
+    if kind is set or kind is frozenset:
+        return _joined(b"{", sorted([_canonical(part, depth) for part in item]))
+    if kind is complex:
+        return _joined(b"c", [_canonical(item.real, depth), _canonical(item.imag, depth)])
+    if kind.__module__ == "numpy" and getattr(getattr(item, "dtype", None), "kind", "O") in "biufcSUmM":
+        if kind.__name__ == "ndarray" or item.dtype.kind in "mM":
+            return _joined(f"a{item.dtype.str}{item.shape}".encode(), [item.tobytes()])
+        if item.shape == ():
+            value = item.item()
+            # a long double is its own Python number, and its bytes have holes
+            return _canonical(value, depth) if type(value) is not kind else f"l{item}".encode()
+    return _canonical_object(item, depth)
+
+
+def _canonical_object(item: Any, depth: int) -> bytes:
+    """Like a pickle: how the object is made again, and from what; but the parts go by value."""
+    try:
+        reduce = _dispatch_table.get(type(item))
+        # with protocol 5, numpy hands out buffers instead of values
+        reduced = reduce(item) if reduce else item.__reduce_ex__(4)
+    except Exception:  # for classes and functions among others
+        reduced = ""
+    if isinstance(reduced, str):  # it goes by its name, or not at all
+        return b"p" + _stable_pickle(item)
+    make, args, *rest = reduced
+    if isinstance(item, set | frozenset):
+        args = (frozenset(item),)  # instead of a list in the order of the hashes
+    # the rest is a state, and iterators over the parts of a list and of a dict
+    parts = [make, args, *(list(part) if isinstance(part, Iterator) else part for part in rest)]
+    return _joined(b"o", [_canonical(part, depth) for part in parts])
+
+
+def _joined(head: bytes, parts: Sequence[bytes]) -> bytes:
+    return head + b"".join([b"%d:%b" % (len(part), part) for part in parts])
+
+
+def _stable_pickle(item: object) -> bytes:
+    # without the memo, a pickle does not depend on which parts are one object; a value that
+    # contains itself needs the memo
+    try:
+        file = io.BytesIO()
+        pickler = _Pickler(file, PROTOCOL)
+        pickler.fast = True
+        pickler.dump(item)
+        return file.getvalue()
+    except Exception:
+        return encode(item)

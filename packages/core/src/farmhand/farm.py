@@ -1,0 +1,569 @@
+"""``run_tasks`` and its loop: the one place where the scheduler's commands have effects.
+
+Each turn of the loop: wait for events, take all there are, let the scheduler decide, send new work,
+store what ended in one transaction, and ten times a second show a snapshot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from farmhand import codec
+from farmhand.cpus import cpu_count
+from farmhand.errors import TasksFailed, UnknownName, UsageError
+from farmhand.events import (
+    Command,
+    Control,
+    Event,
+    Finished,
+    ItemRejected,
+    ItemsEnded,
+    ItemsRead,
+    ItemsUnreadable,
+    KillProcess,
+    ReadItems,
+    RecallItems,
+    RecordDone,
+    RecordFailed,
+    SendItems,
+    StartProcess,
+    Stop,
+    StopProcess,
+    Tick,
+)
+from farmhand.executor import Executor, Job
+from farmhand.feed import Feed, Identity, Ledger
+from farmhand.interrupts import Interrupts
+from farmhand.monitor import Display, Monitor
+from farmhand.plugins import Plugins
+from farmhand.progress import Frontend, FrontendOptions
+from farmhand.resume import done_before
+from farmhand.scheduler import Scheduler
+from farmhand.shipping import Shipper
+from farmhand.store import (
+    Block,
+    DataManager,
+    Record,
+    RunInfo,
+    Session,
+    Turn,
+    computer_name,
+    join_key,
+)
+from farmhand.task import Task
+
+__all__ = ["RunSummary", "run_tasks"]
+
+_SNAPSHOT_INTERVAL = 0.1  # seconds
+_KEPT_FAILURES = 100  # in the summary; the store has them all
+_START_METHODS = ("spawn", "fork")
+_ERRORS = ("raise", "collect")
+_FRONTEND_METHODS = ("show", "controls", "close")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run went.
+
+    Parameters
+    ----------
+    run : str
+        The run's name in the store; ``''`` when every item was skipped.
+    done, failed, skipped : int
+        Items that are stored as done, stored as failed, and that the store had already.
+    stopped : bool
+        Whether it was stopped before all items had been run.
+    elapsed : float
+        Seconds.
+    failures : tuple of Record
+        The first hundred failures; the store has them all.
+    """
+
+    run: str
+    done: int
+    failed: int
+    skipped: int
+    stopped: bool
+    elapsed: float
+    failures: tuple[Record, ...] = ()
+
+
+def run_tasks(
+    dataman: DataManager | str | os.PathLike[str],
+    task: Callable[..., Any],
+    items: Iterable[Any],
+    gui: bool = True,
+    poolsize: int = 0,
+    initargs: Sequence[Any] | None = None,
+    initkwds: Mapping[str, Any] | None = None,
+    verbose: bool | None = None,
+    numitems: int | None = None,
+    *,
+    progress: str | Frontend | Sequence[str | Frontend] | None = None,
+    executor: str | Executor = "local",
+    resume: bool = False,
+    key: Callable[[Any], str] | None = None,
+    retries: int = 0,
+    timeout: float | None = None,
+    errors: Literal["raise", "collect"] = "raise",
+    start_method: Literal["spawn", "fork"] = "spawn",
+    recycle: int | None = None,
+    seed: int | None = None,
+) -> RunSummary:
+    """Run a task on many items, on all CPUs, and store every result as it finishes.
+
+    The arguments before the star are those of ``brian.tools.taskfarm.run_tasks`` (Brian 1.4).
+
+    Parameters
+    ----------
+    dataman : DataManager or path
+        Where results go; a path is opened as by :func:`farmhand.open_store`, and closed again.
+    task : callable or class
+        Called with each item. A class is made once in each process, with ``*initargs, **initkwds``
+        and, if it takes it, ``process_number``; its ``__call__`` is then the task. A task that
+        takes ``report`` is given a :class:`farmhand.Report`.
+    items : iterable
+        Read lazily. A tuple becomes the positional arguments, anything else is one argument,
+        :func:`farmhand.call` says both kinds.
+    gui : bool
+        Show a window, where farmhand-tk is installed; otherwise warn once and show text.
+    poolsize : int
+        How many processes; 0: one for each CPU that this process may use; -1: all but one, ...
+    initargs, initkwds
+        For a class, the arguments of its ``__init__``.
+    verbose : bool, optional
+        Print every progress message; by default only without a window.
+    numitems : int, optional
+        The length of ``items``, where it has none, so that the time remaining can be estimated.
+    progress : str, Frontend or a sequence of these, optional
+        Frontends instead of ``gui``, by name (``'text'``, ``'none'``, or what plugins bring) or as
+        objects (:class:`farmhand.progress.Frontend`).
+    executor : str or Executor
+        Where processes run.
+    resume : bool
+        Skip the items for which the store already has a result of a task of this name. Equal
+        items are counted: of three, two results skip two. Items that failed run again.
+    key : callable, optional
+        Item to str: the identity that ``resume`` goes by, instead of the item's content.
+    retries : int
+        How many more times an item that failed is tried.
+    timeout : float, optional
+        Seconds that one item may run. Its process is killed, with all it started; the item fails.
+    errors : {'raise', 'collect'}
+        Whether failed items raise ``TasksFailed`` once everything has run and is stored.
+    start_method : {'spawn', 'fork'}
+        A fresh interpreter for each process, or a copy of this process.
+    recycle : int, optional
+        Items that a process may run before it is replaced.
+    seed : int, optional
+        A task that takes ``rng`` is given a ``numpy.random.Generator`` that depends on the seed
+        and on the item's index alone. Without a seed, one is drawn and stored with the run.
+
+    Returns
+    -------
+    RunSummary
+
+    Raises
+    ------
+    UsageError
+        The call cannot mean anything (a ValueError); no process was started.
+    TaskNotPicklable
+        The task cannot travel to another process; names the part at fault; none was started.
+    SetupError
+        The task could not be made in a process.
+    TasksFailed
+        Some items failed, and ``errors='raise'``. Everything else was run and stored.
+    StoreError
+        The store cannot be written. What was committed is intact.
+    KeyboardInterrupt
+        Ctrl-C. Everything that had finished is stored, and no process is left.
+    """
+    _check_choice("errors", errors, _ERRORS)
+    _check_choice("start method", start_method, _START_METHODS if hasattr(os, "fork") else ("spawn",))
+    _check_number("retries", retries, least=0)
+    _check_number("timeout", timeout, least=0)
+    _check_number("recycle", recycle, least=1)
+    _check_number("numitems", numitems, least=0)
+    processes = _processes(poolsize)
+    if key is not None and not callable(key):
+        raise UsageError(f"key must be a function from an item to a str, not {codec.short(key)}")
+    checked = Task.check(task, initargs, initkwds)
+    if checked.takes_rng:
+        checked = replace(checked, seed=secrets.randbits(64) if seed is None else seed)
+    identity = Identity(key)
+    feed = Feed(items, identity)  # says at once when items are not iterable
+    plugins = Plugins()
+    makers = _frontends(plugins, progress, gui, verbose, checked.name)
+    engine = plugins.executor(executor) if isinstance(executor, str) else executor
+    with contextlib.ExitStack() as stack:
+        stack.callback(engine.close)
+        if isinstance(dataman, DataManager):
+            store = dataman
+        else:
+            store = stack.enter_context(plugins.open_store(dataman))
+        shipper = Shipper() if start_method == "spawn" else None
+        engine.open(
+            Job(
+                checked,
+                partial((shipper or Shipper()).ship, checked),
+                processes,
+                timeout,
+                start_method,
+            )
+        )
+        if resume:
+            feed = Feed(items, identity, done_before(store, checked.name, identity))
+        total = numitems if numitems is not None else _length(items)
+        farm = _Farm(store, checked, feed, engine, shipper, total, processes, retries, recycle)
+        summary = farm.run(makers)
+    if summary.failed and errors == "raise":
+        raise _tasks_failed(summary)
+    return summary
+
+
+class _Farm:
+    """One run."""
+
+    def __init__(
+        self,
+        store: DataManager,
+        task: Task,
+        feed: Feed,
+        executor: Executor,
+        shipper: Shipper | None,
+        total: int | None,
+        processes: int,
+        retries: int,
+        recycle: int | None,
+    ) -> None:
+        self._store = store
+        self._task = task
+        self._feed = feed
+        self._executor = executor
+        self._shipper = shipper
+        self._total = total
+        self._scheduler = Scheduler(processes, total, retries=retries, recycle=recycle)
+        self._ledger = Ledger()
+        self._began = time.monotonic()
+        self._monitor = Monitor(task.name, total, self._began)
+        self._uid = uuid.uuid4().hex[:16]
+        self._failures: list[Record] = []
+        self._finished = False
+        # what the current turn has to store
+        self._blocks: list[Block] = []
+        self._done: list[RecordDone] = []
+        self._failed: list[RecordFailed] = []
+
+    def run(self, makers: Mapping[str, Callable[[], Any]]) -> RunSummary:
+        """Run all items, whatever happens, then say how it went or raise why not."""
+        feed, scheduler = self._feed, self._scheduler
+        with Interrupts(self._executor.wake) as interrupts:
+            feed.peek()
+            if feed.is_empty and feed.error is not None:
+                raise feed.error
+            if feed.is_empty and feed.skipped:
+                return self._nothing_to_do(makers)
+            info = RunInfo(
+                self._uid, self._task.name, computer_name(), time.time(), self._left(), self._task.seed
+            )
+            display = Display(makers)
+            session = self._store.begin(info)
+            outcome = "broken"
+            try:
+                scheduler.learn(self._left())
+                self._loop(session, display, interrupts)
+                outcome = "stopped" if scheduler.stopped else "finished"
+                if scheduler.error is not None or feed.error is not None:
+                    outcome = "broken"
+            finally:
+                # first the processes, so that nobody waits for them if the store is slow to close
+                self._executor.close()
+                try:
+                    session.close(outcome, time.time())
+                finally:
+                    self._show_last(display, outcome)
+        if interrupts.asked:
+            raise KeyboardInterrupt
+        if scheduler.error is not None:
+            raise scheduler.error
+        if feed.error is not None:
+            raise feed.error
+        return self._summary()
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _loop(self, session: Session, display: Display, interrupts: Interrupts) -> None:
+        scheduler, executor, monitor = self._scheduler, self._executor, self._monitor
+        clock = time.monotonic
+        next_snapshot = self._began
+        stop_told = False
+        if self._feed.is_empty:
+            self._handle(ItemsEnded())
+        self._perform(scheduler.begin(clock()))
+        while True:
+            if self._done or self._failed:
+                self._commit(session)
+            if self._finished:
+                return
+            now = clock()
+            if display and now >= next_snapshot:
+                next_snapshot = now + _SNAPSHOT_INTERVAL
+                monitor.skipped = self._feed.skipped
+                controls = display.show(monitor.snapshot(now, scheduler, executor, self._ledger))
+                for control in controls:
+                    self._handle(control)
+            timeout = max(0.0, next_snapshot - clock()) if display else None
+            wake = scheduler.next_wake()
+            if wake is not None:
+                left = max(0.0, wake - clock())
+                timeout = left if timeout is None else min(timeout, left)
+            events = executor.wait(timeout)
+            if interrupts.asked and not stop_told:
+                stop_told = True
+                self._handle(Stop())
+            for event in events:
+                monitor.saw(event)
+                if isinstance(event, ItemsUnreadable):
+                    self._send_apart(event)
+                else:
+                    self._handle(event)
+            if wake is not None and clock() >= wake:
+                self._handle(Tick())
+
+    def _handle(self, event: Event | Control) -> None:
+        if not self._finished:
+            self._perform(self._scheduler.handle(event, time.monotonic()))
+
+    def _perform(self, commands: list[Command]) -> None:
+        executor = self._executor
+        for command in commands:
+            match command:
+                case RecordDone():
+                    self._done.append(command)
+                    self._end(command.done.indices)
+                case SendItems():
+                    self._send(command.number, command.indices)
+                case ReadItems():
+                    self._read(command)
+                case RecordFailed():
+                    self._record_failed(command)
+                case StartProcess():
+                    executor.start(command.number)
+                case RecallItems():
+                    executor.recall(command.number, command.everything)
+                case StopProcess():
+                    executor.stop(command.number)
+                case KillProcess():
+                    executor.kill(command.number)
+                case Finished():
+                    self._finished = True
+
+    def _commit(self, session: Session) -> None:
+        turn = Turn(self._blocks, self._done, self._failed)
+        self._blocks, self._done, self._failed = [], [], []
+        session.record(turn)
+        self._monitor.stored(sum(len(done.done.indices) for done in turn.done), list(turn.failed))
+
+    # -- items -------------------------------------------------------------------------------------
+
+    def _read(self, command: ReadItems) -> None:
+        feed = self._feed
+        skipped = feed.skipped
+        reading = feed.read(command.count)
+        if feed.skipped != skipped:
+            self._scheduler.learn(self._left())
+        for index, item, error in reading.rejected:
+            self._blocks.append(_text_block(index, item))
+            self._handle(ItemRejected(index, error))
+        if feed.ended:
+            self._handle(ItemsEnded())
+        batch = reading.batch
+        if batch is not None:
+            self._ledger.add(batch)
+            if self._shipper is not None:
+                for data in codec.split_each(batch.payload) or [batch.payload]:
+                    definitions = self._shipper.definitions(data)
+                    if definitions is not None:
+                        self._executor.define(definitions)
+        self._handle(ItemsRead(command.number, batch.indices if batch is not None else ()))
+
+    def _send(self, number: int, indices: Sequence[int]) -> None:
+        for batch, members in self._ledger.group(indices):
+            self._executor.send(number, batch.indices, batch.payload, members)
+
+    def _send_apart(self, event: ItemsUnreadable) -> None:
+        """A process could not decode a batch; send what it still holds of it, item by item."""
+        held = self._scheduler.holder(event.number)
+        for batch, members in self._ledger.group([index for index in event.indices if index in held]):
+            batch.encode_apart()
+            self._executor.send(event.number, batch.indices, batch.payload, members)
+
+    def _record_failed(self, command: RecordFailed) -> None:
+        self._failed.append(command)
+        if command.number is not None:  # else it was never in a batch
+            self._end((command.index,))
+        if len(self._failures) < _KEPT_FAILURES:
+            self._failures.append(
+                Record(
+                    join_key(self._uid, command.index),
+                    self._uid,
+                    command.index,
+                    "failed",
+                    command.number,
+                    command.started,
+                    command.seconds,
+                    command.attempts,
+                    command.error,
+                )
+            )
+
+    def _end(self, indices: Sequence[int]) -> None:
+        for batch in self._ledger.end(indices):
+            if batch.is_large:
+                self._blocks.append(
+                    Block(
+                        batch.indices,
+                        None,
+                        [codec.fingerprint(item) for item in batch.items],
+                        [codec.short(item) for item in batch.items],
+                        batch.keys,
+                    )
+                )
+            else:
+                self._blocks.append(Block(batch.indices, batch.payload, keys=batch.keys))
+
+    def _left(self) -> int | None:
+        """Items to run, as far as is known."""
+        return None if self._total is None else max(0, self._total - self._feed.skipped)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _nothing_to_do(self, makers: Mapping[str, Callable[[], Any]]) -> RunSummary:
+        """Everything is in the store already: no process, and no run to remember."""
+        self._monitor.skipped = self._feed.skipped
+        self._uid = ""
+        self._show_last(Display(makers), "finished")
+        return self._summary()
+
+    def _show_last(self, display: Display, outcome: str) -> None:
+        self._monitor.skipped = self._feed.skipped
+        display.show(
+            self._monitor.snapshot(time.monotonic(), self._scheduler, self._executor, self._ledger, outcome)
+        )
+        display.close()
+
+    def _summary(self) -> RunSummary:
+        monitor = self._monitor
+        return RunSummary(
+            self._uid,
+            monitor.done,
+            monitor.failed,
+            self._feed.skipped,
+            self._scheduler.stopped,
+            time.monotonic() - self._began,
+            tuple(self._failures),
+        )
+
+
+def _frontends(
+    plugins: Plugins,
+    progress: str | Frontend | Sequence[str | Frontend] | None,
+    gui: bool,
+    verbose: bool | None,
+    task: str,
+) -> dict[str, Callable[[], Frontend]]:
+    """What makes each frontend that was asked for, by a name to blame it by."""
+    asked: list[Any]
+    if progress is None:
+        asked = ["text"]
+        if gui:
+            if plugins.knows_frontend("tk"):
+                asked = ["tk"]
+            else:
+                warnings.warn(
+                    "gui=True needs the Tk window, which is not installed (pip install farmhand-tk); "
+                    "progress is shown as text. gui=False says that text is wanted",
+                    UserWarning,
+                    stacklevel=3,
+                )
+    else:
+        alone = isinstance(progress, str) or not isinstance(progress, Iterable)
+        asked = [progress] if alone else list(progress)  # type: ignore[arg-type]
+    makers: dict[str, Callable[[], Frontend]] = {}
+    for frontend in asked:
+        if isinstance(frontend, str):
+            kind, _, argument = frontend.partition(":")
+            options = FrontendOptions(task, not gui if verbose is None else verbose, argument)
+            makers[frontend] = partial(plugins.frontend(kind), options)
+        elif isinstance(frontend, type) or not all(hasattr(frontend, name) for name in _FRONTEND_METHODS):
+            raise UsageError(
+                "progress takes frontends, by name, such as 'text', or as objects with the methods "
+                f"{', '.join(_FRONTEND_METHODS)}, not {codec.short(frontend)}"
+            )
+        else:
+            name = type(frontend).__qualname__
+            makers[f"{name} {len(makers) + 1}" if name in makers else name] = partial(_itself, frontend)
+    return makers
+
+
+def _itself(frontend: Frontend) -> Frontend:
+    return frontend
+
+
+def _processes(poolsize: int) -> int:
+    if not isinstance(poolsize, int):
+        raise UsageError(f"poolsize must be a whole number, not {codec.short(poolsize)}")
+    if poolsize > 0:
+        return poolsize
+    cpus = cpu_count()
+    if cpus + poolsize < 1:
+        raise UsageError(
+            f"poolsize={poolsize} leaves no process: this computer lets farmhand use {cpus} CPUs, and 0 "
+            "means all of them, -1 all but one"
+        )
+    return cpus + poolsize
+
+
+def _check_choice(what: str, asked: object, known: Sequence[str]) -> None:
+    if asked not in known:
+        raise UnknownName(what, str(asked), known)
+
+
+def _check_number(what: str, value: Any, *, least: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or value < least or value != value:
+        raise UsageError(f"{what} must be a number that is at least {least}, not {codec.short(value)}")
+
+
+def _length(items: Iterable[Any]) -> int | None:
+    try:
+        return len(items)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _text_block(index: int, item: Any) -> Block:
+    return Block(range(index, index + 1), None, [codec.fingerprint(item)], [codec.short(item)])
+
+
+def _tasks_failed(summary: RunSummary) -> TasksFailed:
+    examples = []
+    for record in summary.failures[:3]:
+        assert record.error is not None
+        text = f"item {record.index}: {record.error}"
+        if record.error.traceback:
+            text += "\n" + "\n".join("    " + line for line in record.error.traceback.rstrip().splitlines())
+        examples.append(text)
+    error = TasksFailed(summary.failed, summary.done, examples)
+    error.summary = summary
+    return error

@@ -1,0 +1,313 @@
+"""The items: read lazily, numbered, encoded in batches, and skipped where a store has them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from farmhand import codec
+from farmhand.errors import UsageError
+from farmhand.events import ItemError
+
+__all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading"]
+
+LARGE = 64 * 1024  # bytes; of a larger item, only a fingerprint and a short text are stored
+_LOOKS = 1000  # items skipped in one reading, so that the farm never stops attending to the rest
+
+
+class Identity:
+    """What makes two items the same for ``resume``: the user's key, or the content.
+
+    Parameters
+    ----------
+    key : callable, optional
+        The user's: item to str.
+    """
+
+    def __init__(self, key: Callable[[Any], str] | None) -> None:
+        self._key = key
+
+    def key(self, item: Any) -> str | None:
+        """The user's key of ``item``, None when there is no such function."""
+        if self._key is None:
+            return None
+        key = self._key(item)
+        if not isinstance(key, str):
+            raise UsageError(
+                f"key must return a str for each item, but for {codec.short(item)} it returned "
+                f"{codec.short(key)}, a {type(key).__name__}"
+            )
+        return key
+
+    def of(self, item: Any, key: str | None) -> str | bytes:
+        """What is compared."""
+        return codec.fingerprint(item) if key is None else key
+
+    def of_block(
+        self,
+        payload: bytes | None,
+        keys: Sequence[str] | None,
+        fingerprints: Sequence[bytes] | None,
+        count: int,
+    ) -> Sequence[str | bytes | None]:
+        """The same for each item of a stored block; None where it cannot be known."""
+        if self._key is not None and keys is not None:
+            return keys
+        if payload is not None:
+            return [self.of(item, self.key(item)) for item in codec.decode_items(payload)]
+        if self._key is None and fingerprints is not None:
+            return fingerprints
+        return [None] * count
+
+
+@dataclass(slots=True)
+class Batch:
+    """Items that were read, and encoded, together.
+
+    Attributes
+    ----------
+    indices : sequence of int
+        Ascending; a ``range`` where they are consecutive.
+    items : list
+        The items themselves, as long as the batch has unended items.
+    payload : bytes
+        For :func:`farmhand.codec.decode_items`.
+    keys : list of str or None
+        What the user's ``key`` gave.
+    unended : int
+        How many of them have no end yet.
+    recorded : bool
+        Whether the store has the items.
+    """
+
+    indices: Sequence[int]
+    items: list[Any]
+    payload: bytes
+    keys: list[str] | None
+    unended: int
+    recorded: bool = False
+
+    @property
+    def is_large(self) -> bool:
+        """Whether only fingerprints of the items should be stored."""
+        return len(self.payload) > LARGE * len(self.items)
+
+    def item(self, index: int) -> Any:
+        """One of the items, by its index."""
+        indices = self.indices
+        place = index - indices[0] if isinstance(indices, range) else indices.index(index)
+        return self.items[place]
+
+    def encode_apart(self) -> None:
+        """Encode the items one by one, so that a bad one does not spoil the others."""
+        self.payload = codec.encode_each([codec.encode(item) for item in self.items])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one call of :meth:`Feed.read` brought.
+
+    ``batch`` is None when there was nothing to send; ``rejected`` are items that no process
+    can be sent, with the reason.
+    """
+
+    batch: Batch | None
+    rejected: Sequence[tuple[int, Any, ItemError]] = ()
+
+
+class Feed:
+    """Reads the user's items, never further ahead than it is asked to.
+
+    Parameters
+    ----------
+    items : iterable
+        The user's.
+    identity : Identity
+        What resume goes by, and the user's keys.
+    done : Counter
+        How often each identity is in the store already; so many items are skipped.
+
+    Attributes
+    ----------
+    skipped : int
+        Items that the store already had.
+    ended : bool
+        Nothing more will come.
+    error : BaseException or None
+        What the user's iterable raised; the feed has then ended.
+
+    Raises
+    ------
+    UsageError
+        When ``items`` is not iterable.
+    """
+
+    def __init__(
+        self, items: Iterable[Any], identity: Identity, done: Counter[str | bytes] | None = None
+    ) -> None:
+        try:
+            self._items = enumerate(iter(items))
+        except TypeError as error:
+            raise UsageError(
+                f"items must be iterable (a list, an array, a generator, ...), not {type(items).__name__}"
+            ) from error
+        self._identity = identity
+        self._done = done or Counter()
+        self._ahead: deque[tuple[int, Any, str | None]] = deque()
+        self._fresh = self._unskipped()
+        self.skipped = 0
+        self.ended = False
+        self.error: BaseException | None = None
+
+    def peek(self) -> None:
+        """Look for the first item to run, so that an empty feed is known to be empty."""
+        while not self._ahead and not self.ended:
+            self._ahead.extend(self._take(1))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read, now or later."""
+        return self.ended and not self._ahead
+
+    def read(self, count: int) -> Reading:
+        """Up to ``count`` items; fewer at the end, or while many are being skipped."""
+        taken = [self._ahead.popleft() for _ in range(min(count, len(self._ahead)))]
+        if len(taken) < count and not self.ended:
+            taken += self._take(count - len(taken))
+        if not taken:
+            return Reading(None)
+        keys: list[str] | None = [key for _, _, key in taken if key is not None] or None
+        indices = [index for index, _, _ in taken]
+        items = [item for _, item, _ in taken]
+        try:
+            payload = codec.encode_items(items)
+        except Exception:
+            return self._read_apart(indices, items, keys)
+        return Reading(Batch(_compact(indices), items, payload, keys, len(items)))
+
+    def _read_apart(self, indices: list[int], items: list[Any], keys: list[str] | None) -> Reading:
+        """As :meth:`read`, when some item cannot be pickled: find out which."""
+        good: list[int] = []
+        encoded: list[bytes] = []
+        rejected: list[tuple[int, Any, ItemError]] = []
+        for place, item in enumerate(items):
+            try:
+                encoded.append(codec.encode(item))
+                good.append(place)
+            except Exception as error:
+                message = f"the item cannot be pickled: {error}"
+                rejected.append(
+                    (indices[place], item, ItemError("unpicklable item", type(error).__qualname__, message))
+                )
+        if not good:
+            return Reading(None, rejected)
+        batch = Batch(
+            _compact([indices[place] for place in good]),
+            [items[place] for place in good],
+            codec.encode_each(encoded),
+            [keys[place] for place in good] if keys else None,
+            len(good),
+        )
+        return Reading(batch, rejected)
+
+    def _take(self, count: int) -> list[tuple[int, Any, str | None]]:
+        taken: list[tuple[int, Any, str | None]] = []
+        for entry in self._fresh:
+            if entry is None:
+                break  # enough was skipped for now
+            taken.append(entry)
+            if len(taken) == count:
+                break
+        else:
+            self.ended = True
+        return taken
+
+    def _name(self, item: Any, key: str | None) -> str | bytes | None:
+        try:
+            return self._identity.of(item, key)
+        except Exception:
+            return None  # it cannot be pickled, which is said when it is read
+
+    def _unskipped(self) -> Iterator[tuple[int, Any, str | None] | None]:
+        """The items to run; now and then None, when nothing but items to skip has come."""
+        identity, done = self._identity, self._done
+        looks = 0
+        while True:
+            try:
+                index, item = next(self._items)
+            except StopIteration:
+                return
+            except BaseException as error:
+                self.error = error
+                return
+            try:
+                key = identity.key(item)
+            except BaseException as error:
+                self.error = error
+                return
+            if done:
+                name = self._name(item, key)
+                if name is not None and done.get(name, 0):
+                    done[name] -= 1
+                    self.skipped += 1
+                    looks += 1
+                    if looks >= _LOOKS:
+                        looks = 0
+                        yield None
+                    continue
+            looks = 0
+            yield index, item, key
+
+
+class Ledger:
+    """The batches that have unended items, by item."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._batches: list[Batch] = []
+
+    def add(self, batch: Batch) -> None:
+        """Batches come in ascending order."""
+        self._firsts.append(batch.indices[0])
+        self._batches.append(batch)
+
+    def batch(self, index: int) -> Batch:
+        """The batch of an item that has not ended."""
+        return self._batches[bisect_right(self._firsts, index) - 1]
+
+    def group(self, indices: Sequence[int]) -> list[tuple[Batch, Sequence[int]]]:
+        """``indices`` by batch, each in the order given."""
+        if not indices:
+            return []
+        first = self.batch(min(indices))
+        if max(indices) <= first.indices[-1]:
+            return [(first, indices)]
+        groups: dict[int, tuple[Batch, list[int]]] = {}
+        for index in indices:
+            batch = self.batch(index)
+            groups.setdefault(batch.indices[0], (batch, []))[1].append(index)
+        return list(groups.values())
+
+    def end(self, indices: Sequence[int]) -> list[Batch]:
+        """These items have ended; returns the batches among theirs that the store lacks."""
+        unrecorded = []
+        for batch, members in self.group(indices):
+            batch.unended -= len(members)
+            if not batch.recorded:
+                batch.recorded = True
+                unrecorded.append(batch)
+            if not batch.unended:
+                place = bisect_right(self._firsts, batch.indices[0]) - 1
+                del self._firsts[place], self._batches[place]
+        return unrecorded
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def _compact(indices: list[int]) -> Sequence[int]:
+    first, last = indices[0], indices[-1]
+    return range(first, last + 1) if last - first == len(indices) - 1 else indices

@@ -1,0 +1,75 @@
+"""All hooks of farmhand. Hooks make things, once, by name; typed objects then do the work.
+
+A plugin is a distribution with an entry point in the group ``farmhand`` that names a module
+(or any object) whose functions carry :data:`hookimpl`. The entry module should import nothing
+heavy: it is loaded whenever a store is opened by path or a run begins. What farmhand brings
+itself comes through the same hooks (``farmhand.builtin``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import pluggy
+
+from farmhand.progress import Frontend, FrontendOptions
+
+if TYPE_CHECKING:
+    from farmhand.executor import Executor
+    from farmhand.store import DataManager
+
+__all__ = ["MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("farmhand")
+hookimpl = pluggy.HookimplMarker("farmhand")
+
+OpenStore: TypeAlias = "Callable[..., DataManager]"
+MakeFrontend: TypeAlias = "Callable[[FrontendOptions], Frontend]"
+MakeExecutor: TypeAlias = "Callable[[str], Executor]"
+
+
+@hookspec
+def farmhand_stores() -> Mapping[str, OpenStore]:  # type: ignore[empty-body]
+    """The stores that this plugin can open, by the ending of their path (``'.db'``).
+
+    Each is called as ``open_it(path, **options)`` with an absolute :class:`pathlib.Path` (or
+    the text ``':memory:'``) and whatever keywords ``open_store`` was given, and returns a
+    :class:`farmhand.store.DataManager`.
+
+    *Who calls it, when:* ``open_store``, and ``run_tasks`` when its store is a path; each time.
+    *Where:* in the caller's process and thread.
+    *An exception* reaches the caller as a ``PluginError`` that names the plugin; no file has
+    been touched. What the opener itself raises reaches the caller as it is.
+    """
+
+
+@hookspec
+def farmhand_frontends() -> Mapping[str, MakeFrontend]:  # type: ignore[empty-body]
+    """The progress frontends of this plugin, by the name that ``progress=`` takes.
+
+    Each is called with :class:`farmhand.progress.FrontendOptions` and returns a
+    :class:`farmhand.progress.Frontend`.
+
+    *Who calls it, when:* ``run_tasks``, once, before any process starts.
+    *Where:* in the caller's process and thread.
+    *An exception* from the hook reaches the caller as a ``PluginError`` that names the plugin.
+    An exception from making a frontend, or from the frontend later, is reported once, by name;
+    the run goes on without it.
+    """
+
+
+@hookspec
+def farmhand_executors() -> Mapping[str, MakeExecutor]:  # type: ignore[empty-body]
+    """The executors of this plugin, by the name that ``executor=`` takes.
+
+    Each is called with what followed a colon in that name (``'dask:tcp://host:8786'``), or
+    ``''``, and returns a :class:`farmhand.executor.Executor`.
+
+    *Who calls it, when:* ``run_tasks``, once, before any process starts.
+    *Where:* in the caller's process and thread.
+    *An exception* from the hook reaches the caller as a ``PluginError`` that names the plugin;
+    one from making or using an executor ends the run.
+    """
+
+

@@ -1,0 +1,52 @@
+"""Ctrl-C while a farm runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["Interrupts"]
+
+
+class Interrupts:
+    """A context in which the first Ctrl-C asks the farm to stop and a second interrupts at once.
+
+    Where SIGINT is ignored (nohup), or handled by somebody else, or in another thread than the
+    main one, it is left alone.
+
+    Parameters
+    ----------
+    wake : callable
+        Is called when the first one has come; must be safe in a signal handler.
+
+    Attributes
+    ----------
+    asked : bool
+        Whether the first one has come.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.asked = False
+        self._wake = wake
+        self._mine = False
+
+    def __enter__(self) -> Interrupts:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            self._mine = True
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._mine:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._wake()

@@ -1,0 +1,87 @@
+"""Messages between the farm and a worker: length, kind, fields.
+
+The fields are plain values (numbers, text, bytes, lists of these) and travel by ``marshal``,
+which is fast, cannot run code, and is bound here before any task could patch it. Both ends are
+always the same interpreter.
+"""
+
+from __future__ import annotations
+
+from marshal import dumps, loads
+from struct import Struct
+from typing import Any
+
+__all__ = [
+    "DEFINE",
+    "DONE",
+    "EXIT",
+    "FAILED",
+    "ITEMS",
+    "READY",
+    "RECALL",
+    "REPORT",
+    "RETURNED",
+    "SETUP",
+    "SETUP_FAILED",
+    "UNREADABLE",
+    "FrameReader",
+    "pack",
+]
+
+# farm to worker
+SETUP = 1  # sys.path, sys.argv, shipped task or None
+DEFINE = 2  # shipped names of __main__
+ITEMS = 3  # indices, payload, which of them to run
+RECALL = 4  # everything?
+EXIT = 5
+
+# worker to farm
+READY = 16
+SETUP_FAILED = 17  # type, message, traceback
+DONE = 18  # indices, values, started, seconds
+FAILED = 19  # index, kind, type, message, traceback, started, seconds
+RETURNED = 20  # indices
+UNREADABLE = 21  # indices
+REPORT = 22  # index, complete, taskname
+
+_HEADER = Struct("<QB")
+
+
+def pack(kind: int, *fields: Any) -> bytes:
+    """One message as bytes."""
+    payload = dumps(fields)
+    return _HEADER.pack(len(payload), kind) + payload
+
+
+class FrameReader:
+    """Cuts a stream of bytes into messages."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, Any]]:
+        """The messages that ``data`` completes, as pairs of kind and fields."""
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            view = memoryview(buffer)
+        else:
+            view = memoryview(data)
+        frames = []
+        start, end = 0, len(view)
+        while end - start >= _HEADER.size:
+            length, kind = _HEADER.unpack_from(view, start)
+            stop = start + _HEADER.size + length
+            if stop > end:
+                break
+            frames.append((kind, loads(view[start + _HEADER.size : stop])))
+            start = stop
+        rest = bytes(view[start:]) if view.obj is not buffer else None
+        view.release()
+        if rest is None:
+            del buffer[:start]
+        else:
+            buffer += rest
+        return frames

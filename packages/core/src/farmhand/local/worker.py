@@ -1,0 +1,353 @@
+"""What runs in each process: takes items, runs the task, sends back encoded results.
+
+The task has the main thread. A reader thread takes what the farm sends, so that items which have
+not begun can be recalled while the task runs, and so that the end of the farm is noticed: when
+its end of the socket closes, for whatever reason, this process ends with all that it started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import Any, NoReturn
+
+from farmhand import codec, shipping
+from farmhand.local import frames
+from farmhand.local.page import Page
+from farmhand.task import RunItem, Task
+
+__all__ = ["Worker", "main"]
+
+GATHER = 0.002  # seconds for which small results are gathered before they are sent
+PATIENCE = 0.006  # seconds after which the helper thread sends what the task's thread has not
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def main(sock: int, page: int, number: int) -> NoReturn:
+    """The start of a fresh process, which was handed two descriptors."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Worker(socket.socket(fileno=sock), Page(page), number).run()
+
+
+class Worker:
+    """One process of the farm, seen from within.
+
+    Parameters
+    ----------
+    sock : socket
+        The channel to the farm.
+    page : Page
+        Where the running item is written down.
+    number : int
+        The number of this process.
+    task : Task, optional
+        The task itself, in a forked process; a fresh one is sent it.
+    """
+
+    def __init__(self, sock: socket.socket, page: Page, number: int, task: Task | None = None) -> None:
+        self._sock = sock
+        self._page = page
+        self._number = number
+        self._task = task
+        self._send_lock = threading.Lock()
+        # what the farm sent, in order, and a count of it; RECALL takes from the right end
+        self._inbox: deque[tuple[int, Any]] = deque()
+        self._inbox_lock = threading.Lock()
+        self._arrived = threading.Semaphore(0)
+        self._queue: deque[tuple[int, Any]] = deque()  # items of the block being run
+        self._idle = True
+        # Results that wait to be sent. The task's thread appends to these lists, the index last,
+        # and whoever sends takes as many from the front as there are indices: no lock for each item.
+        self._values: list[bytes] = []
+        self._started: list[float] = []
+        self._seconds: list[float] = []
+        self._indices: list[int] = []
+        self._flush_at = 0.0
+        self._helper_wanted = threading.Semaphore(0)
+        self._helper_awake = False
+
+    def run(self) -> NoReturn:
+        """Serve the farm until it says to leave or is gone; never returns."""
+        code = 1
+        try:
+            for target in (self._read, self._help):
+                threading.Thread(target=target, name=f"farmhand {target.__name__}", daemon=True).start()
+            self._serve()
+            code = 0
+        finally:
+            # Not sys.exit: threads that a task left behind must not keep this process, and the
+            # forked copy of a script must not run on behind the farm's back.
+            with contextlib.suppress(BaseException):
+                atexit._run_exitfuncs()
+            leave(code)
+
+    # -- the task's thread -----------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        run: RunItem | None = None
+        while True:
+            kind, fields = self._next()
+            if kind == frames.ITEMS:
+                assert run is not None
+                self._run_block(run, *fields)
+            elif kind == frames.SETUP:
+                run = self._set_up(*fields)
+                if run is None:
+                    return
+            elif kind == frames.DEFINE:
+                try:
+                    shipping.receive(fields[0])
+                except BaseException as error:
+                    self._send(frames.SETUP_FAILED, *describe(error))
+                    return
+            else:
+                return
+
+    def _next(self) -> tuple[int, Any]:
+        while True:
+            self._page.index[0] = -1
+            self._flush()
+            self._idle = True
+            self._arrived.acquire()
+            self._idle = False
+            with self._inbox_lock:
+                if self._inbox:  # else it was recalled
+                    return self._inbox.popleft()
+
+    def _set_up(
+        self, path: list[str] | None, argv: list[str] | None, shipped: bytes | None
+    ) -> RunItem | None:
+        try:
+            if path is not None and argv is not None:
+                sys.path[:] = path
+                sys.argv[:] = argv
+            task: Any = shipping.receive(shipped) if shipped is not None else self._task
+            run: RunItem = task.make(self._number, self._report)
+        except BaseException as error:
+            self._send(frames.SETUP_FAILED, *describe(error))
+            return None
+        self._send(frames.READY)
+        return run
+
+    def _run_block(self, run: RunItem, indices: list[int], payload: bytes, wanted: list[int] | None) -> None:
+        page = self._page
+        clock = time.monotonic
+        start = clock()
+        page.since[1] = start
+        page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
+        for index, item in self._decode(indices, payload, wanted):
+            self._queue.append((index, item))
+        encode = codec.encode_result
+        take = self._queue.popleft
+        add_value, add_index = self._values.append, self._indices.append
+        add_started, add_seconds = self._started.append, self._seconds.append
+        current, since = page.index, page.since
+        start = clock()
+        while True:
+            try:
+                index, item = take()
+            except IndexError:
+                return  # all done, or recalled
+            since[1] = start
+            current[0] = index
+            try:
+                value = run(index, item)
+            except BaseException as error:
+                self._fail(index, "raised", error, start)
+                start = clock()
+                continue
+            try:
+                data = encode(value)
+            except BaseException as error:
+                what = f"its result, a {type(value).__name__}, "
+                self._fail(index, "unpicklable result", error, start, what)
+                start = clock()
+                continue
+            add_value(data)
+            add_started(start)
+            end = clock()
+            add_seconds(end - start)
+            add_index(index)
+            start = end
+            if end >= self._flush_at:
+                self._flush()
+
+    def _decode(self, indices: list[int], payload: bytes, wanted: list[int] | None) -> list[tuple[int, Any]]:
+        """The items to run; those that cannot be decoded are reported, not returned."""
+        chosen = set(indices if wanted is None else wanted)
+        encoded = codec.split_each(payload)
+        if encoded is None:
+            try:
+                items = codec.decode_items(payload)
+            except BaseException:
+                # one bad item spoils the pickle of all; the farm sends them again one by one
+                self._send(frames.UNREADABLE, sorted(chosen))
+                return []
+            if wanted is None:
+                return list(zip(indices, items, strict=True))
+            return [pair for pair in zip(indices, items, strict=True) if pair[0] in chosen]
+        pairs = []
+        for index, data in zip(indices, encoded, strict=True):
+            if index in chosen:
+                try:
+                    pairs.append((index, codec.decode(data)))
+                except BaseException as error:
+                    self._fail(index, "unpicklable item", error, time.monotonic(), "the item ")
+        return pairs
+
+    def _fail(self, index: int, kind: str, error: BaseException, start: float, what: str = "") -> None:
+        name, message, text = describe(error)
+        if what:
+            message = f"{what}cannot be pickled and unpickled: {name}: {message}"
+        seconds = time.monotonic() - start
+        self._flush()
+        self._send(frames.FAILED, index, kind, name, message, text, time.time() - seconds, seconds)
+
+    def _report(self, index: int, complete: float | None, taskname: str | None) -> None:
+        self._send(frames.REPORT, index, complete, taskname)
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def _send(self, kind: int, *fields: Any) -> None:
+        data = frames.pack(kind, *fields)
+        try:
+            with self._send_lock:
+                self._sock.sendall(data)
+        except OSError:
+            vanish()
+
+    def _flush(self) -> None:
+        """Send the results that wait. Any thread may call it."""
+        with self._send_lock:
+            self._flush_at = time.monotonic() + GATHER
+            count = len(self._indices)
+            if not count:
+                return
+            fields = []
+            for waiting in (self._indices, self._values, self._started, self._seconds):
+                fields.append(waiting[:count])
+                del waiting[:count]
+            since_epoch = time.time() - time.monotonic()
+            fields[2] = [start + since_epoch for start in fields[2]]  # type: ignore[operator]
+            try:
+                self._sock.sendall(frames.pack(frames.DONE, *fields))
+            except OSError:
+                vanish()
+        if not self._helper_awake:
+            self._helper_awake = True
+            self._helper_wanted.release()
+
+    def _help(self) -> None:
+        """Send results that ended just after a flush while the task's thread is in a long item.
+
+        The task's thread sends by itself whatever ends later than ``GATHER`` after a flush, so
+        that only the time just after a flush has to be watched.
+        """
+        while True:
+            self._helper_wanted.acquire()
+            while True:
+                time.sleep(PATIENCE)
+                if not self._indices:
+                    break
+                if time.monotonic() >= self._flush_at:
+                    self._flush()
+            self._helper_awake = False
+            if self._indices and time.monotonic() >= self._flush_at:
+                self._flush()  # it ended between the last look and falling asleep
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        reader = frames.FrameReader()
+        while True:
+            try:
+                data = self._sock.recv(1 << 18)
+            except OSError:
+                vanish()
+            if not data:
+                vanish()
+            for kind, fields in reader.feed(data):
+                if kind == frames.RECALL:
+                    self._send(frames.RETURNED, self._give_back(*fields))
+                elif kind == frames.EXIT:
+                    self._exit()
+                else:
+                    with self._inbox_lock:
+                        self._inbox.append((kind, fields))
+                    self._arrived.release()
+
+    def _give_back(self, everything: bool) -> list[int]:
+        """Take items that have not begun away from the task's thread."""
+        returned: list[int] = []
+        with self._inbox_lock:
+            waiting = [entry for entry in self._inbox if entry[0] == frames.ITEMS]
+            if not everything and waiting and self._queue:
+                waiting = waiting[-1:]
+            for entry in waiting:
+                self._inbox.remove(entry)
+                indices, _, wanted = entry[1]
+                returned += indices if wanted is None else wanted
+        if everything or not returned:
+            count = len(self._queue)
+            for _ in range(count if everything else -(-count // 2)):
+                try:
+                    returned.append(self._queue.pop()[0])
+                except IndexError:
+                    break
+        return sorted(returned)
+
+    def _exit(self) -> None:
+        with self._inbox_lock:
+            self._inbox.clear()
+            self._inbox.append((frames.EXIT, ()))
+            self._queue.clear()
+        if self._idle:
+            self._arrived.release()  # the task's thread leaves in good order
+        else:
+            self._flush()
+            leave(0)
+
+
+def describe(error: BaseException) -> tuple[str, str, str]:
+    """Type, message and traceback of an exception, as text; never raises."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    try:
+        message = str(error)
+    except BaseException:
+        message = "(its text cannot be made)"
+    try:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            trace = trace.tb_next  # farmhand's own frames say nothing to the task's author
+        text = "".join(traceback.format_exception(kind, error, trace))
+    except BaseException:
+        text = ""
+    # lone surrogates would not fit into a store
+    return tuple(part.encode("utf-8", "backslashreplace").decode() for part in (name, message, text))  # type: ignore[return-value]
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now, with what it printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os._exit(code)
+
+
+def vanish() -> NoReturn:
+    """The farm is gone: end this process and all that it started."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)

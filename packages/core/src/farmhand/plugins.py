@@ -1,0 +1,175 @@
+"""Finds the plugins and asks them, through the hooks, for what a call needs.
+
+A manager is made for each call. What farmhand brings itself is asked first, and the installed
+distributions are searched only for names that it does not know: that search takes longer than
+starting a process.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from farmhand import builtin, hookspecs
+from farmhand.errors import PluginError, UnknownName, UsageError
+from farmhand.progress import Frontend, FrontendOptions
+
+if TYPE_CHECKING:
+    from farmhand.executor import Executor
+    from farmhand.store import DataManager
+
+__all__ = ["ENTRY_POINTS", "Plugins", "open_store"]
+
+ENTRY_POINTS = "farmhand"
+
+# what to install for names that other distributions of this project provide
+_PACKAGES = {
+    ".db": "farmhand-sqlite",
+    ".sqlite": "farmhand-sqlite",
+    ".sqlite3": "farmhand-sqlite",
+    ".data": "farmhand-shelve",
+    "tk": "farmhand-tk",
+    "rich": "farmhand-rich",
+    "plot": "farmhand-plot",
+    "dask": "farmhand-dask",
+}
+
+
+class Plugins:
+    """The plugins that are installed now."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("farmhand")
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.register(builtin, "farmhand")
+        self._searched = False
+
+    def open_store(self, location: str | os.PathLike[str], **options: Any) -> DataManager:
+        """See :func:`open_store`."""
+        text: object = os.fspath(location) if isinstance(location, str | os.PathLike) else location
+        if not isinstance(text, str) or not text:
+            raise UsageError(f"a store is opened by a path, such as 'results.db', not {location!r}")
+        where: str | Path = text
+        ending = text
+        if text != ":memory:":
+            where = Path(text).absolute()  # the script may change directory later
+            ending = where.suffix.lower()
+        opener = self._find("farmhand_stores", "store for the ending", ending)
+        store: DataManager = opener(where, **options)
+        return store
+
+    def knows_frontend(self, name: str) -> bool:
+        """Whether a progress frontend of this name is installed."""
+        return name in self._claims("farmhand_frontends", name)
+
+    def frontend(self, name: str) -> Callable[[FrontendOptions], Frontend]:
+        """What makes the progress frontend ``name``.
+
+        Raises
+        ------
+        UnknownName
+            Nobody provides it.
+        """
+        make: Callable[[FrontendOptions], Frontend]
+        make = self._find("farmhand_frontends", "progress frontend", name)
+        return make
+
+    def executor(self, name: str) -> Executor:
+        """Make the executor ``name``, perhaps with an argument behind a colon."""
+        kind, _, argument = name.partition(":")
+        executor: Executor = self._find("farmhand_executors", "executor", kind)(argument)
+        return executor
+
+    def _find(self, hook: str, kind: str, name: str) -> Callable[..., Any]:
+        claims = self._claims(hook, name)
+        if name not in claims:
+            package = _PACKAGES.get(name)
+            hint = f"Install it: pip install {package}" if package else ""
+            raise UnknownName(kind, name, sorted(claims), hint)
+        return claims[name]
+
+    def _claims(self, hook: str, name: str) -> Mapping[str, Callable[..., Any]]:
+        """All that plugins offer through one hook, at least if ``name`` is not ours."""
+        claims = self._ask(hook)
+        if name not in claims and not self._searched:
+            self._search()
+            claims = self._ask(hook)
+        return claims
+
+    def _ask(self, hook: str) -> dict[str, Callable[..., Any]]:
+        claims: dict[str, Callable[..., Any]] = {}
+        owner: dict[str, str] = {}
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            plugin = implementation.plugin_name
+            try:
+                offered = dict(implementation.function())
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {plugin!r} failed in its hook {hook}: {type(error).__name__}: {error}. "
+                    "Uninstall it, or tell its authors"
+                ) from error
+            for name, thing in offered.items():
+                if name in claims:
+                    raise PluginError(
+                        f"plugins {owner[name]!r} and {plugin!r} both provide {name!r} ({hook}); "
+                        "uninstall one of them"
+                    )
+                claims[name], owner[name] = thing, plugin
+        return claims
+
+    def _search(self) -> None:
+        self._searched = True
+        from importlib.metadata import entry_points
+
+        seen: set[tuple[str, str]] = set()
+        for point in entry_points(group=ENTRY_POINTS):
+            if (point.name, point.value) in seen:
+                continue  # the same distribution, found twice on the path
+            seen.add((point.name, point.value))
+            name = point.name
+            if self._manager.has_plugin(name):  # two distributions chose one name
+                name = f"{name} ({point.value})"
+            try:
+                plugin = point.load()
+                self._manager.register(plugin, name)
+                self._manager.check_pending()
+            except Exception as error:
+                if self._manager.has_plugin(name):
+                    self._manager.unregister(name=name)
+                warnings.warn(
+                    f"farmhand plugin {point.name!r} ({point.value}) could not be loaded and is skipped: "
+                    f"{type(error).__name__}: {error}",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+
+
+def open_store(location: str | os.PathLike[str], **options: Any) -> DataManager:
+    """Open a store of results, or create it.
+
+    Parameters
+    ----------
+    location : path
+        Its ending says which kind: ``'results.db'`` is an SQLite file (needs farmhand-sqlite),
+        ``':memory:'`` keeps everything in this process.
+    **options
+        Whatever that kind of store takes.
+
+    Returns
+    -------
+    DataManager
+        To pass to :func:`farmhand.run_tasks` and to read from.
+
+    Raises
+    ------
+    UnknownName
+        No installed plugin opens such a path; says which package to install.
+    StoreError
+        The file cannot be opened; says why and what to do.
+    """
+    return Plugins().open_store(location, **options)

@@ -1,0 +1,533 @@
+"""How the names of a script travel into a worker.
+
+A worker never imports the user's script: it is a fresh interpreter whose ``__main__`` is empty.
+So the task travels *by value*, with dill, and what it refers to in ``__main__`` travels with it:
+
+1. What is importable (a function of a module, a module) travels by reference, as in any pickle.
+2. Functions and classes of ``__main__`` travel by value and are put into the worker's own
+   ``__main__`` under their names, with every global of ``__main__`` that their code names, and
+   with what those refer to in turn; nothing else of the script travels. A package is imported
+   there with those of its modules that the script has imported and the code names.
+3. All functions of ``__main__`` share one set of globals in the worker as they do in the script:
+   the worker's ``__main__``. A ``global`` statement in one is seen by all the others.
+4. So a class of the script is, in the worker, ``__main__``'s class of that name: an instance
+   that the task returns pickles by reference, and in the script it comes back as an instance of
+   that very class.
+5. A word in a string of the task that is a global of ``__main__`` travels too if it is small and
+   can be pickled, since equations of simulators refer to constants in this way. (Not a function,
+   a class or a module, nor an instance of a class of the script: a word is only a guess.)
+6. An item that is an instance of a class of ``__main__`` makes that class travel, before it, to
+   every process, even when the task never names the class.
+7. What cannot be pickled is named in the error, as the attribute, global or closure variable.
+
+The bytes are pickles one after another, which share one memo: pairs of name and value, where the
+task has no name. The task comes first, as only pickling it says which names are needed. But when
+a class of the script runs code while it is loaded (``__setstate__``, ``__init_subclass__``, ...),
+all is pickled once more in the opposite order, so that this code finds the names that it needs.
+A first byte says whether dill is needed at all, as importing it costs a worker some thirty
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import dis
+import enum
+import importlib
+import io
+import pickle
+import re
+import sys
+import typing
+from collections.abc import Iterator
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+from farmhand.errors import TaskNotPicklable
+
+__all__ = ["Shipper", "receive"]
+
+_PLAIN, _DILL = b"P", b"D"
+_OWN_TO_EVERY_MAIN = {"__name__", "__builtins__", "__spec__", "__loader__", "__cached__"}
+_GLOBAL_NAMES = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+_MENTIONED_LIMIT = 1 << 20  # bytes; a name in a string is a guess, so it may not cost much
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+class Shipper:
+    """Ships one task and its items to processes that know nothing of this ``__main__``.
+
+    It remembers which names have been shipped, so that one object is for one run.
+    """
+
+    def __init__(self) -> None:
+        self._main = sys.modules["__main__"].__dict__
+        self._shipped: set[str] = set()
+
+    def ship(self, value: Any, what: str = "the task") -> bytes:
+        """``value`` and what it needs, as bytes for :func:`receive`.
+
+        Parameters
+        ----------
+        value : object
+            What to ship.
+        what : str
+            What to call it in an error.
+
+        Raises
+        ------
+        TaskNotPicklable
+            Names the part at fault.
+        """
+        try:
+            plain = pickle.dumps(value, 5)
+            if b"__main__" not in plain:
+                return _PLAIN + plain
+        except Exception:
+            pass  # pickle refuses lambdas, closures and more, which dill takes
+        load = _Load(self._main, self._shipped)
+        try:
+            load.add((None, value))
+        except Exception as error:
+            culprit, reason = _blame(value, what, error)
+            raise TaskNotPicklable(culprit, reason) from error
+        load.add_names()
+        return load.finish(value)
+
+    def definitions(self, payload: bytes) -> bytes | None:
+        """What processes must load before they can decode ``payload``; None for nothing.
+
+        ``payload`` is any pickle, for example of items that are instances of a class of the
+        script.
+        """
+        if b"__main__" not in payload:
+            return None
+        finder = _Finder(io.BytesIO(payload))
+        with contextlib.suppress(Exception):  # whoever decodes it in earnest will say why
+            finder.load()
+        names = [name for name in finder.names if name in self._main and name not in self._shipped]
+        if not names:
+            return None
+        load = _Load(self._main, self._shipped)
+        load.want(names)
+        load.add_names()
+        return load.finish()
+
+
+def receive(data: bytes) -> Any:
+    """Undo :meth:`Shipper.ship` in another process, whose ``__main__`` gains the names."""
+    view = memoryview(data)[1:]
+    if data[:1] == _PLAIN:
+        return pickle.loads(view)
+    import dill
+
+    main = sys.modules["__main__"].__dict__
+    unpickler = dill.Unpickler(io.BytesIO(view), ignore=True)
+    task = None
+    while (pair := unpickler.load()) is not None:
+        name, value = pair
+        if name is None:
+            task = value
+        elif name:
+            main[name] = value
+        else:
+            _import_all(value)
+    return task
+
+
+def _import_all(modules: list[str]) -> None:
+    for module in modules:
+        with contextlib.suppress(Exception):  # whoever needs it will say that it is not there
+            importlib.import_module(module)
+
+
+class _Finder(pickle.Unpickler):
+    """Finds the names of ``__main__`` that a pickle refers to."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.names: list[str] = []
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__main__":
+            self.names.append(name.partition(".")[0])
+        return super().find_class(module, name)
+
+
+class _Load:
+    """The bytes of one shipment, as they grow."""
+
+    def __init__(self, main: dict[str, Any], shipped: set[str]) -> None:
+        self._main = main
+        self._shipped = shipped
+        self._wanted: dict[str, None] = {}  # an ordered set
+        self._mentioned: dict[str, None] = {}
+        self._modules: dict[str, None] = {}
+        self._added: list[str] = []
+        self._runs_code = False
+        self._file = io.BytesIO()
+        self._pickler = _pickler_class()(self._file, protocol=5)
+        self._pickler.farmhand_load = self
+
+    def add(self, value: Any) -> None:
+        self._pickler.dump(value)
+
+    def want(self, names: list[str]) -> None:
+        for name in names:
+            if name in self._main and name not in self._shipped and name not in _OWN_TO_EVERY_MAIN:
+                self._wanted[name] = None
+
+    def met(self, thing: FunctionType | type) -> None:
+        """The pickler is about to save a function or a class by value."""
+        if thing.__module__ == "__main__":
+            # a nested class pickles as Outer.Inner, so that Outer has to be there
+            self.want([thing.__qualname__.partition(".")[0]])
+            if isinstance(thing, type) and any(map(self._needs_names, _run_while_loading(thing))):
+                self._runs_code = True
+        if isinstance(thing, FunctionType) and thing.__globals__ is self._main:
+            names, words = _names_in(thing)
+            self.want(names)
+            if self._main.get("__package__"):
+                self.want(["__package__"])  # run with -m; the code may say `from . import ...`
+            for word in words:
+                if word in self._main:
+                    self._mentioned[word] = None
+            self._meet_packages(thing)
+
+    def _needs_names(self, function: Any) -> bool:
+        function = getattr(function, "__func__", function)
+        return isinstance(function, FunctionType) and not self._main.keys().isdisjoint(_names_in(function)[0])
+
+    def _meet_packages(self, function: FunctionType) -> None:
+        """``import xml.dom`` binds ``xml`` alone; what the code reads from that must be imported too."""
+        names = {name for code in _codes(function.__code__) for name in code.co_names}
+        within = [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
+        for value in [*within, *(self._main.get(name) for name in names)]:
+            if isinstance(value, ModuleType) and hasattr(value, "__path__"):
+                top = value.__name__ + "."
+                for name in list(sys.modules):
+                    if name.startswith(top) and names.issuperset(name[len(top) :].split(".")):
+                        self._modules[name] = None
+
+    def add_names(self) -> None:
+        """Ship what was wanted on the way, and what that wants, until nothing is left."""
+        while self._wanted or self._mentioned:
+            if self._wanted:
+                name = next(iter(self._wanted))
+                del self._wanted[name]
+                self._shipped.add(name)
+                self._added.append(name)
+                value = self._main[name]
+                try:
+                    self.add((name, value))
+                except Exception as error:
+                    culprit, reason = _blame(value, f"the global {name!r}, which it refers to", error)
+                    raise TaskNotPicklable(culprit, reason) from error
+            else:
+                name = next(iter(self._mentioned))
+                del self._mentioned[name]
+                if name not in self._shipped and name not in _OWN_TO_EVERY_MAIN:
+                    self._try_mentioned(name)
+
+    def _try_mentioned(self, name: str) -> None:
+        value = self._main[name]
+        if isinstance(value, FunctionType | type | ModuleType):
+            return  # code refers to these by name, not in strings
+        trial = io.BytesIO()
+        try:
+            pickle.Pickler(_Limited(trial, _MENTIONED_LIMIT), 5).dump(value)
+        except Exception:
+            return
+        if b"__main__" not in trial.getvalue():
+            self._shipped.add(name)
+            self._added.append(name)
+            self.add((name, value))
+            if isinstance(value, str):
+                for word in _WORD.findall(value):
+                    if word in self._main:
+                        self._mentioned[word] = None
+
+    def finish(self, task: Any = None) -> bytes:
+        load = self
+        if self._runs_code:
+            load = _Load(self._main, self._shipped)
+            load.add(("", list(self._modules)))
+            for name in self._added:
+                if type(self._main[name]) in (dict, list, set):  # a registry that classes enter themselves in
+                    load.add((name, type(self._main[name])()))
+            for name in reversed(self._added):
+                load.add((name, self._main[name]))
+            load.add((None, task))
+        elif self._modules:
+            load.add(("", list(self._modules)))
+        load.add(None)
+        return _DILL + load._file.getvalue()
+
+
+class _Limited:
+    """A file that refuses to grow."""
+
+    def __init__(self, file: io.BytesIO, limit: int) -> None:
+        self._file = file
+        self._left = limit
+
+    def write(self, data: Any) -> int:
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError("too large")
+        return self._file.write(data)
+
+
+def _run_while_loading(cls: type) -> Iterator[Any]:
+    """The methods that run when the class, or an instance of it, is made from its pickle."""
+    names = ["__setstate__", "__reduce__", "__reduce_ex__", "__new__", "__hash__", "__eq__"]
+    names += ["__init_subclass__", "__set_name__"]
+    if issubclass(cls, type):
+        names += ["__init__", "__prepare__", "__call__"]
+    return (vars(cls)[name] for name in names if name in vars(cls))
+
+
+_class_cache: list[Any] = []
+
+
+def _pickler_class() -> Any:
+    """dill's pickler, told to say what it meets and to keep globals and modules by name.
+
+    Made on first use, because importing dill takes tens of milliseconds.
+    """
+    if _class_cache:
+        return _class_cache[0]
+    import dill
+
+    base = dill.Pickler.dispatch
+
+    class Dispatch(dict[type, Any]):
+        def get(self, kind: type, default: Any = None) -> Any:
+            saver = super().get(kind)
+            if saver is None and issubclass(kind, type):
+                return save_class  # a metaclass
+            return saver or default
+
+    class MainPickler(dill.Pickler):  # type: ignore[misc]
+        dispatch = Dispatch(base)
+        farmhand_load: _Load
+
+    def save_function(pickler: Any, function: FunctionType) -> None:
+        pickler.farmhand_load.met(function)
+        base[FunctionType](pickler, function)
+
+    def save_class(pickler: Any, cls: type) -> None:
+        if cls.__module__ == "__main__":
+            pickler.farmhand_load.met(cls)
+            remake = _remaking(cls)
+            if remake is not None:
+                make, arguments, attributes = remake
+                pickler.save_reduce(make, arguments, attributes, state_setter=_set_attributes, obj=cls)
+                return
+        base[type](pickler, cls)
+
+    def save_type_variable(pickler: Any, variable: Any) -> None:
+        if variable.__module__ != "__main__":
+            pickler.save_global(variable)
+        elif isinstance(variable, typing.TypeVar):
+            flags = (variable.__covariant__, variable.__contravariant__)
+            arguments = (variable.__name__, variable.__constraints__, variable.__bound__, *flags)
+            pickler.save_reduce(_make_type_variable, arguments, obj=variable)
+        else:
+            pickler.save_reduce(type(variable), (variable.__name__,), obj=variable)
+
+    def save_dict(pickler: Any, value: dict[Any, Any]) -> None:
+        name = value.get("__name__") if "__name__" in value else None
+        module = sys.modules.get(name) if type(name) is str else None
+        if module is not None and module.__dict__ is value:
+            pickler.save_reduce(_globals_of, (name,), obj=value)
+        else:
+            pickle._Pickler.dispatch[dict](pickler, value)
+
+    def save_module(pickler: Any, module: ModuleType) -> None:
+        pickler.save_reduce(importlib.import_module, (module.__name__,), obj=module)
+
+    def save_sentinel(pickler: Any, sentinel: Any) -> None:
+        # dataclasses compares these by identity; a copy would make fields() forget its fields
+        missing = sentinel is dataclasses.MISSING
+        name = getattr(sentinel, "name", None) or ("MISSING" if missing else "KW_ONLY")
+        pickler.save_global(sentinel, name=name)
+
+    MainPickler.dispatch[FunctionType] = save_function
+    MainPickler.dispatch[type] = save_class
+    MainPickler.dispatch[dict] = save_dict
+    MainPickler.dispatch[ModuleType] = save_module
+    for kind in (typing.TypeVar, typing.ParamSpec, typing.TypeVarTuple):
+        MainPickler.dispatch[kind] = save_type_variable
+    for sentinel in (
+        dataclasses.MISSING,
+        dataclasses.KW_ONLY,
+        dataclasses._FIELD,  # type: ignore[attr-defined]
+        dataclasses._FIELD_CLASSVAR,  # type: ignore[attr-defined]
+        dataclasses._FIELD_INITVAR,  # type: ignore[attr-defined]
+    ):
+        MainPickler.dispatch[type(sentinel)] = save_sentinel
+    _class_cache.append(MainPickler)
+    return MainPickler
+
+
+def _remaking(cls: type) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
+    """For classes that dill gets wrong: what makes them again, of what, and what to add to them."""
+    own = vars(cls)
+    if isinstance(cls, enum.EnumMeta):
+        members = [(name, member.value) for name, member in dict[str, Any](cls.__members__).items()]
+        at_once = {name: own[name] for name in ("__init__", "__doc__") if name in own}
+        later = {
+            name: value
+            for name, value in own.items()
+            if name not in cls.__members__ and name not in at_once and name not in vars(enum.Enum)
+            and not (name.startswith("_") and name.endswith("_") and not name.startswith("__"))
+            and name not in _MADE_BY_PYTHON
+        }  # fmt: skip
+        return _make_enum, (type(cls), cls.__name__, cls.__qualname__, cls.__bases__, members, at_once), later
+    if cls.__bases__ == (tuple,) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults"):
+        fields = cls._fields
+        plain = vars(collections.namedtuple("plain", fields))
+        later = {
+            name: value
+            for name, value in own.items()
+            if (name not in plain or name == "__doc__") and name not in _MADE_BY_PYTHON
+        }
+        return _make_namedtuple, (cls.__name__, cls.__qualname__, fields, cls._field_defaults), later
+    return None
+
+
+_MADE_BY_PYTHON = {
+    "__module__", "__qualname__", "__dict__", "__weakref__", "__new__", "__orig_bases__", "__firstlineno__",
+    "__static_attributes__", "__annotate__", "__annotate_func__", "__annotations_cache__",
+}  # fmt: skip
+
+
+def _make_enum(
+    meta: Any, name: str, qualname: str, bases: tuple[type, ...], members: Any, at_once: dict[str, Any]
+) -> Any:
+    namespace = meta.__prepare__(name, bases)
+    namespace["__module__"] = "__main__"
+    namespace["__qualname__"] = qualname
+    for key, value in [*at_once.items(), *members]:
+        namespace[key] = value
+    return meta(name, bases, namespace)
+
+
+def _make_namedtuple(name: str, qualname: str, fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+    made = collections.namedtuple(name, fields, defaults=tuple(defaults.values()), module="__main__")  # type: ignore[misc]
+    made.__qualname__ = qualname
+    return made
+
+
+def _make_type_variable(name: str, constraints: Any, bound: Any, covariant: bool, contravariant: bool) -> Any:
+    return typing.TypeVar(name, *constraints, bound=bound, covariant=covariant, contravariant=contravariant)
+
+
+def _set_attributes(cls: type, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        setattr(cls, name, value)
+
+
+def _globals_of(module: str) -> dict[str, Any]:
+    """The names of a module; of ``__main__``, those of whichever process asks."""
+    if module == "__main__":
+        return sys.modules["__main__"].__dict__
+    return importlib.import_module(module).__dict__
+
+
+def _names_in(function: FunctionType) -> tuple[list[str], list[str]]:
+    """The names that the code of ``function`` uses, and the words in its strings (not its docstring)."""
+    names: list[str] = []
+    words: list[str] = []
+    for code in _codes(function.__code__):
+        # not all of co_names, which has the attributes as well: `self.lock` is not the global `lock`
+        names += [each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL_NAMES]
+        docstring = code.co_consts[0] if code.co_consts else None
+        for constant in code.co_consts:
+            if isinstance(constant, str) and not (constant is docstring and constant == function.__doc__):
+                words += _WORD.findall(constant)
+    return names, words
+
+
+def _is_full(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - it raises when the variable has no value
+    except ValueError:
+        return False
+    return True
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _blame(value: Any, what: str, error: BaseException) -> tuple[str, str]:
+    """The smallest part of ``value`` that cannot be pickled, as a path, and why."""
+    seen: set[int] = set()
+    while id(value) not in seen:
+        seen.add(id(value))
+        for name, part in _parts(value):
+            refusal = _refusal(part)
+            if refusal is not None:
+                value, error = part, refusal
+                what = f"{name} of {what}" if not name.startswith((".", "[")) else f"{what}{name}"
+                break
+        else:
+            break
+    return what, f"{type(error).__name__}: {error}"
+
+
+def _refusal(value: Any) -> BaseException | None:
+    try:
+        load = _Load(sys.modules["__main__"].__dict__, set())
+        load.add(value)
+        load.add_names()
+    except TaskNotPicklable as error:
+        return error.__cause__ or error
+    except Exception as error:
+        return error
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            if _is_full(cell):
+                yield f"the closure variable {name!r}", cell.cell_contents
+        for index, default in enumerate(value.__defaults__ or ()):
+            yield f"default argument {index}", default
+        if value.__globals__ is sys.modules["__main__"].__dict__:
+            for name in dict.fromkeys(_names_in(value)[0]):
+                if name in value.__globals__:
+                    yield f"the global {name!r}", value.__globals__[name]
+        return
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield f"[{key!r}]", part
+        return
+    if isinstance(value, list | tuple | set | frozenset):
+        for index, part in enumerate(value):
+            yield f"[{index}]", part
+        return
+    if isinstance(value, type):
+        for name, part in vars(value).items():
+            if not name.startswith("__"):
+                yield f".{name}", part
+        return
+    if hasattr(value, "__func__"):
+        yield "the function", value.__func__
+        yield "the object", value.__self__
+        return
+    if hasattr(value, "func") and hasattr(value, "keywords"):  # functools.partial
+        yield ".func", value.func
+        yield ".args", value.args
+        yield ".keywords", value.keywords
+        return
+    for name, part in getattr(value, "__dict__", {}).items():
+        yield f".{name}", part

@@ -1,0 +1,306 @@
+"""The task protocol: what a task may be, what it is given, and how it says how far it is.
+
+The rules are those of ``brian.tools.taskfarm`` (Brian 1.4), made exact:
+
+- a class is made once in each process, with ``*initargs, **initkwds``, and its ``__call__``
+  is the task; anything else callable is the task itself;
+- a class whose ``__init__`` takes ``process_number``, or ``**kwds``, is given the number;
+- a task that takes ``report``, or ``**kwds``, is given a :class:`Report`;
+- a tuple becomes the positional arguments, anything else is the one argument.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from farmhand.errors import UsageError
+
+__all__ = ["Call", "Report", "Task", "call"]
+
+T = TypeVar("T")
+RunItem = Callable[[int, Any], Any]
+SendReport = Callable[[int, float | None, str | None], None]
+
+_REPORT_INTERVAL = 0.05  # seconds; a task may report in its innermost loop
+
+
+@dataclass(frozen=True)
+class Call:
+    """The exact arguments of one call of the task; see :func:`call`."""
+
+    args: tuple[Any, ...] = ()
+    kwds: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = [repr(arg) for arg in self.args] + [f"{name}={value!r}" for name, value in self.kwds.items()]
+        return f"call({', '.join(parts)})"
+
+
+def call(*args: Any, **kwds: Any) -> Call:
+    """An item that calls the task as ``task(*args, **kwds)``, exactly.
+
+    Examples
+    --------
+    >>> call(1, 2, mode="slow")
+    call(1, 2, mode='slow')
+    """
+    return Call(args, kwds)
+
+
+class Report:
+    """Says how far the running item is. A task that takes ``report`` is given one.
+
+    It can be called as ``report(complete)``, as Brian 1 does with ``report(elapsed, complete)``
+    and as Brian 2 does with ``report(elapsed, complete, start, duration)`` (with units); then
+    ``complete`` is the fraction from 0 to 1 of the item that is done. It may be called as often
+    as you like: it passes on some twenty calls a second.
+
+    Attributes
+    ----------
+    taskname : str
+        Shown beside the bar of this process; set it to say what the item is doing.
+    """
+
+    def __init__(self, send: SendReport, owner: object = None) -> None:
+        self._send = send
+        self._owner = owner  # a class task may carry the name, as ``self.taskname``
+        self._index: int | None = None
+        self._next = 0.0
+        self._taskname = ""
+        self._complete: float | None = None
+
+    def __call__(self, *progress: Any) -> None:
+        if len(progress) == 1:
+            complete = progress[0]
+        elif len(progress) in (2, 4):
+            complete = progress[1]
+        else:
+            raise TypeError(
+                "report takes (complete), (elapsed, complete) or (elapsed, complete, start, duration), "
+                f"not {len(progress)} arguments"
+            )
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _REPORT_INTERVAL
+            fraction = float(complete)
+            if fraction == fraction:  # a NaN says nothing
+                self._complete = min(1.0, max(0.0, fraction))
+            self._taskname = self._name_of_owner()
+            self._pass_on()
+
+    def track(self, iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """Yield from ``iterable`` and report how far that is.
+
+        Parameters
+        ----------
+        iterable : iterable
+            What to loop over.
+        total : int, optional
+            Its length, where ``len(iterable)`` does not work; without either nothing is reported.
+        """
+        if total is None:
+            try:
+                total = len(iterable)  # type: ignore[arg-type]
+            except TypeError:
+                yield from iterable
+                return
+        for count, element in enumerate(iterable, 1):
+            yield element
+            self(count / total if total else 1.0)
+
+    @property
+    def taskname(self) -> str:
+        return self._taskname
+
+    @taskname.setter
+    def taskname(self, name: object) -> None:
+        text = str(name)
+        if text != self._taskname:
+            self._taskname = text
+            self._pass_on()
+
+    def _begin(self, index: int) -> None:
+        self._index = index
+        self._complete = None
+        self._next = 0.0
+        self.taskname = self._name_of_owner()
+
+    def _end(self) -> None:
+        self.taskname = self._name_of_owner()
+        self._index = None  # a thread that the task left behind may report no longer
+
+    def _name_of_owner(self) -> str:
+        return str(
+            self._taskname if self._owner is None else getattr(self._owner, "taskname", self._taskname)
+        )
+
+    def _pass_on(self) -> None:
+        if self._index is not None:
+            self._send(self._index, self._complete, self._taskname)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, checked, before it is made in any process.
+
+    Parameters
+    ----------
+    target : callable or class
+        What the user passed.
+    initargs, initkwds
+        For a class, the arguments of its ``__init__``; never changed.
+    seed : int, optional
+        The entropy from which a task that takes ``rng`` gets its random generators.
+    """
+
+    target: Callable[..., Any]
+    initargs: tuple[Any, ...] = ()
+    initkwds: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+
+    @classmethod
+    def check(
+        cls,
+        target: Any,
+        initargs: Sequence[Any] | None = None,
+        initkwds: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> Task:
+        """A task from what the user passed.
+
+        Raises
+        ------
+        UsageError
+            When it cannot be a task; says why.
+        """
+        if initargs is not None and not isinstance(initargs, Iterable):
+            raise UsageError(f"initargs must be a sequence of arguments, such as (3,), not {initargs!r}")
+        if initkwds is not None and not isinstance(initkwds, Mapping):
+            raise UsageError(f"initkwds must be a dict of keyword arguments, not {initkwds!r}")
+        if inspect.isclass(target):
+            if not any("__call__" in vars(base) for base in target.__mro__):
+                raise UsageError(
+                    f"the task class {target.__qualname__} has no __call__ method; farmhand makes the class "
+                    "once in each process and then calls the instance with each item"
+                )
+        elif not callable(target):
+            raise UsageError(
+                f"the task must be a function, another callable or a class, not {type(target).__name__} "
+                f"({target!r})"
+            )
+        elif initargs or initkwds:
+            raise UsageError(
+                f"initargs and initkwds are for a task class, which is made once in each process; "
+                f"{_name_of(target)} is not a class. Bind arguments of a function with functools.partial, "
+                "or put them into the items"
+            )
+        return cls(target, tuple(initargs or ()), dict(initkwds or {}), seed)
+
+    @property
+    def name(self) -> str:
+        """The qualified name of the task, without its module."""
+        return _name_of(self.target)
+
+    @property
+    def takes_rng(self) -> bool:
+        """Whether the task has a parameter ``rng``."""
+        target = self.target
+        return _takes(target.__call__ if inspect.isclass(target) else target, "rng", or_kwds=False)
+
+    def make(self, process_number: int, send: SendReport) -> RunItem:
+        """Make the task in this process and return what runs one item.
+
+        Parameters
+        ----------
+        process_number : int
+            The number of this process.
+        send : callable
+            Is given item, fraction complete and task name whenever the task reports.
+
+        Returns
+        -------
+        callable
+            ``run(index, item)``, which returns the result or raises what the task raises.
+        """
+        target = make = self.target
+        owner: object = None
+        if inspect.isclass(target):
+            kwds = dict(self.initkwds)
+            if _takes(target, "process_number", or_kwds=True):
+                kwds.setdefault("process_number", process_number)
+            target = owner = make(*self.initargs, **kwds)
+        takes_report = _takes(target, "report", or_kwds=True)
+        if takes_report or owner is not None or self.takes_rng:
+            return _full_runner(
+                target, Report(send, owner), takes_report, self.seed if self.takes_rng else None
+            )
+        return _plain_runner(target)
+
+
+def _plain_runner(target: Callable[..., Any]) -> RunItem:
+    def run(index: int, item: Any) -> Any:
+        if isinstance(item, tuple):
+            return target(*item)
+        if type(item) is Call:
+            return target(*item.args, **item.kwds)
+        return target(item)
+
+    return run
+
+
+def _full_runner(target: Callable[..., Any], report: Report, takes_report: bool, seed: int | None) -> RunItem:
+    """As the plain one, for a task that is given more than its item, or that may have a name."""
+    extras: dict[str, Any] = {"report": report} if takes_report else {}
+
+    def run(index: int, item: Any) -> Any:
+        if seed is not None:
+            extras["rng"] = item_generator(seed, index)
+        report._begin(index)
+        try:
+            if isinstance(item, tuple):
+                return target(*item, **extras)
+            if type(item) is Call:
+                return target(*item.args, **{**extras, **item.kwds})
+            return target(item, **extras)
+        finally:
+            report._end()
+
+    return run
+
+
+def item_generator(seed: int | None, index: int) -> Any:
+    """The ``numpy.random.Generator`` of item ``index``: it depends on nothing else than these."""
+    import numpy
+
+    return numpy.random.Generator(numpy.random.PCG64(numpy.random.SeedSequence(seed, spawn_key=(index,))))
+
+
+def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:
+    """Whether ``function`` has a parameter ``name`` that a keyword can fill (Brian: or ``**kwds``)."""
+    if isinstance(function, partial) and name in function.keywords:
+        return False  # the user has filled it
+    try:
+        parameters = inspect.signature(function).parameters
+    except (ValueError, TypeError):  # many functions written in C have no signature
+        return False
+    for parameter in parameters.values():
+        if parameter.name == name and parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            return True
+        if or_kwds and parameter.kind is parameter.VAR_KEYWORD:
+            return True
+    return False
+
+
+def _name_of(target: Any) -> str:
+    while isinstance(target, partial):
+        target = target.func
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    return str(name).replace("<locals>.", "")

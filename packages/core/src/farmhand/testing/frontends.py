@@ -1,0 +1,299 @@
+"""For those who write a progress frontend, or test a farm through one.
+
+`FrontendConformance` is what every frontend passes; a plugin inherits it::
+
+    class TestMine(FrontendConformance):
+        @pytest.fixture
+        def make_frontend(self):
+            return MyFrontend  # called with FrontendOptions
+
+`RecordingFrontend` keeps what it is shown and hands out the orders that a test scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from farmhand.events import Control
+from farmhand.progress import Estimate, Frontend, FrontendOptions, ProcessView, Snapshot
+
+__all__ = ["NASTY_TEXTS", "FrontendConformance", "RecordingFrontend", "a_run", "play", "snapshots"]
+
+MakeFrontend: TypeAlias = Callable[[FrontendOptions], Frontend]
+Script: TypeAlias = Mapping[int, Iterable[Control]] | Callable[[Snapshot], Iterable[Control]]
+
+#: Texts that a task's name or an item may hold and that must not disturb a display.
+NASTY_TEXTS = (
+    "",
+    "two\nlines\r\nand\ta tab",
+    "\x1b[2J\x1b[31mred\x07\x08\x7f\x9b1A",
+    "right\u202eto left, line\u2028and\u2029paragraph",
+    "ünïcödé 漢字 🐄👩‍🌾 e\u0301",
+    "a lone surrogate \udc80",
+    "\0",
+    "x" * 100_000,
+)
+
+
+class RecordingFrontend:
+    """Keeps every snapshot and says what its script says.
+
+    Parameters
+    ----------
+    script : mapping or callable, optional
+        Either the controls to hand out after the n-th `show` (counted from 0), or a function
+        that is called with each snapshot and returns the controls to hand out after it.
+
+    Attributes
+    ----------
+    snapshots : list of Snapshot
+        All that were shown, in order.
+    closed : bool
+        Whether `close` was called. A `show` after that, or a second `close`, is an
+        AssertionError: it would be the farm's mistake.
+    """
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.closed = False
+        self._script: Script = {} if script is None else script
+        self._waiting: list[Control] = []
+
+    @property
+    def last(self) -> Snapshot:
+        """The newest snapshot."""
+        return self.snapshots[-1]
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Keep `snapshot`."""
+        assert not self.closed, "a frontend was shown a snapshot after it was closed"
+        if callable(self._script):
+            self._waiting += self._script(snapshot)
+        else:
+            self._waiting += self._script.get(len(self.snapshots), ())
+        self.snapshots.append(snapshot)
+
+    def controls(self) -> Iterable[Control]:
+        """What the script said since the last call."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def close(self) -> None:
+        """Note that the farm has closed this frontend."""
+        assert not self.closed, "a frontend was closed twice"
+        self.closed = True
+
+
+def play(frontend: Frontend, history: Iterable[Snapshot]) -> list[Control]:
+    """Show `history` as a farm would, close the frontend and return all that it asked for."""
+    asked: list[Control] = []
+    for snapshot in history:
+        frontend.show(snapshot)
+        for control in frontend.controls():
+            assert isinstance(control, Control), f"{control!r} is not a control"
+            asked.append(control)
+    frontend.close()
+    return asked
+
+
+def a_run(items: int = 20, processes: int = 4, steps: int = 50, task: str = "find_rate") -> list[Snapshot]:
+    """A plausible run from its first snapshot to its last, without failures."""
+    views = tuple(ProcessView(number, pid=1000 + number) for number in range(processes))
+    history = [Snapshot(task=task, total=items, processes=views, complete=0.0 if items else 1.0)]
+    for step in range(1, steps):
+        done = items * step // steps
+        busy = tuple(
+            replace(
+                view,
+                state="busy",
+                index=min(done + view.number, items - 1),
+                item=f"k={done + view.number}",
+                taskname="simulating",
+                elapsed=(step % 5) * 0.1,
+                complete=(step % 5) / 5,
+            )
+            for view in views
+        )
+        left = float(steps - step) * 0.1
+        history.append(
+            replace(
+                history[0],
+                done=done,
+                elapsed=step * 0.1,
+                complete=step / steps,
+                rate=done / (step * 0.1),
+                remaining=Estimate(left * 0.8, left, left * 1.5),
+                processes=busy if items else views,
+            )
+        )
+    last = replace(history[-1], state="finished", done=items, complete=1.0, elapsed=steps * 0.1)
+    history.append(replace(last, remaining=Estimate(0.0, 0.0, 0.0), processes=()))
+    return history
+
+
+class FrontendConformance:
+    """What every progress frontend must stand: nothing that a farm can show makes it raise.
+
+    A subclass gives a fixture `make_frontend` that returns a function from
+    :class:`farmhand.progress.FrontendOptions` to a frontend, and is given all tests below.
+    What is drawn is for the subclass to look at.
+    """
+
+    @pytest.fixture(params=[False, True], ids=["quiet", "verbose"])
+    def options(self, request: pytest.FixtureRequest) -> FrontendOptions:
+        """The options that the tests make frontends with."""
+        return FrontendOptions(task="find_rate", verbose=request.param)
+
+    @pytest.fixture
+    def make_frontend(self) -> MakeFrontend:
+        """To be given by the subclass."""
+        raise NotImplementedError("give a fixture make_frontend: from FrontendOptions to a frontend")
+
+    @pytest.fixture
+    def frontend(self, make_frontend: MakeFrontend, options: FrontendOptions) -> Frontend:
+        """A new frontend."""
+        return make_frontend(options)
+
+    def test_a_whole_run_is_shown(self, frontend: Frontend) -> None:
+        """The plain case: some items on some processes, from the first to the last."""
+        play(frontend, a_run())
+
+    def test_closing_without_a_snapshot_is_fine(self, frontend: Frontend) -> None:
+        """A run may fail before it has begun; the frontend is closed all the same."""
+        play(frontend, [])
+
+    def test_closing_in_the_middle_is_fine(self, frontend: Frontend) -> None:
+        """An error in the store ends the run without a last word."""
+        play(frontend, a_run()[:10])
+
+    def test_a_frontend_asks_for_nothing_on_its_own(self, frontend: Frontend) -> None:
+        """Orders come from a user, and here there is none."""
+        assert play(frontend, a_run()) == []
+
+    def test_an_unknown_length_is_no_obstacle(self, frontend: Frontend) -> None:
+        """A generator has no length: there is no total, no fraction and no time remaining."""
+        play(frontend, [replace(s, total=None, complete=None, remaining=None) for s in a_run()])
+
+    def test_a_run_without_items_is_shown(self, frontend: Frontend) -> None:
+        """An empty list of items must not end in a division by zero."""
+        play(frontend, a_run(items=0))
+
+    @pytest.mark.parametrize("complete", [None, 0.0, 1.0])
+    def test_a_run_that_is_over_at_once_is_shown(self, frontend: Frontend, complete: float | None) -> None:
+        """The first snapshot may be the last one, in which no time has passed."""
+        play(frontend, [Snapshot(task="find_rate", state="finished", total=0, complete=complete)])
+
+    def test_a_run_that_skips_everything_is_shown(self, frontend: Frontend) -> None:
+        """Resuming a complete run skips all its items: none is left to run."""
+        skipped = Snapshot(task="find_rate", total=9, skipped=9, complete=None)
+        play(frontend, [skipped, replace(skipped, state="finished", elapsed=0.01)])
+
+    def test_failures_are_shown(self, frontend: Frontend) -> None:
+        """Only the last few are in a snapshot; more may fail between two snapshots than fit."""
+        lines = [f"item {n}: ValueError: bad {n}" for n in range(40)]
+        run = a_run(items=60)
+        history = [
+            replace(s, failed=n, failures=tuple(lines[max(0, n - 5) : n]))
+            for s, n in zip(run, (0, 1, 1, 2, 3, 20, 21, 40), strict=False)
+        ]
+        play(frontend, [*history, replace(history[-1], state="finished")])
+
+    def test_a_process_that_is_replaced_keeps_its_place(self, frontend: Frontend) -> None:
+        """The number is the same, the pid is another, and in between there is none."""
+        old = ProcessView(0, pid=10, state="busy", index=3, item="3", elapsed=1.0, complete=0.5)
+        views = [old, ProcessView(0), ProcessView(0, pid=11), replace(old, pid=11, index=4, complete=None)]
+        play(frontend, [Snapshot(total=9, elapsed=n * 0.1, processes=(v,)) for n, v in enumerate(views)])
+
+    def test_the_number_of_processes_may_change(self, frontend: Frontend) -> None:
+        """A user resizes a running farm; for a moment there may be none at all."""
+        sizes = (4, 8, 1, 0, 3)
+        views = [tuple(ProcessView(n, pid=n + 1, state="idle") for n in range(size)) for size in sizes]
+        gap = (ProcessView(2, pid=7, state="busy", complete=0.2), ProcessView(5))
+        play(frontend, [Snapshot(total=9, elapsed=n * 0.1, processes=v) for n, v in enumerate([*views, gap])])
+
+    def test_sixty_four_processes_are_shown(self, frontend: Frontend) -> None:
+        """As many as a large machine has, and more than most displays have lines."""
+        play(frontend, a_run(items=1000, processes=64, steps=20))
+
+    def test_thousands_of_snapshots_are_shown(self, frontend: Frontend) -> None:
+        """Ten a second make thousands in a few minutes."""
+        play(frontend, a_run(items=5000, processes=2, steps=3000))
+
+    def test_pausing_resuming_and_finishing_are_shown(self, frontend: Frontend) -> None:
+        """Every state of a run that goes on, and back again."""
+        run = a_run()
+        states = ("running", "paused", "paused", "running", "finishing")
+        history = [replace(s, state=state) for s, state in zip(run, states, strict=False)]
+        play(frontend, [*history, replace(run[5], state="stopped")])
+
+    @pytest.mark.parametrize("end", ["finished", "stopped", "broken"])
+    def test_every_end_is_shown(self, frontend: Frontend, end: str) -> None:
+        """A run that was stopped, or broke off, has processes and items left over."""
+        run = a_run()[:20]
+        play(frontend, [*run, replace(run[-1], state="stopping"), replace(run[-1], state=end)])
+
+    @pytest.mark.parametrize("complete", [None, 0.0, 0.5, 1.0])
+    def test_any_report_of_a_process_is_shown(self, frontend: Frontend, complete: float | None) -> None:
+        """A task may not report, or say at once that it is done."""
+        view = ProcessView(0, pid=1, state="busy", index=0, item="0", complete=complete)
+        play(frontend, [Snapshot(total=2, elapsed=t, processes=(replace(view, elapsed=t),)) for t in (0, 3)])
+
+    @pytest.mark.parametrize("text", NASTY_TEXTS, ids=lambda text: ascii(text[:12]))
+    def test_any_text_is_shown(self, frontend: Frontend, text: str) -> None:
+        """Names, items and errors come from the user's code and may hold anything."""
+        view = ProcessView(0, pid=1, state="busy", index=0, item=text, taskname=text, complete=0.5)
+        shown = Snapshot(task=text, total=2, failed=1, elapsed=2.0, processes=(view,), failures=(text,))
+        play(frontend, [shown, replace(shown, elapsed=9.0), replace(shown, state="stopped")])
+
+    @settings(
+        max_examples=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
+    @given(data=st.data())
+    def test_any_history_is_shown(
+        self, make_frontend: MakeFrontend, options: FrontendOptions, data: st.DataObject
+    ) -> None:
+        """Whatever numbers come, in whatever order: progress must never cost a run."""
+        play(make_frontend(options), data.draw(st.lists(snapshots(), max_size=6)))
+
+
+def snapshots() -> st.SearchStrategy[Snapshot]:
+    """Any snapshot, possible or not: a frontend may not trust arithmetic done elsewhere."""
+    count = st.integers(0, 10**7)
+    seconds = st.floats(0, 1e9) | st.floats()
+    fraction = st.none() | st.floats(0, 1) | st.floats()
+    text = st.text(max_size=20) | st.sampled_from(NASTY_TEXTS)
+    state = st.sampled_from(["running", "paused", "finishing", "stopping", "finished", "stopped", "broken"])
+    process = st.builds(
+        ProcessView,
+        number=st.integers(0, 99),
+        pid=st.none() | count,
+        state=st.sampled_from(["starting", "idle", "busy"]),
+        index=st.none() | count,
+        item=text,
+        taskname=text,
+        elapsed=seconds,
+        complete=fraction,
+    )
+    return st.builds(
+        Snapshot,
+        task=text,
+        state=state,
+        total=st.none() | count,
+        done=count,
+        failed=count,
+        skipped=count,
+        elapsed=seconds,
+        complete=fraction,
+        rate=seconds,
+        remaining=st.none() | st.builds(Estimate, low=seconds, median=seconds, high=seconds),
+        processes=st.lists(process, max_size=4).map(tuple),
+        failures=st.lists(text, max_size=4).map(tuple),
+    )

@@ -1,0 +1,611 @@
+"""What every store must do, as tests that a plugin inherits.
+
+::
+
+    class TestMine(StoreConformance):
+        @pytest.fixture
+        def location(self, tmp_path):
+            return tmp_path / "results.mine"
+
+        @pytest.fixture
+        def open_store(self):
+            return MyStore  # called with the location, perhaps several times
+
+A store that cannot be opened again says ``persistent = False``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from farmhand import codec
+from farmhand.errors import StoreError
+from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed
+from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn
+
+__all__ = ["OpenStore", "StoreConformance", "a_run", "block", "done", "failed", "histories", "values"]
+
+OpenStore: TypeAlias = Callable[[Path], DataManager]
+Begin: TypeAlias = Callable[..., Session]
+T = TypeVar("T")
+
+_numbers = count(1)
+
+
+def a_run(**changes: Any) -> RunInfo:
+    """A run that nobody else has."""
+    number = next(_numbers)
+    run = RunInfo(f"run{number}-{os.getpid()}", "find_rate", "someone.somewhere", 1000.0 + number)
+    return replace(run, **changes)
+
+
+def done(indices: Sequence[int], results: Sequence[Any], process: int = 0, **attempts: int) -> RecordDone:
+    """Results of one process, encoded; ``i7=2`` says that item 7 needed two attempts."""
+    started, seconds = [100.5 + index for index in indices], [0.25 * (index + 1) for index in indices]
+    encoded = [codec.encode(result) for result in results]
+    named = {int(name[1:]): number for name, number in attempts.items()}
+    return RecordDone(ItemsDone(process, indices, encoded, started, seconds), named)
+
+
+def failed(index: int, message: str = "no", process: int | None = 0, attempts: int = 1) -> RecordFailed:
+    """The failure of one item."""
+    error = ItemError("raised", "ValueError", message, f"Traceback ...\nValueError: {message}\n")
+    return RecordFailed(index, error, process, 100.5 + index, 0.25, attempts)
+
+
+def block(indices: Sequence[int], items: Sequence[Any], keys: Sequence[str] | None = None) -> Block:
+    """Small items, as they are sent."""
+    return Block(indices, codec.encode_items(items), keys=keys)
+
+
+#: Results, of all plain types: what is read must be equal to what was written.
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[Turn], dict[int, Any], dict[int, RecordFailed], list[Any]]:
+    """A whole run: its turns in the order in which they happened, and what must be there after it.
+
+    Some items are missing (skipped, or abandoned by a stop), the others end in any order, and a
+    block comes with the first of its items that ends, or in an earlier turn.
+    """
+    items = draw(st.lists(values, min_size=1, max_size=12))
+    known = sorted(draw(st.sets(st.sampled_from(range(len(items))), min_size=1)))
+    cuts = sorted({0, len(known), *draw(st.lists(st.integers(0, len(known)), max_size=3))})
+    chunks = [known[low:high] for low, high in pairwise(cuts)]
+    waiting = {tuple(chunk): block(chunk, [items[i] for i in chunk]) for chunk in chunks}
+    chunk_of = {index: tuple(chunk) for chunk in chunks for index in chunk}
+    order = draw(st.permutations(known))[: draw(st.integers(0, len(known)))]
+    results: dict[int, Any] = {}
+    failures: dict[int, RecordFailed] = {}
+    turns = []
+    while order:
+        size = draw(st.integers(1, len(order)))
+        now, order = order[:size], order[size:]
+        new = []
+        for index in now:
+            if chunk_of[index] in waiting:
+                new.append(waiting.pop(chunk_of[index]))
+            if draw(st.integers(0, 3)):
+                results[index] = draw(values)
+            else:
+                number, attempts = draw(st.none() | st.integers(0, 99)), draw(st.integers(1, 9))
+                failures[index] = failed(index, draw(st.text(st.characters())), number, attempts)
+        by_process: dict[int, list[int]] = {}
+        for index in now:
+            if index in results:
+                by_process.setdefault(draw(st.integers(0, 2)), []).append(index)
+        records = [done(i, [results[k] for k in i], process) for process, i in by_process.items()]
+        turns.append(Turn(new, records, [failures[index] for index in now if index in failures]))
+    return turns, results, failures, items
+
+
+class _Torn(list[T]):
+    """A list that breaks in the middle, as a disk may."""
+
+    def __iter__(self) -> Iterator[T]:
+        yield self[0]
+        raise InterruptedError("in the middle of a turn")
+
+
+class _Poison:
+    """A value that must not be decoded: doing so is an error."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _explode, ()
+
+
+def _explode() -> None:
+    raise AssertionError("a value was decoded")
+
+
+def _plain(blocks: Iterator[Block]) -> list[tuple[Any, ...]]:
+    """Blocks without the kinds of their sequences, which a store may choose."""
+    return [
+        (
+            list(b.indices),
+            b.payload,
+            *(None if part is None else list(part) for part in (b.fingerprints, b.texts, b.keys)),
+        )
+        for b in blocks
+    ]
+
+
+# The fixtures are shared by all examples on purpose: each example is a run of its own in one store.
+_any = settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+        HealthCheck.too_slow,
+    ],
+)
+
+
+class StoreConformance:
+    """The contract of :mod:`farmhand.store`. Subclasses supply ``open_store`` and perhaps ``location``."""
+
+    #: Whether what one opening wrote is there for the next.
+    persistent: bool = True
+
+    @pytest.fixture
+    def location(self, tmp_path: Path) -> Path:
+        """Where a new store may be."""
+        return tmp_path / "store"
+
+    @pytest.fixture
+    def open_store(self) -> OpenStore:
+        """What opens (and creates) a store at a location."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, location: Path, open_store: OpenStore) -> Iterator[DataManager]:
+        """An empty store."""
+        with open_store(location) as store:
+            yield store
+
+    @pytest.fixture
+    def reread(
+        self, location: Path, open_store: OpenStore, store: DataManager
+    ) -> Iterator[Callable[[], DataManager]]:
+        """What gives the store as the next program would see it."""
+        opened: list[DataManager] = []
+
+        def reopen() -> DataManager:
+            if not self.persistent:
+                return store
+            opened.append(open_store(location))
+            return opened[-1]
+
+        yield reopen
+        for each in opened:
+            each.close()
+
+    @pytest.fixture
+    def begin(self, store: DataManager) -> Iterator[Begin]:
+        """What begins a run, by default in ``store``; the sessions are closed after the test."""
+        sessions: list[Session] = []
+
+        def begin(run: RunInfo, store: DataManager = store) -> Session:
+            sessions.append(store.begin(run))
+            return sessions[-1]
+
+        yield begin
+        for session in sessions:
+            try:
+                session.close("stopped", 1.0)
+            except Exception:
+                pass  # many tests have closed it, or broken it, already
+
+    # -- what was recorded is what is read ---------------------------------------------------------
+
+    def test_a_new_store_is_empty_and_true(self, store: DataManager) -> None:
+        """``if store:`` asks whether there is a store, not whether it has results."""
+        assert bool(store)
+        assert len(store) == store.itemcount() == 0
+        readings: list[Callable[[], Iterable[Any]]]
+        readings = [store.runs, store.keys, store.values, store.items, store.records, store.results]
+        for read in readings:
+            assert list(read()) == []
+        assert list(store) == []
+        assert store.failures() == []
+
+    @_any
+    @given(history=histories())
+    def test_any_history_of_turns_is_read_as_it_was_written(
+        self, history: Any, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Whatever the order in which items end, and however turns cut it, reading goes by index."""
+        turns, results, failures, items = history
+        before = store.itemcount()
+        run = a_run()
+        session = begin(run)
+        for turn in turns:
+            session.record(turn)
+        session.close("finished", 2000.0)
+        wanted = sorted(results)
+        for reader in (store, reread()):
+            assert [(i, codec.decode(data)) for i, data in reader.encoded(run.uid)] == [
+                (i, results[i]) for i in wanted
+            ]
+            assert list(reader.done_indices(run.uid)) == wanted
+            assert [(r.index, r.status) for r in reader.records(run.uid)] == sorted(
+                [(i, "done") for i in results] + [(i, "failed") for i in failures]
+            )
+            errors = {r.index: (r.error, r.process, r.attempts) for r in reader.records(run.uid) if r.error}
+            assert errors == {i: (f.error, f.number, f.attempts) for i, f in failures.items()}
+            assert [
+                (r.index, r.item, r.value) for r in reader.results() if r.key.startswith(f"{run.uid}-")
+            ] == [(i, items[i], results[i]) for i in wanted]
+            assert _plain(reader.blocks(run.uid)) == sorted(_plain(b for turn in turns for b in turn.blocks))
+            assert reader.itemcount() == before + len(results)
+            if reader is not store:
+                reader.close()
+
+    def test_a_record_says_everything_that_is_known_of_an_item(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """Times are exact, attempts are one unless said otherwise, an item may never have had a process."""
+        run = a_run()
+        session = begin(run)
+        lost = RecordFailed(2, ItemError("unpicklable item", "TypeError", "cannot pickle"))
+        failure = failed(1, "two\nlines, \u2028, NUL \0 and half a pair \udcff", process=4, attempts=2)
+        turn = Turn([block(range(3), "abc")], [done([0], ["a"], process=3, i0=5)], [failure, lost])
+        session.record(turn)
+        uid, key = run.uid, f"{run.uid}-"
+        expected = [
+            Record(key + "0", uid, 0, "done", 3, 100.5, 0.25, 5),
+            Record(key + "1", uid, 1, "failed", 4, 101.5, 0.25, 2, failure.error),
+            Record(key + "2", uid, 2, "failed", None, 0.0, 0.0, 1, lost.error),
+        ]
+        assert list(store.records()) == list(store.records(uid)) == expected
+        assert store.failures() == expected[1:]
+
+    def test_a_run_is_written_down_when_it_begins_and_when_it_ends(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """A run without an outcome is running, or was killed: both must be seen from outside."""
+        run = a_run(task="Sim.find <ü \udcff>", numitems=10**9, seed=2**127 + 1)
+        other = a_run(computer="ü.ü", started=run.started)
+        session, second = begin(run), begin(other)
+        assert reread().runs() == store.runs() == [run, other]
+        session.close("stopped", 3000.25)
+        second.close("broken", 3000.5)
+        ended = [
+            replace(run, outcome="stopped", ended=3000.25),
+            replace(other, outcome="broken", ended=3000.5),
+        ]
+        assert reread().runs() == store.runs() == ended
+        assert store.session_names() == [run.uid, other.uid]
+
+    def test_blocks_come_back_by_index_with_their_gaps_and_keys(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """Resume compares what they hold with the items that it is given."""
+        run = a_run()
+        session = begin(run)
+        late = block([10, 11, 17, 40, 10_000_000_000], ["k", "l", "r", "o", "z"])
+        early = block(range(3), [0, 1, 2], keys=["a", "ü", "\udcff"])
+        session.record(Turn([late]))
+        session.record(Turn([early]))
+        assert _plain(store.blocks(run.uid)) == _plain(iter([early, late]))
+        assert store.itemcount() == 0
+
+    def test_of_large_items_fingerprints_and_texts_are_kept(self, store: DataManager, begin: Begin) -> None:
+        """They are enough to resume, and to say what an item was; ``pairs`` shows the text."""
+        run = a_run()
+        session = begin(run)
+        prints, texts = [codec.fingerprint(i) for i in "ab"], ["array(...) é", "\udcff"]
+        large = Block([3, 5], None, prints, texts, ["first", "second"])
+        session.record(Turn([large, block(range(6, 8), ["c", None])], [done([5, 3, 6, 7], [50, 30, 60, 70])]))
+        assert _plain(store.blocks(run.uid))[0] == _plain(iter([large]))[0]
+        assert [(r.index, r.item, r.text, r.value) for r in store.results()] == [
+            (3, None, texts[0], 30),
+            (5, None, texts[1], 50),
+            (6, "c", "", 60),
+            (7, None, "", 70),
+        ]
+        assert store.pairs() == [(texts[0], 30), (texts[1], 50), ("c", 60), (None, 70)]
+
+    def test_an_item_without_a_block_is_none(self, store: DataManager, begin: Begin) -> None:
+        """Old stores have results without items; they must not get the item of a neighbour."""
+        session = begin(a_run())
+        session.record(Turn([block([2], ["two"])], [done([1, 2, 3], ["b", "c", "d"])]))
+        assert store.pairs() == [(None, "b"), ("two", "c"), (None, "d")]
+
+    def test_many_results_in_one_turn_are_all_there(self, store: DataManager, begin: Begin) -> None:
+        """Stores write rows in portions; every remainder of a portion must arrive."""
+        run = a_run()
+        session = begin(run)
+        first = 0
+        for size in (1, 99, 100, 101, 1, 250, 999):
+            indices = range(first, first + size)
+            halves = [indices[: size // 2], indices[size // 2 :]]
+            session.record(Turn([block(indices, list(indices))], [done(part, part) for part in halves]))
+            first += size
+        assert list(store.encoded(run.uid)) == [(i, codec.encode(i)) for i in range(first)]
+        assert store.pairs() == [(i, i) for i in range(first)]
+
+    def test_a_large_value_is_kept_whole(self, store: DataManager, begin: Begin) -> None:
+        """A result may have many megabytes, of any bytes."""
+        session = begin(a_run())
+        value = bytes(range(256)) * 20_000
+        session.record(Turn([block(range(1), [0])], [done([0], [value])]))
+        assert store.values() == [value]
+
+    # -- Brian's reading API -----------------------------------------------------------------------
+
+    def test_the_reading_api_of_brian(self, store: DataManager, begin: Begin) -> None:
+        """The names and meanings of ``brian.tools.datamanager.DataManager``."""
+        for results in ([[1, 2], (3,)], [[4], []]):
+            session = begin(a_run())
+            session.record(Turn([block(range(2), "ab")], [done([1, 0], results[::-1])]))
+            session.close("finished", 1.0)
+        uids, keys = [run.uid for run in store.runs()], store.keys()
+        assert len(set(keys)) == len(keys) == len(store) == store.itemcount() == 4
+        assert store.values() == list(store.itervalues()) == [[1, 2], (3,), [4], []]
+        assert store.items() == list(store.iteritems()) == list(zip(keys, store.values(), strict=True))
+        assert list(store) == keys
+        assert {key: store[key] for key in keys} == dict(store.items())
+        assert all(key in store for key in keys)
+        assert store.get(keys[0]) == {uids[0]: [1, 2]}
+        assert store.get_merged(keys[0]) == [1, 2]
+        assert store.get_matching_keys(uids[1]) == keys[2:]
+        assert store.get_matching(uids[1]) == {keys[2]: {uids[1]: [4]}, keys[3]: {uids[1]: []}}
+        assert store.get_merged_matching(uids[0]) == [1, 2, 3]
+        assert store.get_merged_matching(lambda key: key in keys[1:3]) == [3, 4]
+        assert store.get_flat_matching(lambda key: key != keys[1]) == [[1, 2], [4], []]
+        assert store.make_unique_key() != store.make_unique_key()
+        assert "." in store.computer_name
+
+    def test_a_key_that_is_not_there(self, store: DataManager, begin: Begin) -> None:
+        """It is a KeyError, or empty, as with a dict; nearly right keys are no other names of an item."""
+        run = a_run()
+        session = begin(run)
+        begin(a_run()).record(Turn([], [done([0], ["of the next run"])]))
+        session.record(Turn([block(range(8), "abcdefgh")], [done([7], [1])], [failed(3)]))
+        wrong = [f"{run.uid}-{i}" for i in (0, 3, 8, "07", "-7", "٧", "", "x", 1 << 40, 10**18, "9" * 5000)]
+        for key in [*wrong, "", "-", "nobody-7", run.uid, 7, None]:
+            assert key not in store
+            with pytest.raises(KeyError):
+                store[key]  # type: ignore[index]
+        assert store.get("nobody-7") == store.get_matching("nobody") == {}
+        assert store.get_merged("nobody-7") == []
+
+    def test_a_run_that_is_not_there_is_a_key_error(self, store: DataManager) -> None:
+        """An empty answer would look like a run without results."""
+        for method in (store.encoded, store.blocks, store.records, store.done_indices):
+            with pytest.raises(KeyError):
+                list(method("nobody"))
+        with pytest.raises(KeyError):
+            store.encoded_at("nobody", 0)
+
+    def test_records_failures_and_keys_decode_nothing(self, store: DataManager, begin: Begin) -> None:
+        """Looking at a store that you do not trust is safe; only reading values is not."""
+        session = begin(a_run())
+        poison = pickle.dumps(_Poison())
+        bad = RecordDone(ItemsDone(0, [0], [poison], [1.0], [1.0]))
+        session.record(Turn([Block(range(2), poison)], [bad], [failed(1)]))
+        [key] = store.keys()
+        assert key in store
+        assert len(list(store.records())) == 2
+        assert len(store.failures()) == len(store) == 1
+        assert str(len(store)) in repr(store)
+        for run in store.runs():
+            assert list(store.done_indices(run.uid)) == [0]
+            assert [data for _, data in store.encoded(run.uid)] == [store.encoded_at(run.uid, 0)] == [poison]
+            assert [b.payload for b in store.blocks(run.uid)] == [poison]
+        for read in (store.values, store.items, store.pairs, lambda: store[key], lambda: store.get(key)):
+            with pytest.raises(AssertionError, match="decoded"):
+                read()
+
+    # -- turns -------------------------------------------------------------------------------------
+
+    def test_a_turn_that_breaks_in_the_middle_leaves_nothing(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """An item without its neighbours of the same turn would be counted, but never stored."""
+        run = a_run()
+        session = begin(run)
+        session.record(Turn([block(range(2), "ab")], [done([0], ["kept"])]))
+        good, torn = done([1, 2], ["b", "c"]), done([3, 4], ["d", "e"])
+        torn = replace(torn, done=replace(torn.done, values=_Torn(torn.done.values)))
+        with pytest.raises((StoreError, InterruptedError)):
+            session.record(Turn([block(range(2, 6), "cdef")], [good, torn], [failed(5)]))
+        for reader in (store, reread()):
+            assert reader.pairs() == [("a", "kept")]
+            assert len(list(reader.records())) == len(list(reader.blocks(run.uid))) == reader.itemcount() == 1
+
+    def test_an_item_is_recorded_once(self, store: DataManager, begin: Begin) -> None:
+        """A second result for an item shows a fault; the first one, and the rest, stay as they are."""
+        run = a_run()
+        session = begin(run)
+        session.record(Turn([block(range(3), "abc")], [done([1], ["first"])]))
+        with pytest.raises(StoreError, match="twice"):
+            session.record(Turn([], [done([0, 1], ["x", "second"])]))
+        assert store.pairs() == [("b", "first")]
+        assert store.itemcount() == 1
+
+    def test_an_empty_turn_stores_nothing(self, store: DataManager, begin: Begin) -> None:
+        """The farm may have nothing to say."""
+        session = begin(a_run())
+        session.record(Turn())
+        session.record(Turn([], [RecordDone(ItemsDone(0, [], [], [], []))], []))
+        session.close("finished", 1.0)
+        assert store.itemcount() == 0
+
+    def test_a_turn_may_come_as_lists_that_are_used_again(self, store: DataManager, begin: Begin) -> None:
+        """The farm clears its lists after each turn; a store must not keep them."""
+        session = begin(a_run())
+        indices, encoded, times = [0, 1], [codec.encode("a"), codec.encode("b")], [1.0, 2.0]
+        blocks, records = [block([0, 1], "xy")], [RecordDone(ItemsDone(0, indices, encoded, times, times))]
+        session.record(Turn(blocks, records))
+        for used in (indices, encoded, times, blocks, records):
+            used.clear()
+        assert store.pairs() == [("x", "a"), ("y", "b")]
+
+    # -- at the same time --------------------------------------------------------------------------
+
+    def test_sessions_may_take_turns_in_one_store(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Two farms in one store: both work, and neither sees the items of the other as its own."""
+        runs = [a_run(), a_run()]
+        other = reread()
+        sessions = [begin(runs[0]), begin(runs[1], other)]
+        for index in range(4):
+            for number, session in enumerate(sessions):
+                session.record(Turn([block([index], [index])], [done([index], [(number, index)])]))
+        sessions[0].close("finished", 1.0)
+        sessions[1].record(Turn([block([4], [4])], [done([4], [(1, 4)])]))
+        sessions[1].close("finished", 2.0)
+        expected = [(0, i) for i in range(4)] + [(1, i) for i in range(5)]
+        assert store.values() == other.values() == expected
+        assert len(set(store.keys())) == 9
+
+    def test_a_run_has_a_uid_of_its_own(self, store: DataManager, begin: Begin) -> None:
+        """Two runs of one name would mix their results."""
+        run = a_run()
+        begin(run)
+        with pytest.raises(StoreError):
+            begin(run)
+
+    def test_what_is_recorded_can_be_read_at_once(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Nobody waits for the end of a run to look at its results."""
+        session, readers = begin(a_run()), [store, reread()]
+        for index in range(3):
+            session.record(Turn([block([index], [index])], [done([index], [index * index])]))
+            for reader in readers:
+                assert reader.pairs() == [(i, i * i) for i in range(index + 1)]
+
+    def test_an_iterator_shows_the_store_as_it_was_when_it_began(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """A farm may write while you read; results, items and records must still fit together."""
+        run = a_run()
+        session = begin(run)
+        session.record(Turn([block([10, 11], "kl")], [done([10, 11], "KL")]))
+        begun: list[Iterator[Any]] = [
+            store.itervalues(),
+            store.results(),
+            store.records(),
+            store.blocks(run.uid),
+        ]
+        for iterator in begun:
+            next(iterator)
+        session.record(Turn([block([0, 1], "ab"), block([20], "u")], [done([20, 0, 1], "UAB")], [failed(21)]))
+        assert [len(list(iterator)) for iterator in begun] == [1, 1, 1, 0]
+        assert store.pairs() == [("a", "A"), ("b", "B"), ("k", "K"), ("l", "L"), ("u", "U")]
+
+    def test_another_thread_may_use_the_store(self, store: DataManager) -> None:
+        """``run_tasks`` may be called in a thread, on a store that was opened elsewhere."""
+        found: list[Any] = []
+        session = begin(a_run())
+        values = store.itervalues()
+
+        def work() -> None:
+            session.record(Turn([block([0], "a")], [done([0], "A")]))
+            found.extend(values)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert found == store.values() == ["A"]
+
+    # -- opened again ------------------------------------------------------------------------------
+
+    def test_closing_twice_is_closing_once(self, location: Path, open_store: OpenStore) -> None:
+        """``with`` and an explicit close may both happen."""
+        with open_store(location) as store:
+            store.close()
+
+    def test_a_store_may_be_opened_again_and_again(self, location: Path, open_store: OpenStore) -> None:
+        """Each call of ``run_tasks`` adds a run and leaves the others as they are."""
+        if not self.persistent:
+            pytest.skip("this store is gone when it is closed")
+        for number in range(3):
+            with open_store(location) as store:
+                assert store.values() == list(range(number))
+                session = store.begin(a_run())
+                session.record(Turn([block([0], [0])], [done([0], [number])]))
+                session.close("finished", 1.0)
+        with open_store(location) as store:
+            assert [run.outcome for run in store.runs()] == ["finished"] * 3
+
+    def test_a_relative_path_means_where_it_was_opened(
+        self, location: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A task, or the caller, may change the folder while the farm runs."""
+        if not self.persistent:
+            pytest.skip("this store has no path")
+        monkeypatch.chdir(location.parent)
+        with open_store(Path(location.name)) as store:
+            elsewhere = location.parent / "elsewhere"
+            elsewhere.mkdir()
+            monkeypatch.chdir(elsewhere)
+            session = store.begin(a_run())
+            session.record(Turn([block([0], "a")], [done([0], "A")]))
+            session.close("finished", 1.0)
+            assert store.values() == ["A"]
+            assert os.path.isabs(store.basepath)
+        assert list(elsewhere.iterdir()) == []
+        with open_store(location) as store:
+            assert store.values() == ["A"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.parametrize("acknowledged", [1, 4, 9])
+    def test_a_writer_that_is_killed_leaves_whole_turns(
+        self, location: Path, open_store: OpenStore, acknowledged: int
+    ) -> None:
+        """Everything that ``record`` has returned for is there; of what it was writing, all or nothing."""
+        if not self.persistent:
+            pytest.skip("this store is gone with its process")
+        size = 300
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.close(reading)
+                session = open_store(location).begin(a_run(uid="killed"))
+                for turn in count():
+                    indices = range(turn * size, turn * size + size)
+                    results = [(turn, "x" * 200)] * size
+                    session.record(Turn([block(indices, list(indices))], [done(indices, results)]))
+                    os.write(writing, b".")
+            finally:
+                os._exit(1)
+        os.close(writing)
+        with open(reading, "rb", buffering=0) as acks:
+            seen = b"".join(acks.read(1) for _ in range(acknowledged))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            seen += acks.read()
+        with open_store(location) as store:
+            there = list(store.done_indices("killed"))
+            assert len(seen) * size <= len(there)
+            assert len(there) % size == 0
+            assert there == list(range(len(there)))
+            assert [(i, (i // size, "x" * 200)) for i in there] == store.pairs()
+            [run] = store.runs()
+            assert (run.ended, run.outcome) == (None, "")

@@ -1,0 +1,350 @@
+"""The text frontend: one line that is redrawn on a terminal, plain lines everywhere else.
+
+It draws snapshots and nothing else: no clock, no state of the farm. Where nobody is looking
+(a closed pipe, no stderr at all) it falls silent, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple, TextIO
+from unicodedata import combining, east_asian_width
+
+from farmhand.events import Control
+from farmhand.progress import FrontendOptions, Snapshot
+from farmhand.wording import (
+    clock_text,
+    percent,
+    printable,
+    process_text,
+    rate_text,
+    remaining_text,
+    summary_text,
+)
+
+__all__ = ["TextFrontend"]
+
+_OVER = frozenset({"finished", "stopped", "broken"})
+_RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
+# Nobody reads more failures than these as they pass; all are in the store.
+_MANY_FAILURES = 100
+
+
+class _Bar(NamedTuple):
+    done: str
+    tip: str
+    rest: str
+
+
+_UNICODE_BAR = _Bar("━", "╸", "─")
+_ASCII_BAR = _Bar("#", "", "-")
+
+
+class _Part(NamedTuple):
+    """A piece of the line; on a narrow terminal those of the lowest rank are left out first."""
+
+    rank: int
+    text: str
+    style: str = ""
+
+
+class TextFrontend:
+    """Shows progress as text, on stderr unless told otherwise.
+
+    Parameters
+    ----------
+    options : FrontendOptions
+        With ``verbose``, each progress message is printed, as Brian did.
+    stream : text file, optional
+        Where to write; `sys.stderr` as it is now by default. When it is a terminal (and
+        ``TERM`` is not ``dumb`` and ``CI`` is not set), one line is redrawn in place, in
+        colour unless ``NO_COLOR`` is set. Else lines are written, without control characters
+        and ever more seldom, up to every 30 seconds.
+    """
+
+    def __init__(self, options: FrontendOptions, stream: TextIO | None = None) -> None:
+        self._options = options
+        self._stream: TextIO | None = sys.stderr if stream is None else stream
+        self._live = _is_live(self._stream)
+        ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
+        self._ansi = self._live and ansi
+        self._colour = self._ansi and not os.environ.get("NO_COLOR")
+        self._bar = _UNICODE_BAR if _can_encode(self._stream, "".join(_UNICODE_BAR)) else _ASCII_BAR
+        self._last: Snapshot | None = None
+        self._over = False
+        self._status = ""  # what stands in the line that is redrawn
+        self._next_line = 1.0
+        self._announced = 0  # failures that were printed, or counted as "more"
+        self._reports: dict[int, tuple[int | None, int | None, str]] = {}
+        self._remaining: tuple[float, str] = (0.0, "")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw `snapshot`."""
+        if self._stream is None or self._over:
+            return
+        lines = self._new_failures(snapshot)
+        if self._options.verbose:
+            lines += self._new_reports(snapshot)
+        if snapshot.state in _OVER:
+            self._over = True
+            self._write([*lines, self._summary(snapshot)], "")
+        elif self._live:
+            self._write(lines, self._draw(snapshot, self._columns() - 1))
+        else:
+            lines += self._due_line(snapshot)
+            self._write(lines, "")
+        self._last = snapshot
+
+    def controls(self) -> Iterable[Control]:
+        """Nothing: a stream of text takes no orders."""
+        return ()
+
+    def close(self) -> None:
+        """Finish the line that is redrawn; safe to call more than once."""
+        if self._over or self._last is None:
+            return
+        # The run ended without saying how, so what was last seen is all there is to tell.
+        self._over = True
+        self._write([self._summary(self._last)], "")
+
+    # -- lines that are printed once -----------------------------------------------------------
+
+    def _new_failures(self, snapshot: Snapshot) -> list[str]:
+        """The failures that were not printed yet.
+
+        Only the last few are in a snapshot, and two may read the same; so both the number of
+        failures and how far the list has moved on since the last snapshot count.
+        """
+        before = self._last.failures if self._last else ()
+        now = snapshot.failures
+        kept = min(len(before), len(now))
+        while before[len(before) - kept :] != now[:kept]:
+            kept -= 1
+        new = max(len(now) - kept, snapshot.failed - self._announced)
+        if new <= 0:
+            return []
+        announced, self._announced = self._announced, self._announced + new
+        if announced >= _MANY_FAILURES and not self._options.verbose:
+            return []
+        shown = now[-new:]
+        lines = [self._paint(_RED, printable(line)) for line in shown]
+        if shown and new > len(shown):
+            lines.insert(0, self._paint(_RED, f"{_plural(new - len(shown), 'more item')} failed, and"))
+        if self._announced >= _MANY_FAILURES and not self._options.verbose:
+            lines.append("further failures are counted, not printed; the store has them all")
+        return lines
+
+    def _new_reports(self, snapshot: Snapshot) -> list[str]:
+        """Brian's progress messages of the processes that have something new to say."""
+        lines = []
+        reports = {}
+        for process in snapshot.processes:
+            done = None if process.complete is None else percent(process.complete)
+            report = (process.index, done, process.taskname)
+            reports[process.number] = report
+            before = self._reports.get(process.number, (None, None, ""))
+            if report != before and (done is not None or report[2] not in ("", before[2])):
+                lines.append(process_text(process))
+        self._reports = reports
+        return lines
+
+    def _due_line(self, snapshot: Snapshot) -> list[str]:
+        """The line that says how far the run is, when it is time for one."""
+        if self._last is None:
+            return [self._first_line(snapshot)]
+        if snapshot.elapsed >= self._next_line or snapshot.state != self._last.state:
+            self._next_line = snapshot.elapsed + min(30.0, max(5.0, snapshot.elapsed / 4))
+            return [self._plain(snapshot)]
+        return []
+
+    def _first_line(self, snapshot: Snapshot) -> str:
+        parts = []
+        if snapshot.total is not None:
+            parts.append(_plural(snapshot.total, "item"))
+        if snapshot.skipped:
+            parts.append(f"{snapshot.skipped} skipped")
+        if snapshot.processes:
+            parts.append(_plural(len(snapshot.processes), "process", "es"))
+        return f"{self._name(snapshot)}: {', '.join(parts) or 'started'}"
+
+    def _plain(self, snapshot: Snapshot) -> str:
+        parts = [] if snapshot.state == "running" else [snapshot.state]
+        fraction = _fraction(snapshot)
+        if fraction is None:
+            parts.append(f"{snapshot.done} done")
+        else:
+            parts.append(f"{percent(fraction)}%")
+            parts.append(f"{snapshot.done} of {snapshot.total} done")
+        if snapshot.failed:
+            parts.append(f"{snapshot.failed} failed")
+        if snapshot.skipped:
+            parts.append(f"{snapshot.skipped} skipped")
+        if rate := rate_text(snapshot.rate):
+            parts.append(rate)
+        parts.append(f"{clock_text(snapshot.elapsed)} elapsed")
+        if _shows_remaining(snapshot) and snapshot.remaining is not None:
+            parts.append(f"{remaining_text(snapshot.remaining)} left")
+        return f"{self._name(snapshot)}: {', '.join(parts)}"
+
+    def _summary(self, snapshot: Snapshot) -> str:
+        text = summary_text(replace(snapshot, task=self._name(snapshot)))
+        failed = f"{snapshot.failed} failed"
+        return text.replace(failed, self._paint(_RED, failed)) if snapshot.failed else text
+
+    # -- the line that is redrawn --------------------------------------------------------------
+
+    def _draw(self, snapshot: Snapshot, width: int) -> str:
+        """The line for a terminal of `width` free columns."""
+        fraction = _fraction(snapshot)
+        parts = [_Part(5, self._name(snapshot))]
+        if fraction is None:
+            parts.append(_Part(9, f"{snapshot.done} done"))
+        else:
+            digits = len(str(snapshot.total))
+            parts.append(_Part(9, f"{percent(fraction):3d}%"))
+            parts.append(_Part(4, ""))  # the bar: what the others leave
+            parts.append(_Part(8, f"{snapshot.done:{digits}d}/{snapshot.total}"))
+        if snapshot.failed:
+            parts.append(_Part(7, f"{snapshot.failed} failed", _RED))
+        if snapshot.skipped:
+            parts.append(_Part(1, f"{snapshot.skipped} skipped", _DIM))
+        if rate := rate_text(snapshot.rate):
+            parts.append(_Part(2, rate, _DIM))
+        parts.append(_Part(3, clock_text(snapshot.elapsed)))
+        if remaining := self._held_remaining(snapshot):
+            parts.append(_Part(6, f"{remaining} left"))
+        if snapshot.state != "running":
+            parts.append(_Part(10, snapshot.state, _YELLOW))
+        elif _is_starting(snapshot):
+            parts.append(_Part(1, f"starting {_plural(len(snapshot.processes), 'process', 'es')}", _DIM))
+        return self._fit(parts, fraction or 0.0, snapshot.state == "running", width)
+
+    def _fit(self, parts: list[_Part], fraction: float, running: bool, width: int) -> str:
+        def cells(part: _Part) -> int:
+            return _cells(part.text) if part.text else 10  # the bar, at its shortest
+
+        free = width - sum(map(cells, parts)) - 2 * (len(parts) - 1)
+        while free < 0 and len(parts) > 1:
+            least = min(parts, key=lambda part: part.rank)
+            parts.remove(least)
+            free += cells(least) + 2
+        # Longer on a wide terminal; in steps, so that it does not jump with each digit beside it.
+        length = min(30, 10 + max(0, free), max(10, (width + 1) // 4)) // 5 * 5
+        bar = self._draw_bar(fraction, length, _GREEN if running else _YELLOW)
+        if free < 0:
+            return _cut(parts[0].text, width)
+        return "  ".join(self._paint(part.style, part.text) if part.text else bar for part in parts)
+
+    def _draw_bar(self, fraction: float, width: int, style: str) -> str:
+        halves = int(fraction * width * 2 + 1e-9)
+        done = self._bar.done * (halves // 2) + (self._bar.tip if halves % 2 else "")
+        rest = self._bar.rest * (width - len(done))
+        return self._paint(style, done) + self._paint(_DIM, rest)
+
+    def _held_remaining(self, snapshot: Snapshot) -> str:
+        """The time remaining, changed at most once a second: nobody can read a flicker."""
+        if snapshot.remaining is None or not _shows_remaining(snapshot):
+            self._remaining = (0.0, "")
+        elif not self._remaining[1] or not 0.0 <= snapshot.elapsed - self._remaining[0] < 1.0:
+            self._remaining = (snapshot.elapsed, remaining_text(snapshot.remaining))
+        return self._remaining[1]
+
+    # -- the stream ----------------------------------------------------------------------------
+
+    def _write(self, lines: list[str], status: str) -> None:
+        """Write whole `lines`, and below them on a terminal the new `status`, in one go."""
+        if self._stream is None or (not lines and status == self._status):
+            return
+        text = "".join(f"{line}\n" for line in lines) + status
+        if self._status:
+            # Erasing before writing, not after: behind a line that fills the terminal the
+            # cursor still stands on its last character.
+            text = ("\r\x1b[K" if self._ansi else f"\r{' ' * _cells(self._status)}\r") + text
+        self._status = status
+        try:
+            self._stream.write(_encodable(self._stream, text))
+            self._stream.flush()
+        except BlockingIOError:
+            pass  # a terminal that is busy: the next snapshot says it all again
+        except (OSError, ValueError):
+            self._stream = None  # closed, or nobody reads it any more: the run matters, not this
+
+    def _columns(self) -> int:
+        """The width of the terminal now; of ours, as stdout may well be a file."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno() if self._stream else -1).columns
+        except (OSError, ValueError, AttributeError):
+            columns = 0
+        return columns or shutil.get_terminal_size().columns
+
+    def _paint(self, style: str, text: str) -> str:
+        return f"\x1b[{style}m{text}\x1b[0m" if self._colour and style and text else text
+
+    def _name(self, snapshot: Snapshot) -> str:
+        return printable(snapshot.task or self._options.task, 40) or "task"
+
+
+def _is_live(stream: TextIO | None) -> bool:
+    """Whether a line on `stream` can be redrawn for somebody who watches."""
+    if os.environ.get("TERM") == "dumb" or os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        return False
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _can_encode(stream: TextIO | None, text: str) -> bool:
+    return _encodable(stream, text) == text
+
+
+def _encodable(stream: TextIO | None, text: str) -> str:
+    """`text` with what `stream` cannot encode written as escapes."""
+    encoding = getattr(stream, "encoding", None)
+    if text.isascii() or not isinstance(encoding, str):
+        return text
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except (LookupError, UnicodeError):
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _fraction(snapshot: Snapshot) -> float | None:
+    """How much of the run is done; None when nobody knows how long it is."""
+    if snapshot.total is None:
+        return None
+    if snapshot.complete is not None and snapshot.complete == snapshot.complete:
+        return min(max(snapshot.complete, 0.0), 1.0)
+    to_run = snapshot.total - snapshot.skipped
+    return min(1.0, (snapshot.done + snapshot.failed) / to_run) if to_run > 0 else 1.0
+
+
+def _shows_remaining(snapshot: Snapshot) -> bool:
+    return snapshot.state in ("running", "finishing")
+
+
+def _is_starting(snapshot: Snapshot) -> bool:
+    return bool(snapshot.processes) and all(p.state == "starting" for p in snapshot.processes)
+
+
+def _plural(count: int, noun: str, ending: str = "s") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
+def _cells(text: str) -> int:
+    """The columns that `text` takes on a terminal."""
+    return len(text) if text.isascii() else sum(map(_cell, text))
+
+
+def _cell(char: str) -> int:
+    return 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+
+
+def _cut(text: str, width: int) -> str:
+    while text and _cells(text) > width:
+        text = text[:-1]
+    return text

@@ -1,0 +1,155 @@
+"""The words that all frontends share, so that the terminal, the window and the plot say the same."""
+
+from __future__ import annotations
+
+from math import ceil, floor, isfinite
+
+from farmhand.progress import Estimate, ProcessView, Snapshot
+
+__all__ = [
+    "clock_text",
+    "percent",
+    "printable",
+    "process_text",
+    "progress_text",
+    "rate_text",
+    "remaining_text",
+    "summary_text",
+]
+
+# (highest value that is still told in it, its seconds, its name, from where on it is told coarsely,
+#  fine step, coarse step)
+_UNITS = (
+    (100.0, 1.0, "s", 10.0, 1.0, 5.0),
+    (6000.0, 60.0, "min", 30.0, 1.0, 5.0),
+    (172800.0, 3600.0, "h", 10.0, 0.5, 1.0),
+    (float("inf"), 86400.0, "days", 10.0, 0.5, 1.0),
+)
+
+
+def clock_text(seconds: float) -> str:
+    """A time that runs: ``'3s'``, ``'1m 20s'``, ``'2h 05m'``, ``'1d 3h'``."""
+    if not isfinite(seconds):
+        return "?"
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+def percent(complete: float) -> int:
+    """Whole percent, rounded down (but 0.29 is 29): 100 means that all is done."""
+    return int(min(max(complete, 0.0), 1.0) * 100 + 1e-9) if complete == complete else 0
+
+
+def progress_text(elapsed: float, complete: float | None) -> str:
+    """How far one item is, in the words of Brian 1.4.
+
+    ``'35% complete, 12s elapsed, approximately 22s remaining'``; without the last part while
+    `complete` is (nearly) zero, and without the first when it is None.
+    """
+    parts = [f"{_brian_clock(elapsed)} elapsed"]
+    if complete is not None:
+        parts.insert(0, f"{percent(complete)}% complete")
+        # The same threshold as Brian's, below which the rest is anybody's guess.
+        if complete > 0.001:
+            parts.append(f"approximately {_brian_clock(elapsed / min(complete, 1.0) - elapsed)} remaining")
+    return ", ".join(parts)
+
+
+def process_text(process: ProcessView) -> str:
+    """One progress message as Brian printed it: ``'Process 0: 35% complete, ...: taskname'``."""
+    taskname = printable(process.taskname) or "No task information"
+    return f"Process {process.number}: {progress_text(process.elapsed, process.complete)}: {taskname}"
+
+
+def remaining_text(remaining: Estimate) -> str:
+    """A time remaining as a range: ``'12-19 min'``, ``'about 40 s'``, ``'under a second'``."""
+    low, high = sorted((remaining.low, remaining.high))
+    if not (isfinite(low) and isfinite(high)):
+        return "unknown"
+    if high < 1.0:
+        return "under a second"
+    _, seconds, unit, coarse_from, fine, coarse = next(row for row in _UNITS if high < row[0])
+    step = coarse if high / seconds >= coarse_from else fine
+    last = _round(high / seconds, step)
+    first = max(0.0, _round(low / seconds, step))
+    if first == last:
+        return f"about {_number(last)} {unit}"
+    if first == 0.0:
+        return f"under {_number(max(ceil(high / seconds / step) * step, fine))} {unit}"
+    return f"{_number(first)}-{_number(last)} {unit}"
+
+
+def rate_text(rate: float) -> str:
+    """A rate that a person can picture: ``'3.4/s'``, ``'12k/s'``, ``'4.1/min'``; ``''`` for none."""
+    if not (isfinite(rate) and rate > 0.0):
+        return ""
+    # One item a second is common, and should not flip between 1.0/s and 59/min.
+    scales = ((1e-6, "M/s", 1e6), (1e-3, "k/s", 1e3), (1.0, "/s", 0.5), (60.0, "/min", 0.5 / 60))
+    factor, unit = next(((f, u) for f, u, least in scales if rate >= least), (3600.0, "/h"))
+    value = rate * factor
+    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
+
+
+def summary_text(snapshot: Snapshot) -> str:
+    """The one line that is left when a run is over.
+
+    ``'find_rate: 200 done, 3 failed, 10 skipped in 1m 02s'``; a run that did not come to its
+    end says so: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed, 10 skipped'``.
+    """
+    elapsed = snapshot.elapsed
+    # Many runs take a second or two, where whole seconds would say little.
+    took = f"{max(0.0, elapsed):.1f}s" if elapsed < 9.95 else clock_text(elapsed)
+    counts = [f"{snapshot.done} done"]
+    if snapshot.failed:
+        counts.append(f"{snapshot.failed} failed")
+    if snapshot.skipped:
+        counts.append(f"{snapshot.skipped} skipped")
+    name = printable(snapshot.task) or "task"
+    if snapshot.state == "finished":
+        return f"{name}: {', '.join(counts)} in {took}"
+    if snapshot.total is not None:
+        counts[0] = f"{snapshot.done} of {snapshot.total} done"
+    how = "stopped" if snapshot.state == "stopped" else "broken off"
+    return f"{name}: {how} after {took}: {', '.join(counts)}"
+
+
+def printable(text: str, limit: int = 500) -> str:
+    """`text` as one line that cannot move a cursor or change a colour, cut to `limit` characters.
+
+    Names and items come from the user's code and may hold anything: newlines, terminal
+    escapes, right-to-left marks, a megabyte of digits.
+    """
+    if len(text) > limit:
+        text = text[: limit - 3] + "..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def _brian_clock(seconds: float) -> str:
+    """Times as Brian 1.4 told them: no padding, and down to the second even after days."""
+    if not isfinite(seconds):
+        return "?"
+    whole = max(0, int(seconds))
+    text = f"{whole % 60}s"
+    if whole >= 60:
+        text = f"{whole // 60 % 60}m {text}"
+    if whole >= 3600:
+        text = f"{whole // 3600 % 24}h {text}"
+    if whole >= 86400:
+        text = f"{whole // 86400}d {text}"
+    return text
+
+
+def _round(value: float, step: float) -> float:
+    return floor(value / step + 0.5) * step
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,265 @@
+"""One SQLite file that is farmhand's: opened, or refused in words that say what to do.
+
+Everything here is about the file; what is in its tables is the business of ``store.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from farmhand.errors import StoreError
+
+__all__ = ["DatabaseFile"]
+
+APPLICATION_ID = int.from_bytes(b"farm", "big")  # at offset 68 of the file, where SQLite keeps it
+_EFFECTIVE = os.access in os.supports_effective_ids
+SLICE = 0.2  # seconds that SQLite may wait for a lock on its own; between two slices Ctrl-C gets through
+
+_LEFT = "It was left as it is; choose another name, or move that file away"
+_DAMAGED = "Get it from a backup; `sqlite3 FILE .recover` may save what is left"
+_FOREIGN = "it is a SQLite database of another program"
+_RIGHTS = "Get the right to write there, or copy the store to another folder"
+_PROBLEMS = {
+    sqlite3.SQLITE_BUSY: (
+        "another program has kept it locked for {timeout:g} seconds",
+        "Close that program, or open the store with a longer timeout=",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "Check that file and folder are there and may be written to",
+    ),
+    sqlite3.SQLITE_CONSTRAINT: ("a run or an item was recorded twice", "This is a fault in farmhand"),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged, or was cut off", _DAMAGED),
+    sqlite3.SQLITE_FULL: (
+        "the disk is full; all that was stored before is intact",
+        "Make room, then run again with resume=True",
+    ),
+    sqlite3.SQLITE_IOERR: ("the disk reports an error", "Check the disk, its quota and its free space"),
+    sqlite3.SQLITE_NOTADB: ("it is damaged, or not a SQLite database", _DAMAGED),
+    sqlite3.SQLITE_READONLY: ("it is read-only", _RIGHTS),
+    sqlite3.SQLITE_TOOBIG: (
+        "a result is larger than SQLite can keep (1 GB)",
+        "Let the task write it to a file and return the name of the file",
+    ),
+}
+
+
+class DatabaseFile:
+    """The file ``path``, which is created with ``schema`` when it is not there.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; its folder must exist.
+    schema : str
+        The statements that create its tables.
+    version : int
+        The version of that schema; a file with a higher one is refused.
+    timeout : float
+        Seconds to wait for another program that keeps the file locked.
+
+    Attributes
+    ----------
+    path : str
+        Absolute, as the user wrote it.
+    read_only : str
+        What may not be written to, the file or its folder; ``''`` when both may.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], schema: str, version: int, timeout: float) -> None:
+        self.path = os.path.abspath(path)
+        self._file = os.path.realpath(self.path)  # SQLite puts its -wal beside what a link points to
+        self._timeout = timeout
+        self._pid = os.getpid()
+        complete = self._is_complete()
+        self.read_only = ""
+        for place in (os.path.dirname(self._file), self._file):
+            if os.path.exists(place) and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
+                self.read_only = place
+        with self.errors():
+            if not complete:
+                self._create(schema, version)
+            db = self.connect()
+            try:
+                self._check(db, version)
+            finally:
+                db.close()
+        self._inode = self.identity()[0]
+
+    def _is_complete(self) -> bool:
+        """Whether a store is there (else it is to be created); an error for anything else.
+
+        This looks at the bytes, because SQLite may change a file by merely opening it. What it
+        says of creation is only a hint: ``_create`` looks again, under a lock.
+        """
+        folder = os.path.dirname(self._file)
+        if not os.path.isdir(folder):
+            self._refuse(f"its folder {folder} does not exist", "Create the folder first")
+        try:
+            mode = os.stat(self._file).st_mode
+            if stat.S_ISDIR(mode):
+                self._refuse("it is a folder, not a file", "Give the name of a file")
+            if not stat.S_ISREG(mode):
+                self._refuse("it is not a regular file", "Give the name of a file on a disk")
+            with open(self._file, "rb") as file:
+                header = file.read(100)
+                size = file.seek(0, os.SEEK_END)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._refuse(f"it cannot be read ({error.strerror})", "Get the right to read it", error)
+        if not size:
+            return False
+        if header[:16] != b"SQLite format 3\0"[: len(header)]:
+            self._refuse("it is not a SQLite database", _LEFT)
+        if len(header) < 100:
+            self._refuse(f"it was cut off after {size} bytes", _DAMAGED)
+        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+            self._refuse(_FOREIGN, _LEFT)
+        page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+        expected = pages * (65536 if page == 1 else page)
+        if size < expected and not (self._size("-wal") or self._size("-journal")):  # which would complete it
+            self._refuse(f"it was cut off: {size} of {expected} bytes are there", _DAMAGED)
+        # what was killed while it created the store left a journal, or not yet WAL mode (2)
+        return header[18] == 2 and not self._size("-journal")
+
+    def _create(self, schema: str, version: int) -> None:
+        """Make an empty store in one transaction; of several processes, one does it."""
+        self.refuse_read_only()
+        db = self._connect("mode=rwc")
+        try:
+            self.execute(db, "BEGIN IMMEDIATE")
+            if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
+                for statement in (schema + marks).split(";"):
+                    db.execute(statement)
+            db.execute("COMMIT")
+            self._check(db, version)
+            if self.execute(db, "PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                problem = "this file system cannot keep a SQLite database that several programs use"
+                self._refuse(problem, "Put the store on a local disk")
+        finally:
+            db.close()
+
+    def _check(self, db: sqlite3.Connection, known: int) -> None:
+        if self.execute(db, "PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            self._refuse(_FOREIGN, _LEFT)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > known:
+            problem = f"a newer farmhand made it (format {version}; this one knows format {known})"
+            self._refuse(problem, "Upgrade farmhand-sqlite")
+
+    # -- connections -------------------------------------------------------------------------------
+
+    def connect(self) -> sqlite3.Connection:
+        """A new connection, which may only read when the file is read-only."""
+        if not self.read_only:
+            return self._connect("mode=rw")
+        db = self._connect("mode=ro")
+        try:
+            self.execute(db, "SELECT count(*) FROM sqlite_schema")
+            return db
+        except sqlite3.OperationalError as error:
+            db.close()
+            if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            if self._size("-wal"):
+                problem = (
+                    f"{self.read_only} is read-only, and a part of the results is still in the -wal file"
+                )
+                self._refuse(problem, "Copy both files to a folder that you may write to", error)
+        # SQLite wanted to put a -shm file beside it, which is needed only while somebody writes
+        return self._connect("immutable=1")
+
+    def _connect(self, options: str) -> sqlite3.Connection:
+        # Descriptors 0-2 may be closed: SQLite itself never puts a database on one of them.
+        return sqlite3.connect(
+            f"{Path(self._file).as_uri()}?{options}",
+            timeout=min(SLICE, self._timeout),
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+        )
+
+    def execute(self, db: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Execute ``statement``, waiting for other programs; Ctrl-C can interrupt the wait."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return db.execute(statement)
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+
+    # -- what may go wrong -------------------------------------------------------------------------
+
+    def is_ours(self) -> bool:
+        """Whether this process opened the file, and is no forked child."""
+        return os.getpid() == self._pid
+
+    def refuse_fork(self) -> None:
+        """Raise in a forked child: it has copies of connections whose locks are its parent's."""
+        if not self.is_ours():
+            problem = (
+                f"it was opened by process {self._pid}; the copy in process {os.getpid()} cannot be used"
+            )
+            self._refuse(problem, "Open the store in the process that uses it")
+
+    def refuse_read_only(self) -> None:
+        """Raise when the file cannot be written."""
+        if self.read_only:
+            it = "it" if self.read_only == self._file else self.read_only
+            self._refuse(f"{it} is read-only", _RIGHTS)
+
+    def refuse_loss(self, identity: tuple[tuple[int, int] | None, ...]) -> None:
+        """Raise when the files at our paths are not those of ``identity``: ours take data for nobody."""
+        if identity != self.identity() or identity[0] != self._inode or None in identity:
+            problem = "the file, or its -wal beside it, was deleted, moved or replaced while it was in use"
+            self._refuse(problem, "What was stored in it went with it; run again")
+
+    def identity(self) -> tuple[tuple[int, int] | None, ...]:
+        """What tells the file and its -wal from other files at the same paths."""
+        found: list[tuple[int, int] | None] = []
+        for name in (self._file, self._file + "-wal"):
+            try:
+                status = os.stat(name)
+                found.append((status.st_dev, status.st_ino))
+            except OSError:
+                found.append(None)
+        return tuple(found)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what SQLite raises into a ``StoreError``."""
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            self.explain(error)
+
+    def explain(self, error: Exception) -> NoReturn:
+        """Raise ``error`` as a ``StoreError``."""
+        problem, advice = _PROBLEMS.get(_code(error), ("SQLite refused", ""))
+        self._refuse(f"{problem.format(timeout=self._timeout)} ({error})", advice, error)
+
+    def _refuse(self, problem: str, advice: str, cause: Exception | None = None) -> NoReturn:
+        raise StoreError(self.path, problem, advice) from cause
+
+    def _size(self, ending: str) -> int:
+        try:
+            return os.stat(self._file + ending).st_size
+        except OSError:
+            return 0
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary error code; 0 for an error of the module around it."""
+    if isinstance(error, OverflowError):  # more bytes than a C int can count
+        return sqlite3.SQLITE_TOOBIG
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
