@@ -1,14 +1,15 @@
 """A task that is a class: what is expensive to make is made once in each process, not once for each item.
 
-A few hundred weather stations have measured the temperature. A Gaussian process is fitted to them, which takes
-a while, and then predicts a map of the country, row by row. `Emulator` is made once in each process, which it is
-told the number of; calling it is the task. What it sets as `self.taskname` is shown beside the progress.
+A thousand weather stations have measured the temperature. A Gaussian process is fitted to them, which takes
+a while, and then predicts a map of the country, row by row. `Emulator` is made once in each process, whose
+number it is told; calling it is the task. What it sets as `self.taskname` is shown beside the progress.
 """
 
 import argparse
 from time import time
 
 import numpy as np
+
 from farmhand import open_store, run_tasks
 
 NOISE = 0.1  # degrees
@@ -56,4 +57,4 @@ shade = (temperature - temperature.min()) / np.ptp(temperature) * (len(SHADES) -
 for row in shade.round().astype(int):
     print("".join(SHADES[level] for level in row))
 print(f"{options.stations} stations, {len(rows)} rows; uncertainty {np.mean(uncertainty):.2f} degrees")
-print(f"The model was fitted {len(set(models))} times: once in each process.")
+print(f"models fitted: {len(set(models))}, one in each process that ran")

@@ -13,11 +13,13 @@ import argparse
 import shlex
 import sys
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from farmhand import open_store, run_tasks
 from matplotlib.figure import Figure
+
+from farmhand import open_store, run_tasks
 
 TAU = 0.010  # seconds: how fast the neuron forgets
 STEP = 0.00001  # seconds: the time step of the simulation
@@ -45,13 +47,13 @@ def theory(k):
 def print_table(k, rate):
     print("\n       k      values   measured       theory   difference")
     edges = [1, 1.5, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         here = (low <= k) & (k < high)
         if here.any():
             measured, expected = rate[here].mean(), theory(k[here]).mean()
             print(
                 f"{low:4} to {high:<4}{here.sum():7}{measured:10.1f} Hz{expected:10.1f} Hz"
-                f"{measured / expected - 1:11.1%}"
+                f"{measured / expected - 1:z11.1%}"
             )
     print("Fast neurons lag a little behind: a simulated spike has to wait for the next time step.\n")
 
@@ -61,7 +63,8 @@ def draw(k, rate, path):
     curve, difference = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     points = {"color": "tab:red", "marker": "o", "s": 14, "alpha": 0.6, "linewidths": 0}
     line = np.linspace(1.0001, 20, 2000)
-    curve.plot(line, theory(line), color="black", linewidth=1, label=r"theory: $1\,/\,(\tau\,\log\frac{k}{k-1})$")
+    formula = r"theory: $1\,/\,(\tau\,\log\frac{k}{k-1})$"
+    curve.plot(line, theory(line), color="black", linewidth=1, label=formula)
     curve.scatter(k, rate, label="simulated", **points)
     curve.set(ylabel="firing rate (Hz)", ylim=(0, 2000))
     curve.set_title(f"How often a leaky integrate-and-fire neuron fires: {len(k)} simulations")
@@ -82,7 +85,7 @@ parser = argparse.ArgumentParser(description="The firing-rate curve of a neuron,
 parser.add_argument("--results", type=Path, default="demo-results", metavar="DIR", help="(%(default)s)")
 parser.add_argument("--items", type=int, default=300, help="how many values of k (%(default)s)")
 parser.add_argument("--neurons", type=int, default=1000, help="for each value of k (%(default)s)")
-parser.add_argument("--duration", type=float, default=0.05, help="simulated seconds (%(default)s)")
+parser.add_argument("--duration", type=float, default=0.04, help="simulated seconds (%(default)s)")
 parser.add_argument("--executor", default="local", help="where the processes run (%(default)s)")
 parser.add_argument("--processes", type=int, default=0, help="0 is one for each CPU (%(default)s)")
 options = parser.parse_args()
@@ -97,7 +100,7 @@ items = [(k, options.neurons, options.duration) for k in values.tolist()]
 options.results.mkdir(parents=True, exist_ok=True)
 database = options.results / "rates.db"
 picture = options.results / "firing-rates.png"
-print(f"The firing rate of {options.neurons} neurons for {options.duration:g} s, for {len(items)} values of k.")
+print(f"The firing rate of {options.neurons} neurons in {options.duration:g} s, at {len(items)} inputs k.")
 print(f"Each result goes to {database} at once: stop this whenever you like, and run it again.", flush=True)
 
 with open_store(database) as store:

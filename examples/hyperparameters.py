@@ -1,8 +1,8 @@
 """A cross-validated search for hyper-parameters that can be stopped, resumed and extended.
 
 Which C and gamma make a support vector machine read handwritten digits best? Each item is one pair of them.
-Results are kept in a file, so that a second run computes only what the first did not: interrupt it, or ask for
-a finer grid with --grid, and nothing is computed twice.
+Results are kept in a file, so that a second run computes only what the first did not: interrupt it, or ask
+for a finer grid with --grid 9, and nothing is computed twice.
 
 The data set that the task refers to travels to each process once, like everything else that it uses.
 """
@@ -11,10 +11,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from farmhand import call, open_store, run_tasks
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
+
+from farmhand import call, open_store, run_tasks
 
 images, digits = load_digits(return_X_y=True)
 
@@ -25,7 +26,7 @@ def accuracy(C, gamma):
 
 
 parser = argparse.ArgumentParser(description="A cross-validated sweep over C and gamma.")
-parser.add_argument("--results", type=Path, default="hyperparameters.db", metavar="FILE", help="(%(default)s)")
+parser.add_argument("--results", type=Path, default="hyperparameters.db", help="a file (%(default)s)")
 parser.add_argument("--grid", type=int, default=5, help="values of C, and of gamma (%(default)s)")
 options = parser.parse_args()
 

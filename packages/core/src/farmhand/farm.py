@@ -273,7 +273,7 @@ class _Farm:
             if feed.is_empty and feed.skipped:
                 return self._nothing_to_do(makers)
             info = RunInfo(
-                self._uid, self._task.name, computer_name(), time.time(), self._left(), self._task.seed
+                self._uid, self._task.name, computer_name(), time.time(), self._total, self._task.seed
             )
             display = Display(makers)
             session = self._store.begin(info)

@@ -43,6 +43,8 @@ class Monitor:
         self._task = task
         self._total = total
         self._began = began
+        self._last_look = began
+        self._paused = 0.0  # seconds
         self._durations = Durations()
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, Reported] = {}
@@ -77,6 +79,9 @@ class Monitor:
     ) -> Snapshot:
         """The run as it is now."""
         elapsed = now - self._began
+        if scheduler.state == "paused":
+            self._paused += now - self._last_look
+        self._last_look = now
         views = tuple(
             self._view(number, phase, scheduler, executor, ledger)
             for number, phase in scheduler.processes.items()
@@ -87,7 +92,10 @@ class Monitor:
         complete = None
         if left is not None:
             inside = sum(view.complete or 0.0 for view in views if view.index is not None)
-            complete = min(1.0, (ended + inside) / (ended + left)) if ended + left else 1.0
+            behind = self.skipped + ended
+            complete = min(1.0, (behind + inside) / (behind + left)) if behind + left else 1.0
+        rate = ended / elapsed if elapsed > 0 else 0.0
+        working = elapsed - self._paused
         active = sum(phase != "leaving" for phase in scheduler.processes.values())
         return Snapshot(
             task=self._task,
@@ -98,8 +106,10 @@ class Monitor:
             skipped=self.skipped,
             elapsed=elapsed,
             complete=complete,
-            rate=ended / elapsed if elapsed > 0 else 0.0,
-            remaining=estimate(self._durations, left, max(1, active), running),
+            rate=rate,
+            remaining=estimate(
+                self._durations, left, max(1, active), running, rate=ended / working if working > 0 else 0.0
+            ),
             processes=views,
             failures=tuple(self._failures),
         )

@@ -75,8 +75,8 @@ class Snapshot:
     elapsed : float
         Seconds since the run began.
     complete : float or None
-        The fraction of the items to run that is done, the running ones counted by what they
-        report; None when the total is unknown.
+        The fraction of the items that has ended or was skipped, the running ones counted by
+        what they report; None when the total is unknown.
     rate : float
         Items that ended in one second, over the whole run.
     remaining : Estimate or None

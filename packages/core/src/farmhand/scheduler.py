@@ -556,7 +556,7 @@ class Scheduler:
     def _end_if_over(self) -> list[Command]:
         if self.state == "ended" or self._work_is_left():
             return []
-        busy = any(process.held or process.reading for process in self._processes.values())
+        busy = self._asking or any(process.held or process.reading for process in self._processes.values())
         if busy and self.state != "stopping":
             return []
         if self._processes:

@@ -40,12 +40,15 @@ import io
 import pickle
 import re
 import sys
+import threading
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from farmhand.errors import TaskNotPicklable
+from farmhand.task import Task
 
 __all__ = ["Shipper", "receive"]
 
@@ -88,6 +91,9 @@ class Shipper:
         except Exception:
             pass  # pickle refuses lambdas, closures and more, which dill takes
         load = _Load(self._main, self._shipped)
+        if isinstance(value, Task):
+            bound = [value.target.args, value.target.keywords] if isinstance(value.target, partial) else None
+            load.mention(_words_in([value.initargs, value.initkwds, bound]))
         try:
             load.add((None, value))
         except Exception as error:
@@ -191,10 +197,17 @@ class _Load:
             self.want(names)
             if self._main.get("__package__"):
                 self.want(["__package__"])  # run with -m; the code may say `from . import ...`
-            for word in words:
-                if word in self._main:
-                    self._mentioned[word] = None
+            self.mention(words)
+            self.mention(_words_in([thing.__defaults__, thing.__kwdefaults__]))
+            self.mention(
+                _words_in([each.cell_contents for each in thing.__closure__ or () if _is_full(each)])
+            )
             self._meet_packages(thing)
+
+    def mention(self, words: Iterable[str]) -> None:
+        for word in words:
+            if word in self._main:
+                self._mentioned[word] = None
 
     def _needs_names(self, function: Any) -> bool:
         function = getattr(function, "__func__", function)
@@ -220,6 +233,7 @@ class _Load:
                 self._shipped.add(name)
                 self._added.append(name)
                 value = self._main[name]
+                self.mention(_words_in(value))
                 try:
                     self.add((name, value))
                 except Exception as error:
@@ -244,10 +258,7 @@ class _Load:
             self._shipped.add(name)
             self._added.append(name)
             self.add((name, value))
-            if isinstance(value, str):
-                for word in _WORD.findall(value):
-                    if word in self._main:
-                        self._mentioned[word] = None
+            self.mention(_words_in(value))
 
     def finish(self, task: Any = None) -> bytes:
         load = self
@@ -257,7 +268,8 @@ class _Load:
             for name in self._added:
                 if type(self._main[name]) in (dict, list, set):  # a registry that classes enter themselves in
                     load.add((name, type(self._main[name])()))
-            for name in reversed(self._added):
+            latest_first = self._added[::-1]
+            for name in sorted(latest_first, key=lambda name: _rank(self._main[name])):
                 load.add((name, self._main[name]))
             load.add((None, task))
         elif self._modules:
@@ -278,6 +290,14 @@ class _Limited:
         if self._left < 0:
             raise ValueError("too large")
         return self._file.write(data)
+
+
+def _rank(value: Any) -> int:
+    """When to load a value, if some run code meanwhile: first what runs none and needs nothing."""
+    if isinstance(value, FunctionType):
+        return 1
+    made_of_others = isinstance(value, type | dict | list | tuple | set)
+    return 2 if made_of_others or type(value).__module__ == "__main__" else 0
 
 
 def _run_while_loading(cls: type) -> Iterator[Any]:
@@ -355,6 +375,13 @@ def _pickler_class() -> Any:
         name = getattr(sentinel, "name", None) or ("MISSING" if missing else "KW_ONLY")
         pickler.save_global(sentinel, name=name)
 
+    def save_lock(pickler: Any, lock: Any) -> None:
+        # nobody in the worker holds it, and dill's copy of an RLock could never be acquired
+        make = threading.Lock if isinstance(lock, type(threading.Lock())) else threading.RLock
+        pickler.save_reduce(make, (), obj=lock)
+
+    for lock in (threading.Lock(), threading.RLock()):
+        MainPickler.dispatch[type(lock)] = save_lock
     MainPickler.dispatch[FunctionType] = save_function
     MainPickler.dispatch[type] = save_class
     MainPickler.dispatch[dict] = save_dict
@@ -447,9 +474,18 @@ def _names_in(function: FunctionType) -> tuple[list[str], list[str]]:
         names += [each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL_NAMES]
         docstring = code.co_consts[0] if code.co_consts else None
         for constant in code.co_consts:
-            if isinstance(constant, str) and not (constant is docstring and constant == function.__doc__):
-                words += _WORD.findall(constant)
+            if not (constant is docstring and constant == function.__doc__):
+                words += _words_in(constant)
     return names, words
+
+
+def _words_in(value: Any, depth: int = 3) -> Iterator[str]:
+    """The words in a string, or in the strings of a short plain container."""
+    if isinstance(value, str):
+        yield from _WORD.findall(value[:_MENTIONED_LIMIT])
+    elif depth and isinstance(value, list | tuple | set | frozenset | dict) and len(value) <= 1000:
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _words_in(part, depth - 1)
 
 
 def _is_full(cell: CellType) -> bool:
@@ -476,7 +512,7 @@ def _blame(value: Any, what: str, error: BaseException) -> tuple[str, str]:
             refusal = _refusal(part)
             if refusal is not None:
                 value, error = part, refusal
-                what = f"{name} of {what}" if not name.startswith((".", "[")) else f"{what}{name}"
+                what = f"{what}{name}" if name[:1] in ("", ".", "[") else f"{name} of {what}"
                 break
         else:
             break
@@ -502,6 +538,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
                 yield f"the closure variable {name!r}", cell.cell_contents
         for index, default in enumerate(value.__defaults__ or ()):
             yield f"default argument {index}", default
+        for name, default in (value.__kwdefaults__ or {}).items():
+            yield f"default argument {name!r}", default
         if value.__globals__ is sys.modules["__main__"].__dict__:
             for name in dict.fromkeys(_names_in(value)[0]):
                 if name in value.__globals__:
@@ -530,4 +568,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield ".keywords", value.keywords
         return
     for name, part in getattr(value, "__dict__", {}).items():
-        yield f".{name}", part
+        yield "" if type(value) is Task and name == "target" else f".{name}", part
+    for cls in type(value).__mro__:
+        for name in getattr(cls, "__slots__", ()):
+            if hasattr(value, name):
+                yield f".{name}", getattr(value, name)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from farmhand import codec
+from farmhand.errors import FarmhandError
 from farmhand.events import ItemError, RecordDone, RecordFailed
 
 __all__ = ["Block", "DataManager", "Record", "Result", "RunInfo", "Session", "Turn"]
@@ -75,7 +76,7 @@ class RunInfo:
     started : float
         Seconds since the epoch.
     numitems : int or None
-        How many items there were to run, None when nobody knew.
+        How many items it was given, skipped ones included; None when nobody knew.
     seed : int or None
         The seed of the run's random streams, None when the task took no ``rng``.
     ended : float or None
@@ -362,7 +363,11 @@ class DataManager(ABC):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.basepath!r}: {self.itemcount()} results>"
+        try:
+            count = f"{self.itemcount()} results"
+        except FarmhandError:
+            count = "closed"
+        return f"<{type(self).__name__} {self.basepath!r}: {count}>"
 
 
 def computer_name() -> str:

@@ -319,8 +319,8 @@ def _fraction(snapshot: Snapshot) -> float | None:
         return None
     if snapshot.complete is not None and snapshot.complete == snapshot.complete:
         return min(max(snapshot.complete, 0.0), 1.0)
-    to_run = snapshot.total - snapshot.skipped
-    return min(1.0, (snapshot.done + snapshot.failed) / to_run) if to_run > 0 else 1.0
+    behind = snapshot.done + snapshot.failed + snapshot.skipped
+    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
 def _shows_remaining(snapshot: Snapshot) -> bool:

@@ -139,7 +139,7 @@ class _CsvSession(Session):
                 if file.write(data) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
-            except OSError:
+            except BaseException:  # Ctrl-C as well
                 file.truncate(self._size)
                 raise
         self._size += len(data)

@@ -27,6 +27,7 @@ from farmhand.task import RunItem, Task
 __all__ = ["Worker", "main"]
 
 GATHER = 0.002  # seconds for which small results are gathered before they are sent
+HANDOVER = 0.3  # seconds in which the task's thread may take notice of the end by itself
 PATIENCE = 0.006  # seconds after which the helper thread sends what the task's thread has not
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -64,7 +65,7 @@ class Worker:
         self._inbox_lock = threading.Lock()
         self._arrived = threading.Semaphore(0)
         self._queue: deque[tuple[int, Any]] = deque()  # items of the block being run
-        self._idle = True
+        self._exiting = threading.Event()  # the task's thread is leaving
         # Results that wait to be sent. The task's thread appends to these lists, the index last,
         # and whoever sends takes as many from the front as there are indices: no lock for each item.
         self._values: list[bytes] = []
@@ -110,15 +111,14 @@ class Worker:
                     self._send(frames.SETUP_FAILED, *describe(error))
                     return
             else:
+                self._exiting.set()
                 return
 
     def _next(self) -> tuple[int, Any]:
         while True:
             self._page.index[0] = -1
             self._flush()
-            self._idle = True
             self._arrived.acquire()
-            self._idle = False
             with self._inbox_lock:
                 if self._inbox:  # else it was recalled
                     return self._inbox.popleft()
@@ -228,10 +228,10 @@ class Worker:
     def _flush(self) -> None:
         """Send the results that wait. Any thread may call it."""
         with self._send_lock:
-            self._flush_at = time.monotonic() + GATHER
             count = len(self._indices)
             if not count:
-                return
+                return  # and what ends next is sent at once: nobody watches the time after this
+            self._flush_at = time.monotonic() + GATHER
             fields = []
             for waiting in (self._indices, self._values, self._started, self._seconds):
                 fields.append(waiting[:count])
@@ -250,19 +250,25 @@ class Worker:
         """Send results that ended just after a flush while the task's thread is in a long item.
 
         The task's thread sends by itself whatever ends later than ``GATHER`` after a flush, so
-        that only the time just after a flush has to be watched.
+        that only the time just after a flush has to be watched. Two looks must find nothing: that
+        thread may have been interrupted between reading the clock and adding its result.
         """
         while True:
             self._helper_wanted.acquire()
-            while True:
+            quiet = 0
+            while quiet < 2:
                 time.sleep(PATIENCE)
-                if not self._indices:
-                    break
-                if time.monotonic() >= self._flush_at:
-                    self._flush()
+                over = time.monotonic() >= self._flush_at
+                if self._indices:
+                    quiet = 0
+                    if over:
+                        self._flush()
+                elif over:
+                    quiet += 1
             self._helper_awake = False
-            if self._indices and time.monotonic() >= self._flush_at:
-                self._flush()  # it ended between the last look and falling asleep
+            if (self._indices or time.monotonic() < self._flush_at) and not self._helper_awake:
+                self._helper_awake = True  # there was a flush just before, which found this thread awake
+                self._helper_wanted.release()
 
     # -- receiving --------------------------------------------------------------------------------
 
@@ -310,11 +316,11 @@ class Worker:
             self._inbox.clear()
             self._inbox.append((frames.EXIT, ()))
             self._queue.clear()
-        if self._idle:
-            self._arrived.release()  # the task's thread leaves in good order
-        else:
-            self._flush()
-            leave(0)
+        self._arrived.release()
+        if self._exiting.wait(HANDOVER):
+            return  # the task's thread leaves in good order; else it is in an item, which is given up
+        self._flush()
+        leave(0)
 
 
 def describe(error: BaseException) -> tuple[str, str, str]:

@@ -518,7 +518,7 @@ class StoreConformance:
         assert [len(list(iterator)) for iterator in begun] == [1, 1, 1, 0]
         assert store.pairs() == [("a", "A"), ("b", "B"), ("k", "K"), ("l", "L"), ("u", "U")]
 
-    def test_another_thread_may_use_the_store(self, store: DataManager) -> None:
+    def test_another_thread_may_use_the_store(self, store: DataManager, begin: Begin) -> None:
         """``run_tasks`` may be called in a thread, on a store that was opened elsewhere."""
         found: list[Any] = []
         session = begin(a_run())

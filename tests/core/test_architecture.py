@@ -1,0 +1,282 @@
+"""The folder listing is the architecture: who may import whom, and what stays light.
+
+The rooms are those of the design's third section. A module imports only what is above it in
+``LAYERS``: earlier lines, or earlier on its own line. So there are no circles, and each module can
+be read with nothing but what was read before it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pickle
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import farmhand
+from farm_tasks import DEADLINE
+from farmhand import errors
+
+SOURCE = Path(farmhand.__file__).parent
+REPOSITORY = Path(__file__).parents[2]
+
+LAYERS = [
+    ["errors"],
+    ["events", "codec", "progress", "eta", "wording", "chunking", "cpus"],
+    ["task", "scheduler", "shipping"],
+    ["feed", "executor", "store"],
+    ["hookspecs", "memory", "text"],
+    ["local", "local.frames", "local.page", "local.launch", "local.worker", "local.supervise"],
+    ["builtin"],
+    ["plugins", "monitor", "resume", "interrupts"],
+    ["farm"],
+    [""],  # farmhand itself, which only re-exports
+]
+ORDER = [module for layer in LAYERS for module in layer]
+
+# Imports that point upwards all the same, each with its reason. There are none: what is made on
+# demand (`builtin`) is above what it makes, and what only a type checker reads points downwards too.
+UPWARD: dict[tuple[str, str], str] = {}
+
+
+def name_of(path: Path) -> str:
+    """'local.worker' for farmhand/local/worker.py; '' for farmhand itself."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+PATHS = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+TESTING = {name for name in PATHS if name.split(".")[0] == "testing"}
+PRODUCT = sorted(PATHS.keys() - TESTING)
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Every import in a file, wherever it stands: (module, name in it or None)."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def rooms_imported_by(path: Path) -> set[str]:
+    """The modules of farmhand that a file imports, by their short names."""
+    rooms = set()
+    for module, name in imports_of(path):
+        if module.split(".")[0] == "farmhand":
+            full = f"{module}.{name}" if name and f"{module}.{name}".partition(".")[2] in PATHS else module
+            rooms.add(full.partition(".")[2])
+    return rooms
+
+
+def top_level_imports(path: Path) -> set[str]:
+    """The packages that importing a file imports at once, functions left aside."""
+    names: set[str] = set()
+    todo = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module).split(".")[0])
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    return names
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE
+    ).stdout.strip()
+
+
+# -- who imports whom ------------------------------------------------------------------------------
+
+
+def test_every_module_has_its_room():
+    """A new module is given a place in the house, here and in the design."""
+    assert set(PRODUCT) == set(ORDER)
+
+
+@pytest.mark.parametrize("module", PRODUCT, ids=lambda name: name or "farmhand")
+def test_imports_point_downwards(module):
+    """Also those inside functions and those that only a type checker reads."""
+    above = set(ORDER[ORDER.index(module) :]) | TESTING
+    found = {(module, room) for room in rooms_imported_by(PATHS[module]) & above}
+    assert found <= UPWARD.keys()
+
+
+@pytest.mark.parametrize("module", ["scheduler", "chunking"])
+def test_decisions_are_pure(module):
+    """No clock, no chance, no system, nobody to tell: any history can be replayed exactly."""
+    seen, todo = set(), [module]
+    while todo:
+        room = todo.pop()
+        seen.add(room)
+        packages = {each.split(".")[0] for each, _ in imports_of(PATHS[room])}
+        forbidden = {
+            "time",
+            "datetime",
+            "os",
+            "random",
+            "secrets",
+            "logging",
+            "pluggy",
+            "threading",
+            "socket",
+        }
+        assert not packages & forbidden, room
+        todo += rooms_imported_by(PATHS[room]) - seen
+
+
+def test_a_worker_imports_little():
+    """A process starts in tens of milliseconds, since it knows only what it needs."""
+    allowed = {"task", "codec", "events", "errors", "shipping", "local", "local.frames", "local.page"}
+    assert rooms_imported_by(PATHS["local.worker"]) <= allowed
+    loaded = run(
+        "import sys, farmhand.local.worker\n"
+        "print(*(name[9:] for name in sys.modules if name.startswith('farmhand.')))\n"
+        "print(*sorted({'numpy', 'dill', 'pluggy', 'logging', 'asyncio', 'subprocess'} & set(sys.modules)))"
+    ).split("\n")
+    assert set(loaded[0].split()) <= allowed | {"local.worker"}
+    assert loaded[1:] in ([], [""]), "heavy modules in every process"
+
+
+@pytest.mark.parametrize("module", ["farmhand", "farmhand.farm"])
+def test_importing_farmhand_is_light(module):
+    """Neither numpy nor a window nor dill before somebody needs them."""
+    heavy = "{'numpy', 'matplotlib', 'tkinter', 'pandas', 'dill', 'logging', 'asyncio', 'sqlite3'}"
+    assert run(f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))") == ""
+
+
+def test_reading_a_store_starts_no_farm():
+    """A script that only looks at results imports neither the loop nor the processes."""
+    loaded = run(
+        "import sys; from farmhand import open_store; open_store(':memory:').values()\n"
+        "print(*(name for name in sys.modules if name.startswith('farmhand.')))"
+    ).split()
+    assert not {"farmhand.farm", "farmhand.scheduler", "farmhand.local"} & set(loaded)
+
+
+def test_core_needs_pluggy_and_dill_and_nothing_else():
+    """numpy and pandas are used where a user has them: inside a function, never before."""
+    at_once = set().union(*(top_level_imports(PATHS[module]) for module in PRODUCT))
+    ever = {each.split(".")[0] for module in PRODUCT for each, _ in imports_of(PATHS[module])}
+    own = {"farmhand", *sys.stdlib_module_names}
+    assert at_once - own <= {"pluggy"}
+    assert ever - own <= {"pluggy", "dill", "numpy", "pandas"}
+
+
+def test_the_distribution_says_what_it_needs():
+    """What the code imports and what pip installs are the same."""
+    path = REPOSITORY / "packages" / "core" / "pyproject.toml"
+    if not path.exists():
+        pytest.skip("needs the repository")
+    needs = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert sorted(need.partition(">=")[0] for need in needs) == ["dill", "pluggy"]
+
+
+PLUGINS = sorted(path for path in REPOSITORY.glob("packages/*/src/*/*.py") if path.parent.name != "farmhand")
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_a_plugin_imports_public_names_alone_and_no_other_plugin(path):
+    """What is in a module's ``__all__`` is what others may rely on."""
+    for module, name in imports_of(path):
+        package = module.split(".")[0]
+        assert package == path.parent.name or not package.startswith("farmhand_"), f"{module}: another plugin"
+        if package == "farmhand" and name is not None:
+            home = importlib.import_module(module)
+            is_module = f"{module}.{name}".partition(".")[2] in PATHS
+            assert is_module or name in home.__all__, f"{module}.{name} is not public"
+
+
+# -- public names ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", PRODUCT, ids=lambda name: name or "farmhand")
+def test_all_names_what_is_there(module):
+    """Every module says what others may use of it."""
+    home = importlib.import_module(f"farmhand.{module}".rstrip("."))
+    if module == "local":
+        return  # a folder
+    assert home.__all__, "says nothing"
+    assert sorted(set(home.__all__)) == sorted(home.__all__), "says something twice"
+    for name in home.__all__:
+        assert getattr(home, name) is not None
+
+
+def test_farmhand_offers_each_public_name_and_nothing_else():
+    """``from farmhand import *`` and completion in a session show the same."""
+    assert set(farmhand.__all__) <= set(dir(farmhand))
+    with pytest.raises(AttributeError, match="has no attribute 'run_task'"):
+        farmhand.run_task  # noqa: B018
+    namespace: dict[str, object] = {}
+    exec("from farmhand import *", namespace)
+    assert set(farmhand.__all__) == namespace.keys() - {"__builtins__"}
+    assert {"open_store", "run_tasks", "call", "hookimpl", "DataManager"} <= set(farmhand.__all__)
+
+
+def test_every_error_is_offered():
+    """Whoever catches one finds it in ``farmhand``."""
+    assert set(errors.__all__) <= set(farmhand.__all__)
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type)} - {"Sequence"}
+    assert classes == set(errors.__all__)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+EXAMPLES = {
+    "FarmhandError": ("text",),
+    "UsageError": ("text",),
+    "UnknownName": ("store", ".xyz", [".db"], "Install it"),
+    "PluginError": ("text",),
+    "TaskNotPicklable": ("the global 'x'", "TypeError: no"),
+    "SetupError": (3, "ValueError: text", "Traceback ..."),
+    "ProcessesKeepDying": (4, "signal 9 (SIGKILL)"),
+    "TasksFailed": (2, 5, ["item 1: ValueError: text"]),
+    "StoreError": ("results.db", "it is read-only", "Choose another"),
+}
+
+
+def test_every_error_has_an_example_here():
+    """A new one is pickled below, too."""
+    assert EXAMPLES.keys() == set(errors.__all__)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_crosses_a_process_boundary(name, protocol):
+    """Class, arguments and text are the same on the other side; a TasksFailed keeps its summary."""
+    error = getattr(errors, name)(*EXAMPLES[name])
+    error.summary = {"done": 3}
+    copy = pickle.loads(pickle.dumps(error, protocol))
+    assert type(copy) is type(error)
+    assert copy.args == error.args
+    assert str(copy) == str(error)
+    assert copy.summary == {"done": 3}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_error_says_what_it_was_given(name):
+    """Nothing of its arguments is lost in its text, which is no bare tuple."""
+    error = getattr(errors, name)(*EXAMPLES[name])
+    for argument in EXAMPLES[name]:
+        for part in argument if isinstance(argument, list) else [argument]:
+            assert str(part) in str(error)
+    assert not str(error).startswith("(")
+    assert isinstance(error, errors.FarmhandError)
+
+
+def test_errors_are_what_python_programmers_expect():
+    """A wrong argument is a ValueError, what cannot be pickled a TypeError."""
+    assert issubclass(errors.UsageError, ValueError)
+    assert issubclass(errors.UnknownName, errors.UsageError)
+    assert issubclass(errors.TaskNotPicklable, TypeError)

@@ -1,0 +1,1154 @@
+"""The scheduler: short histories that say what it decides, then any history at all."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from farmhand.chunking import LARGEST
+from farmhand.errors import ProcessesKeepDying, SetupError, UsageError
+from farmhand.events import (
+    Command,
+    Event,
+    Finish,
+    Finished,
+    ItemError,
+    ItemFailed,
+    ItemRejected,
+    ItemsDone,
+    ItemsEnded,
+    ItemsRead,
+    ItemsReturned,
+    ItemsUnreadable,
+    ItemTimedOut,
+    KillProcess,
+    Pause,
+    ProcessDied,
+    ProcessReady,
+    ProcessStarted,
+    ReadItems,
+    RecallItems,
+    RecordDone,
+    RecordFailed,
+    Reported,
+    Resize,
+    Resume,
+    SendItems,
+    SetupFailed,
+    StartProcess,
+    Stop,
+    StopProcess,
+    Tick,
+)
+from farmhand.scheduler import GRACE, Scheduler
+
+RAISED = ItemError("raised", "ValueError", "no milk")
+SEGFAULT = "signal 11 (SIGSEGV)"
+
+
+class History:
+    """A scheduler, told what happens one event at a time; its invariants are checked after each.
+
+    Items are read one batch at a time, as the test says with `feed`: ``ReadItems`` is answered at
+    once, as farm.py does, with as many items as were asked for until they are used up.
+    """
+
+    def __init__(self, items: int = 100, processes: int = 2, told: bool = True, **options) -> None:
+        self.scheduler = Scheduler(processes, items if told else None, remember=1000, **options)
+        self.now = 0.0
+        self.left = items
+        self.next_index = 0
+        self.commands = self._perform(self.scheduler.begin(self.now))
+
+    def __call__(self, *events: Event, after: float = 0.0) -> list[Command]:
+        """What was decided upon these events, reading apart."""
+        self.now += after
+        self.commands = []
+        for event in events:
+            self.commands += self._tell(event)
+        return self.commands
+
+    def ready(self, number: int) -> list[Command]:
+        return self(ProcessReady(number))
+
+    def done(self, number: int, *indices: int, seconds: float = 1.0) -> list[Command]:
+        return self(done(number, *indices, seconds=seconds))
+
+    def _tell(self, event: Event) -> list[Command]:
+        commands = self._perform(self.scheduler.handle(event, self.now))
+        self.scheduler.check()
+        return commands
+
+    def _perform(self, commands: list[Command]) -> list[Command]:
+        performed: list[Command] = []
+        for command in commands:
+            if not isinstance(command, ReadItems):
+                performed.append(command)
+                continue
+            count = min(command.count, self.left)
+            indices = range(self.next_index, self.next_index + count)
+            self.next_index += count
+            self.left -= count
+            if count < command.count:
+                performed += self._tell(ItemsEnded())
+            performed += self._tell(ItemsRead(command.number, indices))
+        return performed
+
+
+def done(number: int, *indices: int, seconds: float = 1.0) -> ItemsDone:
+    return ItemsDone(
+        number, indices, [b"%d" % index for index in indices], [0.0] * len(indices), [seconds] * len(indices)
+    )
+
+
+def failed(number: int, index: int) -> ItemFailed:
+    return ItemFailed(number, index, RAISED, 0.0, 1.0)
+
+
+def sends(commands: list[Command]) -> dict[int, list[int]]:
+    return {command.number: list(command.indices) for command in commands if isinstance(command, SendItems)}
+
+
+def only(kind: type, commands: list[Command]) -> list[Command]:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+# -- beginning and ending --------------------------------------------------------------------------
+
+
+def test_a_farm_begins_by_starting_its_processes():
+    """All at once; nothing is read before one of them is ready."""
+    farm = History(items=100, processes=3)
+    assert farm.commands == [StartProcess(0), StartProcess(1), StartProcess(2)]
+    assert farm.next_index == 0
+
+
+def test_no_more_processes_are_started_than_there_are_items():
+    """A process costs a tenth of a second and memory."""
+    assert History(items=2, processes=8).commands == [StartProcess(0), StartProcess(1)]
+
+
+def test_a_process_that_is_ready_gets_one_item():
+    """Nobody knows yet how long an item takes."""
+    farm = History()
+    assert farm.ready(0) == [SendItems(0, range(1))]
+    assert farm.ready(1) == [SendItems(1, range(1, 2))]
+
+
+def test_a_result_is_recorded_and_the_next_item_sent():
+    """In this order: what ended is written down before anything else is decided."""
+    farm = History()
+    farm.ready(0)
+    result = done(0, 0)
+    assert farm(result) == [RecordDone(result), SendItems(0, range(1, 2))]
+
+
+def test_when_the_last_item_has_ended_all_processes_leave_and_then_the_run_is_over():
+    """Finished comes when they are gone, and is the last word."""
+    farm = History(items=2)
+    farm.ready(0)
+    farm.ready(1)
+    farm.done(0, 0)
+    assert farm.done(1, 1)[1:] == [StopProcess(0), StopProcess(1)]
+    assert farm(ProcessDied(1, None, "exit code 0")) == []
+    assert farm(ProcessDied(0, None, "exit code 0")) == [Finished()]
+    assert (farm.scheduler.state, farm.scheduler.done, farm.scheduler.stopped) == ("ended", 2, False)
+
+
+def test_a_farm_without_items_starts_nothing():
+    """farm.py knows before it begins that the feed is empty."""
+    scheduler = Scheduler(4, 0)
+    assert scheduler.handle(ItemsEnded(), 0.0) == [Finished()]
+    assert scheduler.begin(0.0) == []
+
+
+def test_a_process_that_does_not_leave_is_killed_after_a_grace():
+    """And again, should that be needed; `next_wake` says when to look."""
+    farm = History(items=1, processes=1)
+    farm.ready(0)
+    assert farm.scheduler.next_wake() is None
+    assert farm.done(0, 0)[1:] == [StopProcess(0)]
+    assert farm.scheduler.next_wake() == pytest.approx(farm.now + GRACE)
+    assert farm(Tick(), after=GRACE / 2) == []
+    assert farm(Tick(), after=GRACE / 2) == [KillProcess(0)]
+    assert farm(Tick(), after=GRACE) == [KillProcess(0)]
+
+
+@pytest.mark.parametrize("told", [0, 1, 1000, None])
+def test_a_wrong_length_costs_speed_but_never_items(told):
+    """numitems is only what the user said."""
+    world = World(processes=2, items=20, told=told)
+    world.play_to_the_end()
+    assert world.ended == dict.fromkeys(range(20), "done")
+
+
+def test_a_feed_that_is_longer_than_it_should_be_occupies_all_processes():
+    """Once more came than there should be, the number means nothing any more."""
+    farm = History(items=100, processes=4, told=False)
+    farm.scheduler.learn(1)
+    farm.ready(0)
+    farm.done(0, 0)
+    assert len(farm.scheduler.processes) == 4
+
+
+def test_the_feed_is_asked_before_a_process_is_started_only_to_find_it_empty():
+    """All items that there should be have ended, the feed has not said that it has, and no process is left.
+
+    This was a hang: a process that died on the last item was not replaced, and only a process
+    that is ready made the farm ask for more.
+    """
+    scheduler = Scheduler(1, 1)
+    assert scheduler.begin(0.0) == [StartProcess(0)]
+    assert scheduler.handle(ProcessReady(0), 0.0) == [ReadItems(0, 1)]
+    assert scheduler.handle(ItemsRead(0, [0]), 0.0) == [SendItems(0, [0])]
+    commands = scheduler.handle(ProcessDied(0, 0, SEGFAULT), 0.0)
+    assert [type(command) for command in commands] == [RecordFailed, ReadItems]
+    assert scheduler.handle(ItemsEnded(), 0.0) == []
+    assert scheduler.handle(ItemsRead(0, []), 0.0) == [Finished()]
+
+
+def test_items_that_come_although_none_should_be_left_are_run():
+    """The answer to a question that no process asked waits for a process."""
+    scheduler = Scheduler(2, 0)
+    assert scheduler.begin(0.0) == [ReadItems(0, 1)]
+    assert scheduler.handle(ItemsRead(0, [0]), 0.0) == [StartProcess(0), StartProcess(1)]
+    assert scheduler.handle(ProcessReady(0), 0.0) == [SendItems(0, [0])]
+
+
+def test_processes_are_started_before_the_feed_is_asked():
+    """Its answer may end the run at once, and then they are asked to leave: not before they are started."""
+    scheduler = Scheduler(2)
+    scheduler.begin(0.0)
+    scheduler.handle(ProcessReady(0), 0.0)
+    scheduler.handle(ItemsRead(0, [0]), 0.0)
+    scheduler.handle(ProcessReady(1), 0.0)
+    scheduler.handle(ItemsRead(1, [1]), 0.0)
+    scheduler.handle(done(0, 0), 0.0)
+    scheduler.handle(ItemsRead(0, []), 0.0)  # ask again later
+    commands = scheduler.handle(ProcessDied(1, 1, SEGFAULT), 0.0)
+    assert [type(command) for command in commands] == [RecordFailed, StartProcess, ReadItems]
+
+
+def test_an_empty_answer_of_the_feed_means_ask_again():
+    """It is still skipping what the store has; meanwhile the farm attends to other things."""
+    scheduler = Scheduler(1)
+    scheduler.begin(0.0)
+    assert scheduler.handle(ProcessReady(0), 0.0) == [ReadItems(0, 1)]
+    assert scheduler.handle(ItemsRead(0, []), 0.0) == []
+    assert scheduler.next_wake() == float("-inf")
+    assert scheduler.handle(Tick(), 0.0) == [ReadItems(0, 1)]
+    assert scheduler.next_wake() is None
+
+
+def test_an_item_that_cannot_be_sent_is_a_failure_of_no_process():
+    """It was never held by any."""
+    farm = History(processes=1)
+    farm.ready(0)
+    assert farm(ItemRejected(99, RAISED)) == [RecordFailed(99, RAISED)]
+
+
+# -- chunks ------------------------------------------------------------------------------------------
+
+
+def test_tiny_items_travel_in_growing_chunks():
+    """So that what an item costs beside the task is shared by thousands."""
+    farm = History(items=1_000_000, processes=1)
+    farm.ready(0)
+    sizes = [1]
+    held = [0]
+    while sizes[-1] < LARGEST:
+        (held,) = sends(farm.done(0, *held, seconds=1e-6)).values()
+        assert len(held) > sizes[-1]
+        sizes.append(len(held))
+    assert max(sizes) == LARGEST
+
+
+def test_long_items_travel_alone():
+    """Behind an item of a second, none waits that another process could take."""
+    farm = History(processes=2)
+    farm.ready(0)
+    for index in range(5):
+        assert sends(farm.done(0, index, seconds=1.0)) == {0: [index + 1]}
+
+
+def test_a_process_with_short_items_never_waits_for_the_next():
+    """It is sent more before it has ended what it has."""
+    farm = History(items=10_000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    while len(block) < 10:
+        (block,) = sends(farm.done(0, *block, seconds=0.001)).values()
+    more = sends(farm.done(0, *block[: len(block) * 2 // 3], seconds=0.001))
+    assert more[0]
+    assert farm.scheduler.holder(0) == {*block[len(block) * 2 // 3 :], *more[0]}
+
+
+def test_an_idle_process_takes_half_of_what_waits_in_another():
+    """At the end, when there is nothing more to read."""
+    farm = History(items=100, processes=2, told=False)
+    farm.ready(0)
+    held = [0]
+    while farm.left:
+        (held,) = sends(farm.done(0, *held, seconds=0.001)).values()
+    held = sorted(farm.scheduler.holder(0))
+    assert len(held) > 3
+    assert farm.ready(1) == [RecallItems(0, everything=False)]
+    half = held[len(held) // 2 :]
+    commands = farm(ItemsReturned(0, half))
+    assert min(index for block in sends(commands).values() for index in block) == half[0]
+    assert farm.scheduler.holder(1) <= set(half)
+    assert farm.scheduler.holder(1)
+
+
+def test_a_recall_that_brought_nothing_is_tried_again_when_its_process_goes_on():
+    """It may have been decoding its block, or its results were still on the way."""
+    farm = an_unequal_end()
+    assert farm.ready(1) == [RecallItems(0, everything=False)]
+    assert farm(ItemsReturned(0, [])) == []
+    first = min(farm.scheduler.holder(0))
+    assert RecallItems(0, everything=False) in farm.done(0, first, seconds=0.001)
+
+
+def an_unequal_end() -> History:
+    """Process 0 holds all that is left, process 1 is not ready yet, the feed has ended."""
+    farm = History(items=100, processes=2, told=False)
+    farm.ready(0)
+    held = [0]
+    while farm.left:
+        (held,) = sends(farm.done(0, *held, seconds=0.001)).values()
+    assert len(farm.scheduler.holder(0)) > 3
+    return farm
+
+
+def test_all_processes_end_together():
+    """8 processes and 4000 items of very different lengths, in virtual time."""
+    source = random.Random(1)
+    seconds = [source.lognormvariate(-6, 1.0) for _ in range(4000)]
+    assert makespan(seconds, processes=8) < 1.1 * sum(seconds) / 8 + max(seconds)
+
+
+def test_hundreds_of_processes_share_tens_of_thousands_of_items():
+    """The same in large; a new process gets its first item without waiting for the others."""
+    assert makespan([0.01] * 30_000, processes=300) < 1.2 * 30_000 * 0.01 / 300 + 0.1
+
+
+def makespan(seconds: list[float], processes: int, trip: float = 0.0005) -> float:
+    """How long a farm takes, in a world where a message takes ``trip`` seconds and the rest no time."""
+    scheduler = Scheduler(processes, len(seconds))
+    now, order, next_index = 0.0, 0, 0
+    inbox: list[tuple[float, int, Callable[[], object]]] = []  # what arrives when, at whom
+    queues: dict[int, deque[int]] = {}
+    free: dict[int, bool] = {}
+    ended = 0.0
+
+    def later(delay: float, what: Callable[[], object]) -> None:
+        nonlocal order
+        order += 1
+        heapq.heappush(inbox, (now + delay, order, what))
+
+    def tell(event: Event) -> None:
+        perform(scheduler.handle(event, now))
+
+    def begin_item(number: int) -> None:
+        free[number] = not queues[number]
+        if not free[number]:
+            later(seconds[queues[number][0]], lambda: end_item(number))
+
+    def end_item(number: int) -> None:
+        nonlocal ended
+        ended = now
+        index = queues[number].popleft()
+        later(trip, lambda: tell(done(number, index, seconds=seconds[index])))
+        begin_item(number)
+
+    def receive(number: int, indices: list[int]) -> None:
+        queues[number].extend(indices)
+        if free[number]:
+            begin_item(number)
+
+    def give_back(number: int) -> None:
+        count = len(queues[number]) // 2
+        returned = [queues[number].pop() for _ in range(count)]
+        later(trip, lambda: tell(ItemsReturned(number, returned)))
+
+    def perform(commands: list[Command]) -> None:
+        nonlocal next_index
+        for command in commands:
+            match command:
+                case StartProcess(number):
+                    queues[number], free[number] = deque(), True
+                    later(trip, lambda number=number: tell(ProcessReady(number)))
+                case SendItems(number, indices):
+                    later(trip, lambda number=number, indices=list(indices): receive(number, indices))
+                case RecallItems(number):
+                    later(trip, lambda number=number: give_back(number))
+                case StopProcess(number):
+                    later(trip, lambda number=number: tell(ProcessDied(number, None, "exit code 0")))
+                case ReadItems(number, count):
+                    count = min(count, len(seconds) - next_index)
+                    next_index += count
+                    if next_index == len(seconds):
+                        tell(ItemsEnded())
+                    tell(ItemsRead(number, range(next_index - count, next_index)))
+
+    perform(scheduler.begin(now))
+    while inbox:
+        now, _, what = heapq.heappop(inbox)
+        what()
+    assert scheduler.state == "ended"
+    assert scheduler.done == len(seconds)
+    return ended
+
+
+# -- failures ----------------------------------------------------------------------------------------
+
+
+def test_an_item_that_fails_is_recorded_and_its_process_goes_on():
+    """With the error as it came."""
+    farm = History()
+    farm.ready(0)
+    assert farm(failed(0, 0)) == [RecordFailed(0, RAISED, 0, 0.0, 1.0, 1), SendItems(0, range(1, 2))]
+
+
+def test_an_item_is_tried_again_as_often_as_was_asked():
+    """Only its last failure is recorded, with the number of attempts."""
+    farm = History(items=1, processes=1, retries=2)
+    farm.ready(0)
+    assert farm(failed(0, 0)) == [SendItems(0, [0])]
+    assert farm(failed(0, 0)) == [SendItems(0, [0])]
+    assert farm(failed(0, 0))[0] == RecordFailed(0, RAISED, 0, 0.0, 1.0, attempts=3)
+
+
+def test_a_success_after_failures_says_how_many_attempts_it_took():
+    """Only for such items, so that the others cost nothing."""
+    farm = History(items=2, processes=1, retries=2)
+    farm.ready(0)
+    farm(failed(0, 0))
+    (sent,) = sends(farm.commands).values()
+    other = ({0, 1} - set(sent)).pop()
+    (record,) = only(RecordDone, farm.done(0, 0))
+    assert record.attempts == {0: 2}
+    (record,) = only(RecordDone, farm.done(0, other))
+    assert record.attempts == {}
+
+
+def test_a_process_that_dies_costs_one_item_and_is_replaced():
+    """Only the item it was on has failed; a new process takes its number."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    assert len(block) > 2
+    commands = farm(ProcessDied(0, block[1], SEGFAULT))
+    assert commands == [
+        RecordFailed(block[1], ItemError("died", "", f"process died: {SEGFAULT}"), 0),
+        StartProcess(0),
+    ]
+    assert sends(farm.ready(0))[0][: len(block) - 1] == [block[0], *block[2:]], "the rest comes first"
+
+
+def test_what_a_dead_process_held_goes_to_the_others():
+    """At once, if one of them has nothing to do."""
+    farm = History(items=2, processes=2)
+    farm.ready(0)
+    farm.ready(1)
+    farm.done(1, 1)
+    assert farm(ProcessDied(0, None, SEGFAULT)) == [SendItems(1, [0])]
+
+
+def test_a_death_on_an_item_that_had_ended_fails_nothing():
+    """The last thing it wrote down was that item, but its result had arrived."""
+    farm = History(processes=1)
+    farm.ready(0)
+    farm.done(0, 0)
+    commands = farm(ProcessDied(0, 0, SEGFAULT))
+    assert commands == [StartProcess(0)]
+    assert sends(farm.ready(0)) == {0: [1]}
+
+
+def test_processes_that_die_before_they_are_ready_end_the_run():
+    """Else they would be started for ever; the error says how the last one ended."""
+    farm = History(processes=1)
+    assert farm(ProcessDied(0, None, SEGFAULT)) == [StartProcess(0)]
+    assert farm(ProcessDied(0, None, SEGFAULT)) == [StartProcess(0)]
+    assert farm(ProcessDied(0, None, SEGFAULT)) == [Finished()]
+    assert isinstance(farm.scheduler.error, ProcessesKeepDying)
+    assert SEGFAULT in str(farm.scheduler.error)
+
+
+def test_any_item_that_ends_shows_that_processes_can_live():
+    """Deaths are counted only when nothing comes in between; so are items that kill their process."""
+    farm = History(processes=1)
+    for index in range(10):
+        farm(ProcessDied(0, None, SEGFAULT))
+        farm(ProcessDied(0, None, SEGFAULT))
+        farm.ready(0)
+        assert sends(farm.commands) == {0: [index]}
+        if index % 2:
+            farm.done(0, index)
+            farm(ProcessDied(0, None, SEGFAULT))
+            farm.ready(0)
+            index = min(farm.scheduler.holder(0))
+            farm(ProcessDied(0, index, SEGFAULT))
+            break
+        farm(ProcessDied(0, index, SEGFAULT))
+    assert farm.scheduler.error is None
+
+
+def test_a_task_that_cannot_be_made_ends_the_run():
+    """It is a mistake in the set-up, and would be one in every other process."""
+    farm = History(processes=2)
+    farm.ready(1)
+    commands = farm(SetupFailed(0, ItemError("setup", "KeyError", "'PATH'", "Traceback ...")))
+    assert commands == [StopProcess(0), StopProcess(1)]
+    assert isinstance(farm.scheduler.error, SetupError)
+    assert farm(ProcessDied(0, None, "exit code 0"), ProcessDied(1, 0, "exit code 0")) == [Finished()]
+    assert farm.scheduler.abandoned == 1
+
+
+# -- time-outs ---------------------------------------------------------------------------------------
+
+
+def test_an_item_that_takes_too_long_costs_its_process():
+    """It is killed, the item has failed with kind 'timeout', and a new process takes the number."""
+    farm = History(processes=1)
+    farm.ready(0)
+    assert farm(ItemTimedOut(0, 0, 5.0)) == [KillProcess(0)]
+    record, start = farm(ProcessDied(0, 0, "signal 9 (SIGKILL)"))
+    assert (record.index, record.error.kind) == (0, "timeout")
+    assert start == StartProcess(0)
+
+
+def test_a_process_that_is_to_be_killed_gets_no_more_work():
+    """Its item ended just in time, but the kill is on its way; the result counts."""
+    farm = History(processes=1)
+    farm.ready(0)
+    farm(ItemTimedOut(0, 0, 5.0))
+    (record,) = farm.done(0, 0)
+    assert record.done.indices == (0,)
+    assert farm(ProcessDied(0, None, "signal 9 (SIGKILL)")) == [StartProcess(0)]
+    assert farm.scheduler.error is None
+
+
+def test_the_item_after_the_one_that_was_too_slow_is_not_blamed():
+    """The process had gone on to it when it was killed."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    farm(ItemTimedOut(0, block[0], 5.0))
+    farm.done(0, block[0])
+    assert only(RecordFailed, farm(ProcessDied(0, block[1], "signal 9 (SIGKILL)"))) == []
+    assert sends(farm.ready(0))[0][0] == block[1]
+
+
+def test_a_time_out_of_an_item_that_has_ended_is_too_late():
+    """Nobody is killed for it."""
+    farm = History(processes=1)
+    farm.ready(0)
+    farm.done(0, 0)
+    assert farm(ItemTimedOut(0, 0, 5.0)) == []
+
+
+# -- recycling ---------------------------------------------------------------------------------------
+
+
+def test_a_process_is_replaced_after_so_many_items():
+    """For tasks that leak: never one item more, and no work is lost."""
+    farm = History(items=5, processes=1, recycle=2)
+    farm.ready(0)
+    farm.done(0, 0)
+    assert farm.done(0, 1)[1:] == [StopProcess(0)]
+    assert farm(ProcessDied(0, None, "exit code 0")) == [StartProcess(0)]
+    assert sends(farm.ready(0)) == {0: [2]}
+
+
+def test_items_that_were_returned_do_not_count_for_recycling():
+    """They were not run."""
+    farm = an_unequal_end()
+    scheduler = Scheduler(2, None, recycle=5)
+    del farm
+    scheduler.begin(0.0)
+    scheduler.handle(ProcessReady(0), 0.0)
+    scheduler.handle(ItemsRead(0, [0]), 0.0)
+    scheduler.handle(Pause(), 0.0)
+    assert scheduler.handle(ItemsReturned(0, [0]), 0.0) == []
+    assert scheduler.handle(Resume(), 0.0) == [SendItems(0, [0])]
+    scheduler.check()
+
+
+# -- what the user wants -----------------------------------------------------------------------------
+
+
+def test_a_pause_begins_no_further_item():
+    """Running items end and are recorded; what had not begun is taken back and goes first after it."""
+    farm = History(processes=2)
+    farm.ready(0)
+    farm.ready(1)
+    assert farm(Pause()) == [RecallItems(0, everything=True), RecallItems(1, everything=True)]
+    assert farm(ItemsReturned(0, [0]), ItemsReturned(1, [])) == []
+    result = done(1, 1)
+    assert farm(result) == [RecordDone(result)]
+    assert sends(farm(Resume()))[0] == [0]
+
+
+def test_a_pause_takes_everything_back_although_half_was_asked_for_just_before():
+    """The answer to the first recall leaves items that would begin during the pause."""
+    farm = an_unequal_end()
+    assert farm.ready(1) == [RecallItems(0, everything=False)]
+    assert farm(Pause()) == [RecallItems(0, everything=True)]
+
+
+def test_pausing_resuming_and_pausing_again_recalls_again():
+    """The first recall says nothing about what was sent after it."""
+    farm = an_unequal_end()
+    assert farm(Pause()) == [RecallItems(0, everything=True)]
+    farm(Resume())
+    assert farm(Pause()) == [RecallItems(0, everything=True)]
+
+
+def test_processes_that_die_in_a_pause_are_replaced_after_it():
+    """Nothing is started while nothing is to begin."""
+    farm = History(processes=1)
+    farm.ready(0)
+    farm(Pause())
+    (record,) = farm(ProcessDied(0, 0, SEGFAULT))
+    assert record.index == 0
+    assert farm(Resume()) == [StartProcess(0)]
+
+
+def test_finish_lets_running_items_end():
+    """And only these; the run counts as stopped."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    assert farm(Finish()) == [RecallItems(0, everything=True)]
+    assert farm(ItemsReturned(0, block[1:])) == []
+    assert farm.done(0, block[0])[1:] == [StopProcess(0)]
+    assert farm(ProcessDied(0, None, "exit code 0")) == [Finished()]
+    assert (farm.scheduler.done, farm.scheduler.abandoned, farm.scheduler.stopped) == (
+        2,
+        len(block) - 1,
+        True,
+    )
+
+
+def test_an_item_that_fails_while_the_farm_finishes_is_not_tried_again():
+    """That would be to begin one."""
+    farm = History(processes=1, retries=5)
+    farm.ready(0)
+    farm(Finish())
+    assert farm(failed(0, 0)) == [RecordFailed(0, RAISED, 0, 0.0, 1.0, 1), StopProcess(0)]
+
+
+def test_stop_abandons_what_runs_but_records_what_had_ended():
+    """Results may still be on their way; the item that is interrupted has not failed."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    assert farm(Stop()) == [StopProcess(0)]
+    late = done(0, block[0])
+    assert farm(late) == [RecordDone(late)]
+    assert farm(ProcessDied(0, block[1], "exit code 0")) == [Finished()]
+    assert (farm.scheduler.done, farm.scheduler.failed, farm.scheduler.abandoned) == (2, 0, len(block) - 1)
+
+
+def test_more_processes_can_be_used():
+    """From now on."""
+    farm = History(processes=1)
+    farm.ready(0)
+    assert farm(Resize(3)) == [StartProcess(1), StartProcess(2)]
+
+
+def test_fewer_processes_can_be_used():
+    """Those with the highest numbers end what they run, give back the rest, and leave."""
+    farm = History(processes=3)
+    for number in range(3):
+        farm.ready(number)
+    assert farm(Resize(1)) == [RecallItems(1, everything=True), RecallItems(2, everything=True)]
+    assert farm(ItemsReturned(1, []), ItemsReturned(2, [2])) == [StopProcess(2)]
+    assert farm.done(1, 1)[1:] == [StopProcess(1)]
+    assert farm(ProcessDied(2, None, "exit code 0"), ProcessDied(1, None, "exit code 0")) == []
+    assert sends(farm.done(0, 0)) == {0: [2]}
+
+
+def test_a_farm_without_processes_cannot_be():
+    """To stop it there is Stop."""
+    with pytest.raises(UsageError, match="at least one process"):
+        History()(Resize(0))
+
+
+# -- mistakes of an executor -------------------------------------------------------------------------
+
+
+def test_what_is_told_twice_is_recorded_once():
+    """In two events, or in one."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    (record,) = only(RecordDone, farm.done(0, block[0], block[0], 0, block[1], block[0]))
+    assert list(record.done.indices) == [block[0], block[1]]
+    assert list(record.done.values) == [b"%d" % block[0], b"%d" % block[1]]
+    assert farm.done(0, block[0]) == []
+    farm(Pause())
+    farm(ItemsReturned(0, [block[2], block[2], block[0]]))
+    assert farm.scheduler.holder(0) == set(block[3:])
+
+
+def test_what_a_process_says_that_is_not_there_is_ignored():
+    """Nothing of it can be true."""
+    farm = History(processes=1)
+    before = farm.scheduler.processes
+    assert farm(
+        ProcessReady(7), done(7, 0), failed(7, 0), ItemsReturned(7, [0]), ItemTimedOut(7, 0, 1.0),
+        ProcessDied(7, 0, SEGFAULT), ItemsUnreadable(7, [0]), Reported(7, 0, 0.5, None), ProcessStarted(7),
+    ) == []  # fmt: skip
+    assert farm.scheduler.processes == before
+
+
+# -- what others may ask -----------------------------------------------------------------------------
+
+
+def test_the_number_of_items_left_counts_those_that_run():
+    """None when nobody knows; as soon as the feed has ended, everybody does."""
+    farm = History(items=3, processes=1)
+    assert farm.scheduler.items_left == 3
+    farm.ready(0)
+    assert farm.scheduler.items_left == 3
+    farm.done(0, 0)
+    assert farm.scheduler.items_left == 2
+    unknown = History(items=1, processes=1, told=False)
+    assert unknown.scheduler.items_left is None
+    unknown.ready(0)
+    unknown.done(0, 0)
+    assert unknown.scheduler.items_left == 0
+
+
+def test_the_story_of_an_item_can_be_told():
+    """For whoever wonders what became of it: each event and each command that named it, with the time."""
+    farm = History(items=3, processes=1, retries=1)
+    farm.ready(0)
+    farm(failed(0, 0), after=1.5)
+    farm.done(0, *farm.scheduler.holder(0))
+    while farm.scheduler.state != "ended" and (held := farm.scheduler.holder(0)):
+        farm(*(done(0, index) for index in held), after=1.0)
+    story = farm.scheduler.story(0)
+    assert story[:3] == ["0: ItemsRead 0", "0: SendItems 0", "1.5: ItemFailed 0"]
+    assert story[-1].endswith("RecordDone 0")
+    assert not any("ItemFailed" in line for line in farm.scheduler.story(1))
+
+
+def test_only_so_many_happenings_are_remembered():
+    """And none unless it is asked for: the memory of a farm does not grow with its items."""
+    scheduler = Scheduler(1, remember=4)
+    scheduler.begin(0.0)
+    scheduler.handle(ProcessReady(0), 0.0)
+    for index in range(100):
+        scheduler.handle(ItemsRead(0, [index]), float(index))
+        scheduler.handle(done(0, index), float(index))
+    assert scheduler.story(0) == []
+    assert (
+        scheduler.story(99)
+        == ["99: ItemsRead 0", "99: SendItems 0", "99: ItemsDone 0", "99: RecordDone 0"][-3:]
+    )
+    assert Scheduler(1).story(0) == []
+
+
+# -- any history at all --------------------------------------------------------------------------------
+
+
+@dataclass
+class Process:
+    """A process as it really is, whatever the scheduler believes."""
+
+    number: int
+    state: str = "starting"  # then "ready"; "failed" when its task could not be made
+    asked_to_leave: bool = False
+    killed: bool = False
+    queue: list[int] = field(default_factory=list)  # the first is running
+    last_ended: int | None = None
+    recalls: list[tuple[bool, list[int]]] = field(default_factory=list)  # what was there to be returned
+    run: int = 0
+
+
+class World:
+    """The world around a scheduler, honest but cruel; it performs commands and checks each.
+
+    Only processes that are alive say something. One that is asked to leave or killed ends some
+    time, but may still say what was on its way. Reading is answered at once, as farm.py does.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        items: int,
+        told: int | None = None,
+        retries: int = 0,
+        recycle: int | None = None,
+        reads: str = "",
+    ) -> None:
+        self.scheduler = Scheduler(processes, told, retries=retries, recycle=recycle, remember=20)
+        self.items = items
+        self.retries = retries
+        self.recycle = recycle
+        self.reads = deque(reads)  # how the next readings are answered, then always in full
+        self.now = 0.0
+        self.processes: dict[int, Process] = {}
+        self.next_index = 0
+        self.ended: dict[int, str] = {}
+        self.attempts: dict[int, int] = {}
+        self.finished = False
+        self.most_processes = processes
+        self.perform(self.scheduler.begin(self.now))
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        assert not self.finished, "something happened after the end"
+        commands = self.scheduler.handle(event, self.now)
+        self.scheduler.check()
+        self.perform(commands)
+
+    def end(self, process: Process, index: int | None, reason: str = SEGFAULT) -> None:
+        del self.processes[process.number]
+        if index in process.queue and self.scheduler.state != "stopping":
+            self.attempts[index] = self.attempts.get(index, 0) + 1
+        self.tell(ProcessDied(process.number, index, reason))
+
+    def work(self, process: Process, count: int, seconds: float = 0.001, again: bool = False) -> None:
+        indices, process.queue = process.queue[:count], process.queue[count:]
+        process.run += len(indices)
+        process.last_ended = indices[-1]
+        if again:
+            indices = [*indices, indices[0], *indices]
+        self.tell(done(process.number, *indices, seconds=seconds))
+
+    def fail(self, process: Process) -> None:
+        index = process.last_ended = process.queue.pop(0)
+        process.run += 1
+        self.attempts[index] = self.attempts.get(index, 0) + 1
+        self.tell(failed(process.number, index))
+
+    def answer(self, process: Process, part: int) -> None:
+        """Give back, of what was there when the recall came, what has not begun and ``part`` says."""
+        _, there = process.recalls.pop(0)
+        returned = [
+            index for place, index in enumerate(process.queue[1:]) if index in there and part >> place & 1
+        ]
+        process.queue = [index for index in process.queue if index not in returned]
+        self.tell(ItemsReturned(process.number, returned))
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def perform(self, commands: list[Command]) -> None:
+        for command in commands:
+            assert not self.finished, f"{command} after Finished"
+            match command:
+                case StartProcess(number):
+                    assert number not in self.processes, "a process was started while it is alive"
+                    assert 0 <= number < self.scheduler.target
+                    self.processes[number] = Process(number)
+                case SendItems(number, indices):
+                    self._send(number, list(indices))
+                case RecallItems(number, everything):
+                    process = self._partner(number)
+                    process.recalls.append((everything, list(process.queue)))
+                case StopProcess(number):
+                    assert not self.processes[number].asked_to_leave, "a process was asked to leave twice"
+                    self.processes[number].asked_to_leave = True
+                case KillProcess(number):
+                    self.processes[number].killed = True
+                case ReadItems(number, count):
+                    self._read(number, count)
+                case RecordDone(result, attempts):
+                    assert result.indices, "an empty record"
+                    for index, value in zip(result.indices, result.values, strict=True):
+                        assert value == b"%d" % index
+                        self._end_item(index, "done")
+                        assert attempts.get(index, 1) == self.attempts.pop(index, 0) + 1
+                case RecordFailed(index, error):
+                    self._end_item(index, "failed")
+                    if error.kind != "unpicklable item":
+                        assert command.attempts == self.attempts.pop(index)
+                        assert command.attempts == self.retries + 1 or self.scheduler.stopped
+                case Finished():
+                    assert not self.processes, "the end came before all processes were gone"
+                    self.finished = True
+
+    def _partner(self, number: int) -> Process:
+        process = self.processes.get(number)
+        assert process is not None, "told a dead process"
+        assert process.state == "ready", "told a process that is not ready"
+        assert not process.asked_to_leave, "told a process that was asked to leave"
+        assert not process.killed, "told a process that is being killed"
+        return process
+
+    def _send(self, number: int, indices: list[int]) -> None:
+        process = self._partner(number)
+        assert self.scheduler.state == "running"
+        assert indices, "nothing was sent"
+        held = {index for other in self.processes.values() for index in other.queue}
+        for index in indices:
+            assert index < self.next_index, "an item was sent that was not read"
+            assert index not in self.ended, "an item was sent that had ended"
+            assert index not in held, "an item was sent to two processes"
+        process.queue += indices
+        if self.recycle is not None:
+            assert process.run + len(process.queue) <= self.recycle, "a process got more than its share"
+
+    def _read(self, number: int, count: int) -> None:
+        assert count >= 1
+        assert self.scheduler.state == "running", "items were read that will not be needed"
+        how = self.reads.popleft() if self.reads else "full"
+        if how == "e" and self.next_index < self.items:  # empty: it is still skipping
+            self.tell(ItemsRead(number, ()))
+            return
+        if how == "r" and self.next_index < self.items:  # the first one cannot be sent
+            self.next_index += 1
+            self.tell(ItemRejected(self.next_index - 1, ItemError("unpicklable item", "", "")))
+            count -= 1
+        if how == "p":  # fewer than asked for
+            count = -(-count // 2)
+        first, self.next_index = self.next_index, min(self.next_index + count, self.items)
+        if self.next_index - first < count or (how == "x" and self.next_index == self.items):
+            self.tell(ItemsEnded())  # only then does the feed know it
+        self.tell(ItemsRead(number, range(first, self.next_index)))
+
+    def _end_item(self, index: int, how: str) -> None:
+        assert index not in self.ended, f"item {index} ended twice: {self.ended[index]}, then {how}"
+        assert index < self.next_index
+        self.ended[index] = how
+
+    # -- what holds at any time -------------------------------------------------------------------
+
+    def look(self) -> None:
+        scheduler = self.scheduler
+        assert scheduler.read == self.next_index
+        assert scheduler.done == list(self.ended.values()).count("done")
+        assert scheduler.failed == list(self.ended.values()).count("failed")
+        assert scheduler.processes.keys() == self.processes.keys()
+        unended = scheduler.read - scheduler.done - scheduler.failed - scheduler.abandoned
+        held = 0
+        for number, process in self.processes.items():
+            assert scheduler.holder(number) >= set(process.queue)
+            held += len(scheduler.holder(number))
+        waiting = unended - held
+        assert waiting >= 0
+        for name, thing in vars(scheduler).items():
+            if isinstance(thing, dict | set | list | deque):
+                limit = 20 if name == "_story" else self.most_processes + unended
+                assert len(thing) <= limit, f"{name} grows"
+        if scheduler.state == "running":
+            for number, process in self.processes.items():
+                idle = process.state == "ready" and not process.queue
+                if idle and not process.asked_to_leave and not process.killed:
+                    assert number < scheduler.target, "a process that is not wanted is kept"
+                    assert not waiting, "a process has nothing to do although items wait"
+            assert not waiting or self.processes, "items wait, and nobody is there"
+
+    # -- a fair end ----------------------------------------------------------------------------------
+
+    def play_to_the_end(self) -> None:
+        """From now on everything goes well: a bounded number of steps must end the run."""
+        steps = 100 + 20 * (self.items + len(self.processes)) + 10 * len(self.reads)
+        while not self.finished:
+            steps -= 1
+            assert steps > 0, f"it never ends: {self.scheduler.state}, {self.scheduler.processes}"
+            self._one_fair_step()
+            self.look()
+        assert not self.scheduler.processes
+        assert self.scheduler.state == "ended"
+        ended = len(self.ended) + self.scheduler.abandoned
+        assert ended == self.next_index, "every item that was read has an end"
+        if not self.scheduler.stopped:
+            assert self.next_index == self.items, "every item was read"
+            assert self.scheduler.abandoned == 0
+
+    def _one_fair_step(self) -> None:
+        wake = self.scheduler.next_wake()
+        if self.scheduler.state == "paused":
+            self.tell(Resume())
+            return
+        for process in self.processes.values():
+            stubborn = process.number % 2 and not process.killed
+            if process.killed or (process.asked_to_leave and not stubborn) or process.state == "failed":
+                self.end(process, None, "exit code 0")
+                return
+            if process.state == "starting" and not process.asked_to_leave:
+                process.state = "ready"
+                self.tell(ProcessReady(process.number))
+                return
+            if process.recalls:
+                self.answer(process, -1)
+                return
+            if process.queue and not process.asked_to_leave:
+                self.work(process, len(process.queue))
+                return
+        assert wake is not None, (
+            f"nothing will ever happen: {self.scheduler.state}, {self.scheduler.processes}"
+        )
+        self.now = max(self.now, wake)
+        self.tell(Tick())
+
+
+PICK = st.integers(0, 7)
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Every order of everything that can happen, then a fair end, which must be reached."""
+
+    world: World
+
+    @initialize(
+        processes=st.integers(1, 4),
+        items=st.integers(0, 30),
+        told=st.sampled_from(["right", "nothing", "too few", "none", "too many"]),
+        retries=st.integers(0, 2),
+        recycle=st.none() | st.integers(1, 6),
+        reads=st.text("fperx", max_size=12),
+    )
+    def begin(self, processes, items, told, retries, recycle, reads):
+        number = {"right": items, "nothing": None, "too few": items // 2, "none": 0, "too many": items + 5}[
+            told
+        ]
+        self.world = World(processes, items, number, retries, recycle, reads)
+
+    def _alive(self, pick: int, condition: Callable[[Process], object]) -> Process | None:
+        """One of the processes of which this is true."""
+        able = [process for _, process in sorted(self.world.processes.items()) if condition(process)]
+        return able[pick % len(able)] if able else None
+
+    def _goes_on(self) -> bool:
+        return hasattr(self, "world") and not self.world.finished
+
+    # -- what processes do -----------------------------------------------------------------------------
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def a_process_is_ready(self, pick):
+        if process := self._alive(pick, lambda process: process.state == "starting"):
+            process.state = "ready"
+            self.world.tell(ProcessStarted(process.number, 1000 + pick))
+            self.world.tell(ProcessReady(process.number))
+
+    @precondition(_goes_on)
+    @rule(
+        pick=PICK,
+        count=st.integers(1, 40),
+        seconds=st.sampled_from([0.0, 1e-5, 0.005, 0.05, 3.0]),
+        again=st.booleans(),
+    )
+    def items_are_done(self, pick, count, seconds, again):
+        if process := self._alive(pick, lambda process: process.queue):
+            self.world.work(process, count, seconds, again)
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def an_item_fails(self, pick):
+        if process := self._alive(pick, lambda process: process.queue):
+            self.world.fail(process)
+
+    @precondition(_goes_on)
+    @rule(pick=PICK, place=st.integers(0, 3))
+    def a_process_dies_on_an_item(self, pick, place):
+        """Results of those before it were never sent."""
+        if process := self._alive(pick, lambda process: process.queue):
+            self.world.end(process, process.queue[place % len(process.queue)])
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def a_process_dies_on_an_item_that_has_ended(self, pick):
+        if process := self._alive(pick, lambda process: process.last_ended is not None):
+            self.world.end(process, process.last_ended)
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def a_process_dies_on_no_item(self, pick):
+        if process := self._alive(pick, lambda process: True):
+            self.world.end(process, None)
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def a_process_does_as_it_was_told(self, pick):
+        if process := self._alive(pick, lambda process: process.asked_to_leave or process.killed):
+            on = process.queue[0] if process.queue else None
+            self.world.end(process, on, "signal 9 (SIGKILL)" if process.killed else "exit code 0")
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def a_task_cannot_be_made(self, pick):
+        if process := self._alive(pick, lambda process: process.state == "starting"):
+            process.state = "failed"
+            self.world.tell(SetupFailed(process.number, ItemError("setup", "KeyError", "'PATH'")))
+
+    @precondition(_goes_on)
+    @rule(pick=PICK, part=st.integers(0, 255) | st.just(-1))
+    def a_recall_is_answered(self, pick, part):
+        if process := self._alive(pick, lambda process: process.recalls and not process.killed):
+            self.world.answer(process, part)
+
+    @precondition(_goes_on)
+    @rule(pick=PICK)
+    def an_item_takes_too_long(self, pick):
+        if process := self._alive(pick, lambda process: process.queue):
+            self.world.tell(ItemTimedOut(process.number, process.queue[0], 1.0))
+
+    @precondition(_goes_on)
+    @rule(pick=PICK, complete=st.none() | st.floats(0, 1))
+    def something_is_reported(self, pick, complete):
+        if process := self._alive(pick, lambda process: process.queue):
+            self.world.tell(Reported(process.number, process.queue[0], complete, "milking"))
+            self.world.tell(ItemsUnreadable(process.number, list(process.queue)))
+
+    # -- what the user and the clock do ------------------------------------------------------------------
+
+    @precondition(_goes_on)
+    @rule(control=st.sampled_from([Pause(), Resume()]))
+    def somebody_pauses_or_resumes(self, control):
+        self.world.tell(control)
+
+    @precondition(_goes_on)
+    @rule(control=st.sampled_from([Finish(), Stop()]), really=st.integers(0, 4))
+    def somebody_ends_it(self, control, really):
+        if not really:  # else hardly any history would be long
+            self.world.tell(control)
+
+    @precondition(_goes_on)
+    @rule(processes=st.integers(1, 6))
+    def the_farm_is_resized(self, processes):
+        self.world.most_processes = max(self.world.most_processes, processes)
+        self.world.tell(Resize(processes))
+
+    @precondition(_goes_on)
+    @rule(seconds=st.sampled_from([0.0, 0.4, 2.0]))
+    def time_passes(self, seconds):
+        self.world.now += seconds
+        self.world.tell(Tick())
+
+    @precondition(lambda self: not self._goes_on())
+    @rule()
+    def it_is_over(self):
+        """Nothing happens any more."""
+
+    # -- what must hold ----------------------------------------------------------------------------------
+
+    @invariant()
+    def everything_is_where_it_should_be(self):
+        if hasattr(self, "world"):
+            self.world.look()
+
+    def teardown(self):
+        if hasattr(self, "world"):
+            self.world.play_to_the_end()
+
+
+AnyHistory.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestAnyHistory = AnyHistory.TestCase
