@@ -73,9 +73,9 @@ def measure(module: ModuleType, *, full: bool, rounds: int | None, folder: str |
         module.FLOOR.__name__ if hasattr(module, "FLOOR") else None,
         {contender.__name__: Timings(contender.__doc__ or "") for contender in module.CONTENDERS},
     )
-    rounds = rounds or getattr(module, "ROUNDS", ROUNDS)
-    for turn in range(rounds):
-        print(f"{name}: round {turn + 1} of {rounds}", end="\r", file=sys.stderr, flush=True)
+    times: int = rounds or getattr(module, "ROUNDS", ROUNDS)
+    for turn in range(times):
+        print(f"{name}: round {turn + 1} of {times}", end="\r", file=sys.stderr, flush=True)
         for contender, timings in outcome.contenders.items():
             if not timings.failure:
                 with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -89,10 +89,14 @@ def _run_once(module: ModuleType, contender: str, count: int | None, place: str,
     command = [sys.executable, os.path.abspath(module.__file__ or ""), contender]
     if count is not None:
         command += [str(count), path]
+    # not as whoever runs this has set Python up, but as a user would find it
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     cpu = _cpu_of_children()
     start = time.perf_counter()
     try:
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run(
+            command, cwd=place, env=environment, capture_output=True, text=True, timeout=TIMEOUT
+        )
     except subprocess.TimeoutExpired:
         timings.failure = f"not done after {TIMEOUT} seconds"
         return

@@ -1,9 +1,9 @@
 """How fast it could be: one process for each CPU, one pipe each, no promises.
 
-What a farm needs at the least is here and nothing else: results pickled one by one in the workers, sent in
-lists, and stored by the parent with many rows a statement under integer keys, one synced transaction for
-whatever has arrived. There is no scheduler and no progress; items are not sent, recorded or timed; and nothing
-may fail. It is the yardstick for farmhand, not a peer.
+What a farm needs at the least is here and nothing else: results pickled one by one in the workers, sent
+in lists, and stored by the parent with many rows a statement under integer keys, one synced transaction
+for whatever has arrived. There is no scheduler and no progress; items are not sent, recorded or timed;
+and nothing may fail. It is the yardstick for farmhand, not a peer.
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 CHUNK = 1_000  # results in a message
 ROWS = 100  # in a statement
@@ -35,8 +35,8 @@ def run(task: Callable[[int], Any], count: int, path: str) -> None:
         readers[reader] = share
     while readers:
         flat: list[Any] = []
-        for reader in wait(list(readers)):
-            assert isinstance(reader, Connection)
+        for ready in wait(list(readers)):
+            reader = cast("Connection", ready)
             try:
                 values = pickle.loads(reader.recv_bytes())
             except EOFError:

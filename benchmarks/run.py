@@ -16,9 +16,7 @@ BEGIN, END = "<!-- written by benchmarks/run.py --docs -->", "<!-- end of what i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--full", action="store_true", help="more tasks (many minutes; the default takes two)"
-    )
+    parser.add_argument("--full", action="store_true", help="more tasks, which takes longer")
     parser.add_argument("--only", action="append", choices=WORKLOADS, help="this workload (may be repeated)")
     parser.add_argument("--rounds", type=int, help="how often each contender runs (default: at least 5)")
     parser.add_argument("--folder", help="where to put stores: a folder on the disk in question")

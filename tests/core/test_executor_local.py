@@ -230,7 +230,7 @@ FARM = """
             time.sleep(0.005)
 
     def say(name, text=""):
-        new = folder / f"{name}, unfinished"
+        new = folder / (name + ', unfinished')
         new.write_text(text)
         new.rename(folder / name)  # whoever sees it can read it
 

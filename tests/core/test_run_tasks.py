@@ -824,7 +824,9 @@ folder = Path({folder!r})
 store = open_store({location!r})
 
 class Show:
-    def show(self, snapshot): (folder / snapshot.state).touch()
+    def show(self, snapshot):
+        (folder / snapshot.state).touch()
+        (folder / f"done{{snapshot.done}}").touch()
     def controls(self): return ()
     def close(self): pass
 
@@ -923,7 +925,9 @@ def test_ctrl_c_stores_what_has_finished_and_leaves_nobody(farm, start_method):
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_ends_processes_that_do_not_answer(farm, presses):
     """A process that is frozen, or deep in C, is killed after its grace, or at the second Ctrl-C."""
-    frozen = farm(block="os.kill(os.getpid(), signal.SIGSTOP)").start(INTERRUPTED)
+    block = "wait_for(folder / 'done10'); os.kill(os.getpid(), signal.SIGSTOP)"
+    frozen = farm(block=block).start(INTERRUPTED)
+    wait_for(frozen.folder / "done10")
     frozen.ctrl_c()
     if presses == 2:
         wait_until(

@@ -571,16 +571,11 @@ def test_a_process_is_replaced_after_so_many_items():
 
 def test_items_that_were_returned_do_not_count_for_recycling():
     """They were not run."""
-    farm = an_unequal_end()
-    scheduler = Scheduler(2, None, recycle=5)
-    del farm
-    scheduler.begin(0.0)
-    scheduler.handle(ProcessReady(0), 0.0)
-    scheduler.handle(ItemsRead(0, [0]), 0.0)
-    scheduler.handle(Pause(), 0.0)
-    assert scheduler.handle(ItemsReturned(0, [0]), 0.0) == []
-    assert scheduler.handle(Resume(), 0.0) == [SendItems(0, [0])]
-    scheduler.check()
+    farm = History(processes=1, recycle=1)
+    farm.ready(0)
+    farm(Pause())
+    assert farm(ItemsReturned(0, [0])) == []
+    assert farm(Resume()) == [SendItems(0, [0])]
 
 
 # -- what the user wants -----------------------------------------------------------------------------
@@ -657,6 +652,16 @@ def test_stop_abandons_what_runs_but_records_what_had_ended():
     assert farm(late) == [RecordDone(late)]
     assert farm(ProcessDied(0, block[1], "exit code 0")) == [Finished()]
     assert (farm.scheduler.done, farm.scheduler.failed, farm.scheduler.abandoned) == (2, 0, len(block) - 1)
+
+
+def test_nothing_is_remembered_of_an_item_that_was_abandoned():
+    """Not even that it had failed before; the scheduler's `check` says so."""
+    farm = History(items=1, processes=1, retries=3)
+    farm.ready(0)
+    assert farm(failed(0, 0)) == [SendItems(0, [0])]
+    farm(Stop())
+    assert farm(ProcessDied(0, 0, "exit code 0")) == [Finished()]
+    assert farm.scheduler.abandoned == 1
 
 
 def test_more_processes_can_be_used():

@@ -237,7 +237,7 @@ class _Load:
                 try:
                     self.add((name, value))
                 except Exception as error:
-                    culprit, reason = _blame(value, f"the global {name!r}, which it refers to", error)
+                    culprit, reason = _blame(value, f"the global {name!r}", error)
                     raise TaskNotPicklable(culprit, reason) from error
             else:
                 name = next(iter(self._mentioned))
@@ -349,7 +349,8 @@ def _pickler_class() -> Any:
         base[type](pickler, cls)
 
     def save_type_variable(pickler: Any, variable: Any) -> None:
-        if variable.__module__ != "__main__":
+        home = sys.modules.get(variable.__module__)  # the T of `class Box[T]` is in no module
+        if variable.__module__ != "__main__" and getattr(home, variable.__name__, None) is variable:
             pickler.save_global(variable)
         elif isinstance(variable, typing.TypeVar):
             flags = (variable.__covariant__, variable.__contravariant__)
@@ -406,13 +407,18 @@ def _remaking(cls: type) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
     if isinstance(cls, enum.EnumMeta):
         members = [(name, member.value) for name, member in dict[str, Any](cls.__members__).items()]
         at_once = {name: own[name] for name in ("__init__", "__doc__") if name in own}
+        if "__new_member__" in own:
+            raise pickle.PicklingError(
+                f"{cls.__qualname__} is an enum with a __new__ of its own, whose arguments are forgotten; "
+                "put it into a module, from which it can be imported"
+            )
+        if issubclass(cls, enum.Flag):
+            at_once["_boundary_"] = cls._boundary_  # type: ignore[attr-defined]
         later = {
             name: value
             for name, value in own.items()
-            if name not in cls.__members__ and name not in at_once and name not in vars(enum.Enum)
-            and not (name.startswith("_") and name.endswith("_") and not name.startswith("__"))
-            and name not in _MADE_BY_PYTHON
-        }  # fmt: skip
+            if name not in cls.__members__ and name not in at_once and _is_of_user(name, value)
+        }
         return _make_enum, (type(cls), cls.__name__, cls.__qualname__, cls.__bases__, members, at_once), later
     if cls.__bases__ == (tuple,) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults"):
         fields = cls._fields
@@ -424,6 +430,15 @@ def _remaking(cls: type) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
         }
         return _make_namedtuple, (cls.__name__, cls.__qualname__, fields, cls._field_defaults), later
     return None
+
+
+def _is_of_user(name: str, value: Any) -> bool:
+    """Whether an attribute of an enum stands in its source: ``_so_`` and ``__so__`` if they are code."""
+    if not (name.startswith("_") and name.endswith("_")):
+        return True
+    function = getattr(value, "__func__", value)
+    own = isinstance(function, FunctionType) and function.__module__ != "enum"
+    return own and name != "_generate_next_value_"
 
 
 _MADE_BY_PYTHON = {
@@ -438,9 +453,10 @@ def _make_enum(
     namespace = meta.__prepare__(name, bases)
     namespace["__module__"] = "__main__"
     namespace["__qualname__"] = qualname
+    boundary = {"boundary": at_once.pop("_boundary_")} if "_boundary_" in at_once else {}
     for key, value in [*at_once.items(), *members]:
         namespace[key] = value
-    return meta(name, bases, namespace)
+    return meta(name, bases, namespace, **boundary)
 
 
 def _make_namedtuple(name: str, qualname: str, fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:
