@@ -221,6 +221,23 @@ def test_a_fast_generator_never_runs_far_ahead_of_the_store(store):
     assert ahead < 20_000
 
 
+@pytest.mark.parametrize("size", [1, 100_000], ids=["small", "large"])
+def test_a_generator_may_use_one_object_for_all_its_items(store, size):
+    """As simulations do with their state: each item is what it was when it was yielded."""
+    np = pytest.importorskip("numpy")
+
+    def items():
+        state = np.zeros(size, np.uint8)
+        for k in range(60):
+            state[0] = k
+            yield state if k % 2 else [state]
+
+    first = lambda item: int(np.ravel(item)[0])  # noqa: E731
+    run(store, first, items())
+    assert store.values() == list(range(60))
+    assert run(store, first, items(), resume=True).skipped == 60
+
+
 def test_numitems_says_how_many_a_generator_will_give(store):
     """So that the time remaining can be told; a list says it itself."""
     for items, numitems, total in [

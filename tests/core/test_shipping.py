@@ -410,7 +410,6 @@ CLASSES = {
         class Thing(str, enum.Enum):
             ONE = "1"
             TWO = "2"
-            def __new__(cls, *args): return str.__new__(cls, *args)
             def __str__(self): return f"number {self.value}"
             @classmethod
             def _missing_(cls, value): return list(cls)[value - 1]
@@ -539,6 +538,21 @@ def test_4_generic_classes_and_functions_of_the_newer_syntax_travel(script):
         print(type(value[0]) is Thing, value[0].x)
     """)
     assert printed == "True 5"
+
+
+def test_4_names_in_annotations_travel(script):
+    """They are part of the function, of whatever kind they are."""
+    printed = script.run("""
+        import typing
+        UserId = typing.NewType("UserId", int)
+        T = typing.TypeVar("T", bound="Thing")
+        Pair = tuple[UserId, UserId]
+        class Thing(typing.TypedDict):
+            x: UserId
+        def task(x: UserId, *, more: T = None) -> Thing | Pair: return Thing(x=UserId(x))
+        print(farm(task, [5]))
+    """)
+    assert printed == "[{'x': 5}]"
 
 
 def test_4_classes_that_enter_themselves_in_a_registry_travel(script):
@@ -685,7 +699,8 @@ CULPRITS = {
     "(lambda x, *, d=connection: d)": "default argument 'd' of the task",
     "ClassHolder": "the task.shared",
     "Slotted()": "the task.one",
-    "lambda x: Made.ONE": "the global 'Made'",
+    "lambda x: Made.ONE": "the global 'Made': ",
+    "lambda x: MISSING": "the global 'MISSING': ",
     "Task, initargs=(1, connection)": "the task.initargs[1]",
     "Task, initkwds=dict(a=connection)": "the task.initkwds['a']",
 }
@@ -720,6 +735,11 @@ def culprits(tmp_path_factory):
                 member = bytes.__new__(cls, [number])
                 member._value_, member.label = number, label
                 return member
+            @classmethod
+            def _missing_(cls, value): return cls.ONE
+        class Known:
+            def __reduce__(self): return "MISSING"
+        MISSING = Known()
         class Task:
             def __init__(self, *args, **kwds): pass
             def __call__(self, x): pass
@@ -735,7 +755,8 @@ def test_7_what_cannot_be_pickled_is_named(culprits, task):
     said = culprits[task]
     assert said.startswith("TaskNotPicklable")
     assert f"cannot be sent to another process because of {CULPRITS[task]}" in said
-    assert "cannot pickle 'sqlite3.Connection' object" in said or "Made is an enum with a __new__" in said
+    why = {"Made": "an enum with a __new__ of its own", "MISSING": "known by its name alone"}
+    assert why.get(task.split()[-1].split(".")[0], "cannot pickle 'sqlite3.Connection' object") in said
     assert "Create it inside the task" in said
 
 
@@ -747,6 +768,25 @@ def test_7_a_fork_needs_no_pickle(script):
         print(farm(lambda x: connection.execute("select 42").fetchone()[0], [1], start_method="fork"))
     """)
     assert printed == "[42]"
+
+
+# -- 8: locks --------------------------------------------------------------------------------------
+
+
+def test_8_a_lock_travels_as_a_new_one(script):
+    """The script holds its own meanwhile; the task would wait for ever. Also inside other objects."""
+    printed = script.run("""
+        import functools, threading
+        class Model:
+            def __init__(self): self.lock, self.again = threading.Lock(), threading.RLock()
+            @functools.cached_property      # has a lock in Python 3.11
+            def loaded(self): return 5
+            def __call__(self, x):
+                with self.lock, self.again, self.again: return self.loaded * x
+        model = Model()
+        with model.lock, model.again: print(farm(model, [2]))
+    """)
+    assert printed == "[10]"
 
 
 # -- errors of the script ---------------------------------------------------------------------------

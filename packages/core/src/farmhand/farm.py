@@ -155,7 +155,8 @@ def run_tasks(
     key : callable, optional
         Item to str: the identity that ``resume`` goes by, instead of the item's content.
     retries : int
-        How many more times an item that failed is tried.
+        How many more times an item that failed is tried; not when it, or its result, cannot be
+        pickled.
     timeout : float, optional
         Seconds that one item may run. Its process is killed, with all it started; the item fails.
     errors : {'raise', 'collect'}
@@ -553,7 +554,8 @@ def _length(items: Iterable[Any]) -> int | None:
 
 
 def _text_block(index: int, item: Any) -> Block:
-    return Block(range(index, index + 1), None, [codec.fingerprint(item)], [codec.short(item)])
+    """Of an item that cannot be pickled there is no fingerprint either, and no result to look for."""
+    return Block(range(index, index + 1), None, None, [codec.short(item)])
 
 
 def _tasks_failed(summary: RunSummary) -> TasksFailed:

@@ -1,4 +1,9 @@
-"""The items: read lazily, numbered, encoded in batches, and skipped where a store has them."""
+"""The items: read lazily, numbered, encoded in batches, and skipped where a store has them.
+
+Encoding a batch at once is several times faster than encoding its items one by one. But an item
+that can be changed and comes from a generator is encoded before the next one is asked for: it may
+be the same array every time, with other numbers in it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,16 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from farmhand import codec
 from farmhand.errors import UsageError
 from farmhand.events import ItemError
 
 __all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading"]
+
+# index, item, key and, if it had to be encoded at once, its bytes or why there are none
+_Entry: TypeAlias = "tuple[int, Any, str | None, bytes | Exception | None]"
 
 LARGE = 64 * 1024  # bytes; of a larger item, only a fingerprint and a short text are stored
 _LOOKS = 1000  # items skipped in one reading, so that the farm never stops attending to the rest
@@ -156,7 +164,9 @@ class Feed:
             ) from error
         self._identity = identity
         self._done = done or Counter()
-        self._ahead: deque[tuple[int, Any, str | None]] = deque()
+        kind = type(items)  # these have all their items already
+        self._lazy = kind not in (list, tuple, range, set, frozenset, dict) and kind.__module__ != "numpy"
+        self._ahead: deque[_Entry] = deque()
         self._fresh = self._unskipped()
         self.skipped = 0
         self.ended = False
@@ -179,42 +189,35 @@ class Feed:
             taken += self._take(count - len(taken))
         if not taken:
             return Reading(None)
-        keys: list[str] | None = [key for _, _, key in taken if key is not None] or None
-        indices = [index for index, _, _ in taken]
-        items = [item for _, item, _ in taken]
-        try:
-            payload = codec.encode_items(items)
-        except Exception:
-            return self._read_apart(indices, items, keys)
-        return Reading(Batch(_compact(indices), items, payload, keys, len(items)))
+        if not self._lazy or all(data is None for _, _, _, data in taken):
+            try:
+                payload = codec.encode_items([item for _, item, _, _ in taken])
+            except Exception:
+                return self._read_apart(taken)
+            return Reading(_batch(taken, payload))
+        return self._read_apart(taken)
 
-    def _read_apart(self, indices: list[int], items: list[Any], keys: list[str] | None) -> Reading:
-        """As :meth:`read`, when some item cannot be pickled: find out which."""
-        good: list[int] = []
+    def _read_apart(self, taken: list[_Entry]) -> Reading:
+        """As :meth:`read`, when the items are encoded one by one, or some item cannot be."""
+        good: list[_Entry] = []
         encoded: list[bytes] = []
         rejected: list[tuple[int, Any, ItemError]] = []
-        for place, item in enumerate(items):
-            try:
-                encoded.append(codec.encode(item))
-                good.append(place)
-            except Exception as error:
-                message = f"the item cannot be pickled: {error}"
-                rejected.append(
-                    (indices[place], item, ItemError("unpicklable item", type(error).__qualname__, message))
-                )
+        for entry in taken:
+            index, item, _, data = entry
+            data = _encoded(item) if data is None else data
+            if isinstance(data, bytes):
+                good.append(entry)
+                encoded.append(data)
+            else:
+                message = f"the item cannot be pickled: {data}"
+                error = ItemError("unpicklable item", type(data).__qualname__, message)
+                rejected.append((index, item, error))
         if not good:
             return Reading(None, rejected)
-        batch = Batch(
-            _compact([indices[place] for place in good]),
-            [items[place] for place in good],
-            codec.encode_each(encoded),
-            [keys[place] for place in good] if keys else None,
-            len(good),
-        )
-        return Reading(batch, rejected)
+        return Reading(_batch(good, codec.encode_each(encoded)), rejected)
 
-    def _take(self, count: int) -> list[tuple[int, Any, str | None]]:
-        taken: list[tuple[int, Any, str | None]] = []
+    def _take(self, count: int) -> list[_Entry]:
+        taken: list[_Entry] = []
         for entry in self._fresh:
             if entry is None:
                 break  # enough was skipped for now
@@ -231,9 +234,9 @@ class Feed:
         except Exception:
             return None  # it cannot be pickled, which is said when it is read
 
-    def _unskipped(self) -> Iterator[tuple[int, Any, str | None] | None]:
+    def _unskipped(self) -> Iterator[_Entry | None]:
         """The items to run; now and then None, when nothing but items to skip has come."""
-        identity, done = self._identity, self._done
+        identity, done, lazy = self._identity, self._done, self._lazy
         looks = 0
         while True:
             try:
@@ -259,7 +262,14 @@ class Feed:
                         yield None
                     continue
             looks = 0
-            yield index, item, key
+            if lazy and type(item) not in _CONSTANTS and not _is_constant(item):
+                # a generator may change it, and yield it again, as soon as it is asked for the next one
+                data = _encoded(item)
+                if isinstance(data, bytes) and len(data) > LARGE:
+                    item = _copy(data, item)  # its fingerprint is taken when it has ended
+                yield index, item, key, data
+            else:
+                yield index, item, key, None
 
 
 class Ledger:
@@ -306,6 +316,37 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._batches)
+
+
+def _batch(entries: list[_Entry], payload: bytes) -> Batch:
+    indices = _compact([index for index, _, _, _ in entries])
+    keys = [key for _, _, key, _ in entries if key is not None] or None
+    return Batch(indices, [item for _, item, _, _ in entries], payload, keys, len(entries))
+
+
+_CONSTANTS = frozenset([bool, int, float, complex, str, bytes, type(None)])
+
+
+def _is_constant(item: Any) -> bool:
+    """Whether nobody can change it: plain values, numpy's numbers, tuples of these."""
+    kind = type(item)
+    if kind is tuple:
+        return _CONSTANTS.issuperset(map(type, item)) or all(map(_is_constant, item))
+    return kind in _CONSTANTS or (kind.__module__ == "numpy" and kind.__name__ != "ndarray")
+
+
+def _encoded(item: Any) -> bytes | Exception:
+    try:
+        return codec.encode(item)
+    except Exception as error:
+        return error
+
+
+def _copy(data: bytes, item: Any) -> Any:
+    try:
+        return codec.decode(data)
+    except Exception:
+        return item  # whoever has to decode it will say why
 
 
 def _compact(indices: list[int]) -> Sequence[int]:

@@ -55,6 +55,8 @@ __all__ = ["Scheduler"]
 
 GRACE = 1.0  # seconds that a process which was asked to leave has before it is killed
 
+_FINAL = {"unpicklable item", "unpicklable result"}  # trying again would change nothing
+
 
 @dataclass(slots=True)
 class _Process:
@@ -468,7 +470,8 @@ class Scheduler:
     ) -> list[Command]:
         """An attempt at an item failed: try again, or record that it failed for good."""
         attempts = self._attempts.pop(index, 0) + 1
-        if attempts <= self._retries and self.state in ("running", "paused"):
+        again = attempts <= self._retries and error.kind not in _FINAL
+        if again and self.state in ("running", "paused"):
             self._attempts[index] = attempts
             self._waiting.append(index)
             return []

@@ -19,13 +19,14 @@ So the task travels *by value*, with dill, and what it refers to in ``__main__``
 6. An item that is an instance of a class of ``__main__`` makes that class travel, before it, to
    every process, even when the task never names the class.
 7. What cannot be pickled is named in the error, as the attribute, global or closure variable.
+8. A lock travels as a new lock, which nobody holds: whoever holds it is not in the worker.
 
 The bytes are pickles one after another, which share one memo: pairs of name and value, where the
 task has no name. The task comes first, as only pickling it says which names are needed. But when
 a class of the script runs code while it is loaded (``__setstate__``, ``__init_subclass__``, ...),
-all is pickled once more in the opposite order, so that this code finds the names that it needs.
-A first byte says whether dill is needed at all, as importing it costs a worker some thirty
-milliseconds.
+all is pickled once more in another order (constants, functions, the rest, the task), so that this
+code finds the names that it needs. A first byte says whether dill is needed at all, as importing it
+costs a worker some thirty milliseconds.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ class _Finder(pickle.Unpickler):
 class _Load:
     """The bytes of one shipment, as they grow."""
 
-    def __init__(self, main: dict[str, Any], shipped: set[str]) -> None:
+    def __init__(self, main: dict[str, Any], shipped: set[str], *, blames: bool = True) -> None:
+        self._blames = blames
         self._main = main
         self._shipped = shipped
         self._wanted: dict[str, None] = {}  # an ordered set
@@ -237,6 +239,8 @@ class _Load:
                 try:
                     self.add((name, value))
                 except Exception as error:
+                    if not self._blames:
+                        raise
                     culprit, reason = _blame(value, f"the global {name!r}", error)
                     raise TaskNotPicklable(culprit, reason) from error
             else:
@@ -334,6 +338,13 @@ def _pickler_class() -> Any:
         dispatch = Dispatch(base)
         farmhand_load: _Load
 
+        def save_global(self, thing: Any, name: str | None = None) -> None:
+            if pickle.whichmodule(thing, name) == "__main__":  # type: ignore[attr-defined]
+                raise pickle.PicklingError(
+                    f"{name or thing!r} is known by its name alone, and only in the script"
+                )
+            super().save_global(thing, name)
+
     def save_function(pickler: Any, function: FunctionType) -> None:
         pickler.farmhand_load.met(function)
         base[FunctionType](pickler, function)
@@ -383,6 +394,22 @@ def _pickler_class() -> Any:
 
     for lock in (threading.Lock(), threading.RLock()):
         MainPickler.dispatch[type(lock)] = save_lock
+
+    def save_new_type(pickler: Any, new: Any) -> None:
+        if new.__module__ == "__main__":
+            pickler.save_reduce(typing.NewType, (new.__name__, new.__supertype__), obj=new)
+        else:
+            pickler.save_global(new)
+
+    def save_alias(pickler: Any, alias: Any) -> None:
+        if alias.__module__ == "__main__":
+            pickler.save_reduce(type(alias), (alias.__name__, alias.__value__), obj=alias)
+        else:
+            pickler.save_global(alias)
+
+    MainPickler.dispatch[typing.NewType] = save_new_type
+    if hasattr(typing, "TypeAliasType"):
+        MainPickler.dispatch[typing.TypeAliasType] = save_alias
     MainPickler.dispatch[FunctionType] = save_function
     MainPickler.dispatch[type] = save_class
     MainPickler.dispatch[dict] = save_dict
@@ -521,12 +548,14 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 def _blame(value: Any, what: str, error: BaseException) -> tuple[str, str]:
     """The smallest part of ``value`` that cannot be pickled, as a path, and why."""
-    seen: set[int] = set()
-    while id(value) not in seen:
-        seen.add(id(value))
+    seen: dict[int, str] = {}
+    while True:
+        seen[id(value)] = what
         for name, part in _parts(value):
             refusal = _refusal(part)
             if refusal is not None:
+                if id(part) in seen:  # a part that only refers back: the fault is there
+                    return seen[id(part)], f"{type(error).__name__}: {error}"
                 value, error = part, refusal
                 what = f"{what}{name}" if name[:1] in ("", ".", "[") else f"{name} of {what}"
                 break
@@ -537,11 +566,9 @@ def _blame(value: Any, what: str, error: BaseException) -> tuple[str, str]:
 
 def _refusal(value: Any) -> BaseException | None:
     try:
-        load = _Load(sys.modules["__main__"].__dict__, set())
+        load = _Load(sys.modules["__main__"].__dict__, set(), blames=False)
         load.add(value)
         load.add_names()
-    except TaskNotPicklable as error:
-        return error.__cause__ or error
     except Exception as error:
         return error
     return None
@@ -557,7 +584,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         for name, default in (value.__kwdefaults__ or {}).items():
             yield f"default argument {name!r}", default
         if value.__globals__ is sys.modules["__main__"].__dict__:
-            for name in dict.fromkeys(_names_in(value)[0]):
+            owner = value.__qualname__.partition(".")[0]  # of a method, the class
+            for name in dict.fromkeys([*_names_in(value)[0], owner]):
                 if name in value.__globals__:
                     yield f"the global {name!r}", value.__globals__[name]
         return

@@ -21,7 +21,18 @@ from farmhand import codec
 from farmhand.errors import FarmhandError
 from farmhand.events import ItemError, RecordDone, RecordFailed
 
-__all__ = ["Block", "DataManager", "Record", "Result", "RunInfo", "Session", "Turn"]
+__all__ = [
+    "Block",
+    "DataManager",
+    "Record",
+    "Result",
+    "RunInfo",
+    "Session",
+    "Turn",
+    "computer_name",
+    "join_key",
+    "split_key",
+]
 
 
 @dataclass(frozen=True, slots=True)

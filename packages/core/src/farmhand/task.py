@@ -295,8 +295,16 @@ def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:
         ):
             return True
         if or_kwds and parameter.kind is parameter.VAR_KEYWORD:
-            return True
+            # a function written in C, such as a ufunc, may claim **kwargs and refuse most of them
+            return _is_python(function)
     return False
+
+
+def _is_python(function: Any) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    return inspect.isclass(function) or hasattr(function, "__code__") or hasattr(type(function).__call__, "__code__")
 
 
 def _name_of(target: Any) -> str:
