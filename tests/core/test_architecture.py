@@ -29,11 +29,11 @@ LAYERS = [
     ["errors"],
     ["events", "codec", "progress", "eta", "wording", "chunking", "cpus"],
     ["task", "scheduler", "shipping"],
-    ["feed", "executor", "store"],
+    ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],
     ["local", "local.frames", "local.page", "local.launch", "local.worker", "local.supervise"],
     ["builtin"],
-    ["plugins", "monitor", "resume", "interrupts"],
+    ["plugins", "arguments", "monitor", "resume", "interrupts"],
     ["farm"],
     [""],  # farmhand itself, which only re-exports
 ]

@@ -130,9 +130,9 @@ def test_many_tiny_items_are_all_stored(store):
 
 def test_results_are_joined_to_their_items(store):
     """Also when the item is too large to be kept: then a short text says what it was."""
-    run(store, len, ["a", "b" * 100_000, "cc"])
+    run(store, len, ["a", "b" * 1_000_000, "cc"])
     (first, (text, length), last) = store.pairs()
-    assert (first, length, last) == (("a", 1), 100_000, ("cc", 2))
+    assert (first, length, last) == (("a", 1), 1_000_000, ("cc", 2))
     assert "bbb" in text
     assert len(text) < 100
 

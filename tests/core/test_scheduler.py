@@ -297,7 +297,7 @@ def test_an_idle_process_takes_half_of_what_waits_in_another():
     farm.ready(0)
     held = [0]
     while farm.left:
-        (held,) = sends(farm.done(0, *held, seconds=0.001)).values()
+        (held,) = sends(farm.done(0, *held, seconds=0.0001)).values()
     held = sorted(farm.scheduler.holder(0))
     assert len(held) > 3
     assert farm.ready(1) == [RecallItems(0, everything=False)]
@@ -323,7 +323,7 @@ def an_unequal_end() -> History:
     farm.ready(0)
     held = [0]
     while farm.left:
-        (held,) = sends(farm.done(0, *held, seconds=0.001)).values()
+        (held,) = sends(farm.done(0, *held, seconds=0.0001)).values()
     assert len(farm.scheduler.holder(0)) > 3
     return farm
 

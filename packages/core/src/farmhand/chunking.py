@@ -9,7 +9,8 @@ SINGLE = 0.02  # seconds; items that take longer travel alone
 UNDISTURBED = 0.1  # seconds; items that take longer need nothing waiting behind them
 OVERHEAD = 2e-6  # seconds that an item costs a process beside the task itself
 LARGEST = 4096  # items; keeps what is read ahead, and what a crash sends back, small
-GROWTH = 8  # a chunk is at most this many times the one before, in case the first items misled
+LEAST = 0.005  # seconds of work; smaller chunks towards the end cost more than they even out
+GROWTH = 64  # a chunk is at most this many times the one before, in case the first items misled
 FADE = 0.9  # how much the past still counts after each batch
 
 
@@ -51,13 +52,14 @@ def chunk_size(mean: float | None, last: int, left: int | None, processes: int) 
     -------
     int
         About 50 ms of work; one item when it takes more than 20 ms; and towards the end no
-        more than half of an equal share, so that all processes end together.
+        more than half of an equal share, or 5 ms of work, so that all processes end together.
     """
     if mean is None or mean > SINGLE:
         return 1
     size = min(LARGEST, int(TARGET / (mean + OVERHEAD)), GROWTH * max(last, 1))
     if left is not None:
-        size = min(size, -(-left // (2 * processes)))
+        share = -(-left // (2 * processes))
+        size = min(size, left, max(share, int(LEAST / (mean + OVERHEAD))))
     return max(1, size)
 
 

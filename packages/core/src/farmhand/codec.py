@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 PROTOCOL = 5
-_STACK_GLOBAL = b"\x93"  # the opcode by which a protocol 5 pickle names a class or function
+_STACK_GLOBAL = 0x93  # the opcode by which a protocol 5 pickle names a class or function
 _DEEPEST = 30  # levels that a fingerprint walks; an object is about three
 _EACH = b"E"  # first byte of items encoded one by one; a pickle begins with 0x80
 
@@ -74,7 +74,10 @@ def encode_result(value: object) -> bytes:
     load; the scan for it costs next to nothing. A false alarm (that byte inside a number)
     only costs the proof.
     """
-    data = encode(value)
+    try:
+        data = _pickle_dumps(value, PROTOCOL)
+    except Exception:
+        data = encode(value)
     if _STACK_GLOBAL in data:
         decode(data)
     return data

@@ -11,15 +11,13 @@ import os
 import secrets
 import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from farmhand import codec
-from farmhand.cpus import cpu_count
-from farmhand.errors import TasksFailed, UnknownName, UsageError
+from farmhand import arguments, codec
+from farmhand.errors import TasksFailed, UsageError
 from farmhand.events import (
     Command,
     Control,
@@ -45,7 +43,7 @@ from farmhand.feed import Feed, Identity, Ledger
 from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
 from farmhand.plugins import Plugins
-from farmhand.progress import Frontend, FrontendOptions
+from farmhand.progress import Frontend
 from farmhand.resume import done_before
 from farmhand.scheduler import Scheduler
 from farmhand.shipping import Shipper
@@ -67,7 +65,6 @@ _SNAPSHOT_INTERVAL = 0.1  # seconds
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _START_METHODS = ("spawn", "fork")
 _ERRORS = ("raise", "collect")
-_FRONTEND_METHODS = ("show", "controls", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +185,14 @@ def run_tasks(
     KeyboardInterrupt
         Ctrl-C. Everything that had finished is stored, and no process is left.
     """
-    _check_choice("errors", errors, _ERRORS)
-    _check_choice("start method", start_method, _START_METHODS if hasattr(os, "fork") else ("spawn",))
-    _check_number("retries", retries, least=0)
-    _check_number("timeout", timeout, least=0)
-    _check_number("recycle", recycle, least=1)
-    _check_number("numitems", numitems, least=0)
-    processes = _processes(poolsize)
+    arguments.choice("errors", errors, _ERRORS)
+    arguments.choice("start method", start_method, _START_METHODS if hasattr(os, "fork") else ("spawn",))
+    retries = arguments.whole("retries", retries, least=0)
+    timeout = None if timeout is None else arguments.duration("timeout", timeout)
+    recycle = None if recycle is None else arguments.whole("recycle", recycle, least=1)
+    seed = None if seed is None else arguments.whole("seed", seed, least=0)
+    total = arguments.length(items) if numitems is None else arguments.whole("numitems", numitems, least=0)
+    processes = arguments.pool_size(poolsize)
     if key is not None and not callable(key):
         raise UsageError(f"key must be a function from an item to a str, not {codec.short(key)}")
     checked = Task.check(task, initargs, initkwds)
@@ -203,8 +201,12 @@ def run_tasks(
     identity = Identity(key)
     feed = Feed(items, identity)  # says at once when items are not iterable
     plugins = Plugins()
-    makers = _frontends(plugins, progress, gui, verbose, checked.name)
+    makers = arguments.frontends(plugins, progress, gui, verbose, checked.name)
     engine = plugins.executor(executor) if isinstance(executor, str) else executor
+    if not hasattr(engine, "wait"):
+        raise UsageError(
+            f"executor must be a name, such as 'local', or an Executor, not {codec.short(engine)}"
+        )
     with contextlib.ExitStack() as stack:
         stack.callback(engine.close)
         if isinstance(dataman, DataManager):
@@ -222,8 +224,7 @@ def run_tasks(
             )
         )
         if resume:
-            feed = Feed(items, identity, done_before(store, checked.name, identity))
-        total = numitems if numitems is not None else _length(items)
+            feed.skip(done_before(store, checked.name, identity))
         farm = _Farm(store, checked, feed, engine, shipper, total, processes, retries, recycle)
         summary = farm.run(makers)
     if summary.failed and errors == "raise":
@@ -254,6 +255,7 @@ class _Farm:
         self._total = total
         self._scheduler = Scheduler(processes, total, retries=retries, recycle=recycle)
         self._ledger = Ledger()
+        self._interrupts = Interrupts(executor.wake)
         self._began = time.monotonic()
         self._monitor = Monitor(task.name, total, self._began)
         self._uid = uuid.uuid4().hex[:16]
@@ -267,8 +269,9 @@ class _Farm:
     def run(self, makers: Mapping[str, Callable[[], Any]]) -> RunSummary:
         """Run all items, whatever happens, then say how it went or raise why not."""
         feed, scheduler = self._feed, self._scheduler
-        with Interrupts(self._executor.wake) as interrupts:
-            feed.peek()
+        with self._interrupts as interrupts:
+            with self._users_code():
+                feed.peek()
             if feed.is_empty and feed.error is not None:
                 raise feed.error
             if feed.is_empty and feed.skipped:
@@ -374,12 +377,22 @@ class _Farm:
         session.record(turn)
         self._monitor.stored(sum(len(done.done.indices) for done in turn.done), list(turn.failed))
 
+    @contextlib.contextmanager
+    def _users_code(self) -> Iterator[None]:
+        """Around the user's iterable: Ctrl-C gets through to it, however long it blocks."""
+        self._interrupts.in_users_code = True
+        try:
+            yield
+        finally:
+            self._interrupts.in_users_code = False
+
     # -- items -------------------------------------------------------------------------------------
 
     def _read(self, command: ReadItems) -> None:
         feed = self._feed
         skipped = feed.skipped
-        reading = feed.read(command.count)
+        with self._users_code():
+            reading = feed.read(command.count)
         if feed.skipped != skipped:
             self._scheduler.learn(self._left())
         for index, item, error in reading.rejected:
@@ -429,18 +442,7 @@ class _Farm:
 
     def _end(self, indices: Sequence[int]) -> None:
         for batch in self._ledger.end(indices):
-            if batch.is_large:
-                self._blocks.append(
-                    Block(
-                        batch.indices,
-                        None,
-                        [codec.fingerprint(item) for item in batch.items],
-                        [codec.short(item) for item in batch.items],
-                        batch.keys,
-                    )
-                )
-            else:
-                self._blocks.append(Block(batch.indices, batch.payload, keys=batch.keys))
+            self._blocks += batch.blocks()
 
     def _left(self) -> int | None:
         """Items to run, as far as is known."""
@@ -471,86 +473,8 @@ class _Farm:
             self._feed.skipped,
             self._scheduler.stopped,
             time.monotonic() - self._began,
-            tuple(self._failures),
+            tuple(sorted(self._failures, key=lambda record: record.index)),
         )
-
-
-def _frontends(
-    plugins: Plugins,
-    progress: str | Frontend | Sequence[str | Frontend] | None,
-    gui: bool,
-    verbose: bool | None,
-    task: str,
-) -> dict[str, Callable[[], Frontend]]:
-    """What makes each frontend that was asked for, by a name to blame it by."""
-    asked: list[Any]
-    if progress is None:
-        asked = ["text"]
-        if gui:
-            if plugins.knows_frontend("tk"):
-                asked = ["tk"]
-            else:
-                warnings.warn(
-                    "gui=True needs the Tk window, which is not installed (pip install farmhand-tk); "
-                    "progress is shown as text. gui=False says that text is wanted",
-                    UserWarning,
-                    stacklevel=3,
-                )
-    else:
-        alone = isinstance(progress, str) or not isinstance(progress, Iterable)
-        asked = [progress] if alone else list(progress)  # type: ignore[arg-type]
-    makers: dict[str, Callable[[], Frontend]] = {}
-    for frontend in asked:
-        if isinstance(frontend, str):
-            kind, _, argument = frontend.partition(":")
-            options = FrontendOptions(task, not gui if verbose is None else verbose, argument)
-            makers[frontend] = partial(plugins.frontend(kind), options)
-        elif isinstance(frontend, type) or not all(hasattr(frontend, name) for name in _FRONTEND_METHODS):
-            raise UsageError(
-                "progress takes frontends, by name, such as 'text', or as objects with the methods "
-                f"{', '.join(_FRONTEND_METHODS)}, not {codec.short(frontend)}"
-            )
-        else:
-            name = type(frontend).__qualname__
-            makers[f"{name} {len(makers) + 1}" if name in makers else name] = partial(_itself, frontend)
-    return makers
-
-
-def _itself(frontend: Frontend) -> Frontend:
-    return frontend
-
-
-def _processes(poolsize: int) -> int:
-    if not isinstance(poolsize, int):
-        raise UsageError(f"poolsize must be a whole number, not {codec.short(poolsize)}")
-    if poolsize > 0:
-        return poolsize
-    cpus = cpu_count()
-    if cpus + poolsize < 1:
-        raise UsageError(
-            f"poolsize={poolsize} leaves no process: this computer lets farmhand use {cpus} CPUs, and 0 "
-            "means all of them, -1 all but one"
-        )
-    return cpus + poolsize
-
-
-def _check_choice(what: str, asked: object, known: Sequence[str]) -> None:
-    if asked not in known:
-        raise UnknownName(what, str(asked), known)
-
-
-def _check_number(what: str, value: Any, *, least: int) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int | float) or value < least or value != value:
-        raise UsageError(f"{what} must be a number that is at least {least}, not {codec.short(value)}")
-
-
-def _length(items: Iterable[Any]) -> int | None:
-    try:
-        return len(items)  # type: ignore[arg-type]
-    except TypeError:
-        return None
 
 
 def _text_block(index: int, item: Any) -> Block:

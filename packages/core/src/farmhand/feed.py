@@ -11,11 +11,13 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 from farmhand import codec
 from farmhand.errors import UsageError
 from farmhand.events import ItemError
+from farmhand.store import Block
 
 __all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading"]
 
@@ -38,6 +40,11 @@ class Identity:
     def __init__(self, key: Callable[[Any], str] | None) -> None:
         self._key = key
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whether there is such a function."""
+        return self._key is not None
+
     def key(self, item: Any) -> str | None:
         """The user's key of ``item``, None when there is no such function."""
         if self._key is None:
@@ -54,21 +61,15 @@ class Identity:
         """What is compared."""
         return codec.fingerprint(item) if key is None else key
 
-    def of_block(
-        self,
-        payload: bytes | None,
-        keys: Sequence[str] | None,
-        fingerprints: Sequence[bytes] | None,
-        count: int,
-    ) -> Sequence[str | bytes | None]:
-        """The same for each item of a stored block; None where it cannot be known."""
-        if self._key is not None and keys is not None:
-            return keys
-        if payload is not None:
-            return [self.of(item, self.key(item)) for item in codec.decode_items(payload)]
-        if self._key is None and fingerprints is not None:
-            return fingerprints
-        return [None] * count
+    def of_block(self, block: Block) -> Sequence[str | bytes | None]:
+        """What is compared, for each item of a stored block; None where it cannot be known."""
+        if self._key is not None and block.keys is not None:
+            return block.keys
+        if block.payload is not None:
+            return [self.of(item, self.key(item)) for item in codec.decode_items(block.payload)]
+        if self._key is None and block.fingerprints is not None:
+            return block.fingerprints
+        return [None] * len(block.indices)
 
 
 @dataclass(slots=True)
@@ -98,10 +99,19 @@ class Batch:
     unended: int
     recorded: bool = False
 
-    @property
-    def is_large(self) -> bool:
-        """Whether only fingerprints of the items should be stored."""
-        return len(self.payload) > LARGE * len(self.items)
+    def blocks(self) -> list[Block]:
+        """The items as a store should keep them: of a large one only fingerprint and text."""
+        if len(self.payload) <= LARGE * len(self.items):
+            return [Block(self.indices, self.payload, keys=self.keys)]
+        return [self._block_of(place) for place in range(len(self.items))]
+
+    def _block_of(self, place: int) -> Block:
+        index, item = self.indices[place], self.items[place]
+        keys = None if self.keys is None else self.keys[place : place + 1]
+        data = codec.encode(item)
+        if len(data) <= LARGE:
+            return Block(range(index, index + 1), codec.encode_each([data]), keys=keys)
+        return Block(range(index, index + 1), None, [codec.fingerprint(item)], [codec.short(item)], keys)
 
     def item(self, index: int) -> Any:
         """One of the items, by its index."""
@@ -135,8 +145,6 @@ class Feed:
         The user's.
     identity : Identity
         What resume goes by, and the user's keys.
-    done : Counter
-        How often each identity is in the store already; so many items are skipped.
 
     Attributes
     ----------
@@ -153,24 +161,27 @@ class Feed:
         When ``items`` is not iterable.
     """
 
-    def __init__(
-        self, items: Iterable[Any], identity: Identity, done: Counter[str | bytes] | None = None
-    ) -> None:
+    def __init__(self, items: Iterable[Any], identity: Identity) -> None:
         try:
-            self._items = enumerate(iter(items))
+            self._items = iter(items)
         except TypeError as error:
             raise UsageError(
                 f"items must be iterable (a list, an array, a generator, ...), not {type(items).__name__}"
             ) from error
         self._identity = identity
-        self._done = done or Counter()
+        self._done = Counter[str | bytes]()
         kind = type(items)  # these have all their items already
         self._lazy = kind not in (list, tuple, range, set, frozenset, dict) and kind.__module__ != "numpy"
+        self._next = 0  # the index of the next item
         self._ahead: deque[_Entry] = deque()
         self._fresh = self._unskipped()
         self.skipped = 0
         self.ended = False
         self.error: BaseException | None = None
+
+    def skip(self, done: Counter[str | bytes]) -> None:
+        """Leave out as many items of each identity as ``done`` says; before the first is read."""
+        self._done = done
 
     def peek(self) -> None:
         """Look for the first item to run, so that an empty feed is known to be empty."""
@@ -184,6 +195,8 @@ class Feed:
 
     def read(self, count: int) -> Reading:
         """Up to ``count`` items; fewer at the end, or while many are being skipped."""
+        if not (self._ahead or self._done or self._lazy or self._identity.is_keyed or self.ended):
+            return self._read_plainly(count)
         taken = [self._ahead.popleft() for _ in range(min(count, len(self._ahead)))]
         if len(taken) < count and not self.ended:
             taken += self._take(count - len(taken))
@@ -196,6 +209,24 @@ class Feed:
                 return self._read_apart(taken)
             return Reading(_batch(taken, payload))
         return self._read_apart(taken)
+
+    def _read_plainly(self, count: int) -> Reading:
+        """As :meth:`read`, when nothing is to be skipped, keyed or copied: several times as fast."""
+        first = self._next
+        items: list[Any] = []
+        try:
+            items.extend(islice(self._items, count))  # keeps what came before an error
+        except BaseException as error:
+            self.error = error
+        self.ended = len(items) < count
+        self._next += len(items)
+        if not items:
+            return Reading(None)
+        try:
+            payload = codec.encode_items(items)
+        except Exception:
+            return self._read_apart([(first + place, item, None, None) for place, item in enumerate(items)])
+        return Reading(Batch(range(first, self._next), items, payload, None, len(items)))
 
     def _read_apart(self, taken: list[_Entry]) -> Reading:
         """As :meth:`read`, when the items are encoded one by one, or some item cannot be."""
@@ -240,12 +271,14 @@ class Feed:
         looks = 0
         while True:
             try:
-                index, item = next(self._items)
+                item = next(self._items)
             except StopIteration:
                 return
             except BaseException as error:
                 self.error = error
                 return
+            index = self._next
+            self._next += 1
             try:
                 key = identity.key(item)
             except BaseException as error:

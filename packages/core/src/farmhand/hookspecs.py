@@ -71,5 +71,3 @@ def farmhand_executors() -> Mapping[str, MakeExecutor]:  # type: ignore[empty-bo
     *An exception* from the hook reaches the caller as a ``PluginError`` that names the plugin;
     one from making or using an executor ends the run.
     """
-
-

@@ -13,6 +13,8 @@ __all__ = ["Interrupts"]
 class Interrupts:
     """A context in which the first Ctrl-C asks the farm to stop and a second interrupts at once.
 
+    While the user's own code runs in this thread, to give the next item, the first interrupts it too.
+
     Where SIGINT is ignored (nohup), or handled by somebody else, or in another thread than the
     main one, it is left alone.
 
@@ -25,10 +27,13 @@ class Interrupts:
     ----------
     asked : bool
         Whether the first one has come.
+    in_users_code : bool
+        Set while code that is not ours runs, and may block for as long as it likes.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.asked = False
+        self.in_users_code = False
         self._wake = wake
         self._mine = False
 
@@ -46,7 +51,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+        again, self.asked = self.asked, True
         self._wake()
+        if again or self.in_users_code:
+            raise KeyboardInterrupt

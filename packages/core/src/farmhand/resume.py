@@ -44,7 +44,7 @@ def _identities(store: DataManager, task: str, identity: Identity) -> Iterator[s
             if next_done > block.indices[-1]:
                 continue
             try:
-                names = identity.of_block(block.payload, block.keys, block.fingerprints, len(block.indices))
+                names = identity.of_block(block)
             except Exception as error:
                 raise StoreError(
                     store.basepath,

@@ -424,7 +424,9 @@ class Scheduler:
         else:
             self._asking = False
         if not event.indices:
-            self._ask_again = self._feed_open
+            if not self._feed_open:
+                return self._feed_all()  # it has nothing to do after all
+            self._ask_again = True
             return []
         if process is None or process.state != "ready" or self.state != "running":
             self._give_back(event.indices)

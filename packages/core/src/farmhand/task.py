@@ -304,7 +304,11 @@ def _is_python(function: Any) -> bool:
     while isinstance(function, partial):
         function = function.func
     function = inspect.unwrap(function)
-    return inspect.isclass(function) or hasattr(function, "__code__") or hasattr(type(function).__call__, "__code__")
+    return (
+        inspect.isclass(function)
+        or hasattr(function, "__code__")
+        or hasattr(type(function).__call__, "__code__")
+    )
 
 
 def _name_of(target: Any) -> str:

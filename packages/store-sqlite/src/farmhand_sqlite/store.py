@@ -51,10 +51,10 @@ CREATE TABLE blocks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, offsets BLO
 DONE_ROW = f"({', '.join('?' * COLUMNS)})"
 RECORDS = """
 SELECT id, 'done', process, started, seconds, coalesce(attempts, 1), NULL, NULL, NULL, NULL
-FROM results LEFT JOIN attempts USING (id) WHERE id BETWEEN ?1 AND ?2
+FROM results LEFT JOIN attempts USING (id) WHERE id BETWEEN :first AND :last
 UNION ALL
 SELECT id, 'failed', process, started, seconds, attempts, kind, type, message, traceback
-FROM failures WHERE id BETWEEN ?1 AND ?2
+FROM failures WHERE id BETWEEN :first AND :last
 ORDER BY id
 """
 
@@ -114,7 +114,8 @@ class SqliteStore(DataManager):
     def records(self, run: str | None = None) -> Iterator[Record]:
         """Every record (of one run), by run and then by index. No value is even read."""
         uids = dict(self._rows("SELECT number, uid FROM runs"))
-        span = (0, max(uids, default=0) + 1 << SHIFT) if run is None else self._span(run)
+        everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
+        span = everything if run is None else self._span(run)
         for id, status, number, started, seconds, attempts, kind, *error in self._rows(RECORDS, span):
             uid, index = uids[id >> SHIFT], id & (1 << SHIFT) - 1
             why = None if kind is None else ItemError(*map(_text, (kind, *error)))
@@ -122,13 +123,13 @@ class SqliteStore(DataManager):
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
         """Index and encoded result of each done item of ``run``, by index."""
-        query = "SELECT id - ?1, value FROM results WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+        query = "SELECT id - :first, value FROM results WHERE id BETWEEN :first AND :last ORDER BY id"
         yield from self._rows(query, self._span(run))
 
     def encoded_at(self, run: str, index: int) -> bytes:
         """One encoded result; KeyError when there is none."""
-        first, last = self._span(run)
-        query = "SELECT value FROM results WHERE id = ?1 AND id BETWEEN ?2 AND ?3"
+        first, last = self._span(run).values()
+        query = "SELECT value FROM results WHERE id = ? AND id BETWEEN ? AND ?"
         row = self._first(query, min(first + index, last + 1), first, last)
         if row is None:
             raise KeyError(join_key(run, index))
@@ -137,13 +138,13 @@ class SqliteStore(DataManager):
 
     def done_indices(self, run: str) -> Iterator[int]:
         """The indices of the done items of ``run``, ascending; no value is read."""
-        query = "SELECT id - ?1 FROM results WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+        query = "SELECT id - :first FROM results WHERE id BETWEEN :first AND :last ORDER BY id"
         for (index,) in self._rows(query, self._span(run)):
             yield index
 
     def blocks(self, run: str) -> Iterator[Block]:
         """The blocks of ``run``, by first index."""
-        query = "SELECT * FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id"
+        query = "SELECT * FROM blocks WHERE id BETWEEN :first AND :last ORDER BY id"
         for row in self._rows(query, self._span(run)):
             yield _block(*row)
 
@@ -152,12 +153,12 @@ class SqliteStore(DataManager):
         row = self._first("SELECT sum(done) FROM runs")
         return int(row[0] or 0) if row else 0
 
-    def _span(self, run: str) -> tuple[int, int]:
+    def _span(self, run: str) -> dict[str, int]:
         """The first and the last id that items of ``run`` can have."""
         row = self._first("SELECT number FROM runs WHERE uid = ?", run)
         if row is None:
             raise KeyError(run)
-        return row[0] << SHIFT, (row[0] + 1 << SHIFT) - 1
+        return {"first": row[0] << SHIFT, "last": (row[0] + 1 << SHIFT) - 1}
 
     def _first(self, query: str, *parameters: Any) -> tuple[Any, ...] | None:
         rows = self._rows(query, parameters)
@@ -166,7 +167,7 @@ class SqliteStore(DataManager):
         finally:
             rows.close()
 
-    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> Generator[Any]:
+    def _rows(self, query: str, parameters: Sequence[Any] | dict[str, int] = ()) -> Generator[Any]:
         """Stream what ``query`` finds, on a connection that nobody else uses meanwhile."""
         self._usable()
         try:
@@ -233,9 +234,9 @@ class _SqliteSession(Session):
         for record in records:
             done = record.done
             ids, process = map(to_id, done.indices), [done.number] * len(done.indices)
-            flat += chain.from_iterable(
-                zip(ids, process, done.started, done.seconds, done.values, strict=True)
-            )
+            # sqlite3 binds a bytearray at once, but for bytes it first looks for an adapter
+            values = map(bytearray, done.values)
+            flat += chain.from_iterable(zip(ids, process, done.started, done.seconds, values, strict=True))
             if record.attempts:
                 attempts = ((to_id(index), count) for index, count in record.attempts.items())
                 db.executemany("INSERT INTO attempts VALUES (?, ?)", attempts)

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from operator import sub
 from typing import Any, NoReturn
 
 from farmhand import codec, shipping
@@ -36,6 +37,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def main(sock: int, page: int, number: int) -> NoReturn:
     """The start of a fresh process, which was handed two descriptors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("sys", "main"):  # what the command line needed; __main__ is for the script's names
+        vars(sys.modules["__main__"]).pop(name, None)
     Worker(socket.socket(fileno=sock), Page(page), number).run()
 
 
@@ -70,7 +73,7 @@ class Worker:
         # and whoever sends takes as many from the front as there are indices: no lock for each item.
         self._values: list[bytes] = []
         self._started: list[float] = []
-        self._seconds: list[float] = []
+        self._ended: list[float] = []
         self._indices: list[int] = []
         self._flush_at = 0.0
         self._helper_wanted = threading.Semaphore(0)
@@ -144,12 +147,11 @@ class Worker:
         start = clock()
         page.since[1] = start
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
-        for index, item in self._decode(indices, payload, wanted):
-            self._queue.append((index, item))
+        self._queue.extend(self._decode(indices, payload, wanted))
         encode = codec.encode_result
         take = self._queue.popleft
         add_value, add_index = self._values.append, self._indices.append
-        add_started, add_seconds = self._started.append, self._seconds.append
+        add_started, add_ended = self._started.append, self._ended.append
         current, since = page.index, page.since
         start = clock()
         while True:
@@ -174,11 +176,10 @@ class Worker:
                 continue
             add_value(data)
             add_started(start)
-            end = clock()
-            add_seconds(end - start)
+            start = clock()
+            add_ended(start)
             add_index(index)
-            start = end
-            if end >= self._flush_at:
+            if start >= self._flush_at:
                 self._flush()
 
     def _decode(self, indices: list[int], payload: bytes, wanted: list[int] | None) -> list[tuple[int, Any]]:
@@ -232,14 +233,16 @@ class Worker:
             if not count:
                 return  # and what ends next is sent at once: nobody watches the time after this
             self._flush_at = time.monotonic() + GATHER
-            fields = []
-            for waiting in (self._indices, self._values, self._started, self._seconds):
-                fields.append(waiting[:count])
+            taken: list[list[Any]] = []
+            for waiting in (self._indices, self._values, self._started, self._ended):
+                taken.append(waiting[:count])
                 del waiting[:count]
+            indices, values, started, ended = taken
+            seconds = list(map(sub, ended, started))
             since_epoch = time.time() - time.monotonic()
-            fields[2] = [start + since_epoch for start in fields[2]]  # type: ignore[operator]
+            started = [start + since_epoch for start in started]
             try:
-                self._sock.sendall(frames.pack(frames.DONE, *fields))
+                self._sock.sendall(frames.pack(frames.DONE, indices, values, started, seconds))
             except OSError:
                 vanish()
         if not self._helper_awake:
