@@ -73,7 +73,7 @@ def measure(module: ModuleType, *, full: bool, rounds: int | None, folder: str |
         module.FLOOR.__name__ if hasattr(module, "FLOOR") else None,
         {contender.__name__: Timings(contender.__doc__ or "") for contender in module.CONTENDERS},
     )
-    times: int = rounds or getattr(module, "ROUNDS", ROUNDS)
+    times: int = getattr(module, "ROUNDS", ROUNDS) if rounds is None else rounds
     for turn in range(times):
         print(f"{name}: round {turn + 1} of {times}", end="\r", file=sys.stderr, flush=True)
         for contender, timings in outcome.contenders.items():
@@ -137,7 +137,7 @@ def table(outcome: Outcome) -> str:
             rows.append([label, f"failed: {timings.failure}"] + [""] * (len(head) - 2))
         elif count is None:
             milliseconds = [1e3 * seconds for seconds in timings.process]
-            over = f"{median(_over_floor(outcome, name)) * 1e3:.0f}" if outcome.floor else ""
+            over = str(round(median(_over_floor(outcome, name)) * 1e3)) if outcome.floor else ""
             rows.append([label, _spread(milliseconds), over, ratio(name), timings.note])
         else:
             rates = [count / seconds for seconds in timings.call]

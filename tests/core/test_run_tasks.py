@@ -834,7 +834,7 @@ FARM = """\
 import itertools, os, signal, sys, threading
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from farm_tasks import wait_for, write_pid
+from farm_tasks import wait_for, wait_until, write_pid
 from farmhand import open_store, run_tasks
 
 folder = Path({folder!r})
@@ -942,7 +942,9 @@ def test_ctrl_c_stores_what_has_finished_and_leaves_nobody(farm, start_method):
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_ends_processes_that_do_not_answer(farm, presses):
     """A process that is frozen, or deep in C, is killed after its grace, or at the second Ctrl-C."""
-    block = "wait_for(folder / 'done10'); os.kill(os.getpid(), signal.SIGSTOP)"
+    # frozen only when the other one has its item too: it could not hand over what waits in it
+    both_busy = "wait_until(lambda: len(list(folder.glob('begun*'))) == 2)"
+    block = f"wait_for(folder / 'done10'); {both_busy}; os.kill(os.getpid(), signal.SIGSTOP)"
     frozen = farm(block=block).start(INTERRUPTED)
     wait_for(frozen.folder / "done10")
     frozen.ctrl_c()

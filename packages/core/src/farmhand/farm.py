@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -197,7 +195,7 @@ def run_tasks(
         raise UsageError(f"key must be a function from an item to a str, not {codec.short(key)}")
     checked = Task.check(task, initargs, initkwds)
     if checked.takes_rng:
-        checked = replace(checked, seed=secrets.randbits(64) if seed is None else seed)
+        checked = replace(checked, seed=_drawn_seed() if seed is None else seed)
     identity = Identity(key)
     feed = Feed(items, identity)  # says at once when items are not iterable
     plugins = Plugins()
@@ -232,6 +230,10 @@ def run_tasks(
     return summary
 
 
+def _drawn_seed() -> int:
+    return int.from_bytes(os.urandom(8), "big")
+
+
 class _Farm:
     """One run."""
 
@@ -258,7 +260,7 @@ class _Farm:
         self._interrupts = Interrupts(executor.wake)
         self._began = time.monotonic()
         self._monitor = Monitor(task.name, total, self._began)
-        self._uid = uuid.uuid4().hex[:16]
+        self._uid = os.urandom(8).hex()
         self._failures: list[Record] = []
         self._finished = False
         # what the current turn has to store

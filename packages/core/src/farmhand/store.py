@@ -9,9 +9,6 @@ The names of the reading API are those of ``brian.tools.datamanager.DataManager`
 
 from __future__ import annotations
 
-import getpass
-import platform
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -242,6 +239,8 @@ class DataManager(ABC):
 
     def make_unique_key(self) -> str:
         """A key that nothing else has."""
+        import uuid
+
         return str(uuid.uuid4())
 
     def session_names(self) -> list[str]:
@@ -383,6 +382,9 @@ class DataManager(ABC):
 
 def computer_name() -> str:
     """``'user.host'``, as Brian made it."""
+    import getpass
+    import platform
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # no name for this uid, as in many containers
