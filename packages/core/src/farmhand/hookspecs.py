@@ -33,8 +33,8 @@ MakeExecutor: TypeAlias = "Callable[[str], Executor]"
 def farmhand_stores() -> Mapping[str, OpenStore]:  # type: ignore[empty-body]
     """The stores that this plugin can open, by the ending of their path (``'.db'``).
 
-    Each is called as ``open_it(path, **options)`` with an absolute :class:`pathlib.Path` (or
-    the text ``':memory:'``) and whatever keywords ``open_store`` was given, and returns a
+    Each is called as ``open_it(path, **options)`` with an absolute path, a str (or
+    ``':memory:'``) and whatever keywords ``open_store`` was given, and returns a
     :class:`farmhand.store.DataManager`.
 
     *Who calls it, when:* ``open_store``, and ``run_tasks`` when its store is a path; each time.

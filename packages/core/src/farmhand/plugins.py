@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -54,11 +53,11 @@ class Plugins:
         text: object = os.fspath(location) if isinstance(location, str | os.PathLike) else location
         if not isinstance(text, str) or not text:
             raise UsageError(f"a store is opened by a path, such as 'results.db', not {location!r}")
-        where: str | Path = text
+        where: str = text
         ending = text
         if text != ":memory:":
-            where = Path(text).absolute()  # the script may change directory later
-            ending = where.suffix.lower()
+            where = os.path.abspath(text)  # the script may change directory later
+            ending = os.path.splitext(where)[1].lower()
         opener = self._find("farmhand_stores", "store for the ending", ending)
         store: DataManager = opener(where, **options)
         return store

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NoReturn
 
 from farmhand.local.page import Page
@@ -21,7 +20,7 @@ _BOOT = (
     "import sys; sys.path[:] = [p for p in sys.path if p] + [{root!r}]; "
     "from farmhand.local.worker import main; main({sock}, {page}, {number})"
 )
-_ROOT = str(Path(__file__).resolve().parents[2])
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # the thread pools inside numpy and its like would otherwise take every CPU in every process
 _THREADS = (
