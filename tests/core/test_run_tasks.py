@@ -900,9 +900,15 @@ class Farm:
         return out.strip(), err
 
     def kill(self):
-        if self.process is not None and self.process.poll() is None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+            for pid in filter(
+                is_alive, pids_in(self.pids)
+            ):  # a frozen one does not notice that its farm is gone
+                os.kill(pid, signal.SIGKILL)
+        self.process.communicate()
 
 
 @pytest.fixture
