@@ -15,6 +15,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -998,3 +999,49 @@ def test_a_farm_that_was_killed_outright_is_resumed(farm, tmp_path):
     with open_store(path) as store:
         assert Counter(store.values()) == Counter(range(20))
         assert [info.outcome for info in store.runs()] == ["", "finished"]
+
+
+def test_ctrl_c_reaches_a_generator_that_blocks(store):
+    """Its next item may be hours away; what has finished is stored all the same."""
+
+    def slow_to_come():
+        yield 7
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: False)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(store, square, slow_to_come(), poolsize=1, numitems=10**6)
+    assert store.values() == [49]
+    assert [each.outcome for each in store.runs()] == ["stopped"]
+
+
+def test_what_a_slow_generator_has_given_is_not_kept_waiting(store):
+    """The farm would like many tiny items at once, but it does not wait for them."""
+    most_behind = 0
+
+    def slow_to_come():
+        nonlocal most_behind
+        for k in range(60):
+            most_behind = max(most_behind, k - len(store))
+            time.sleep(0.02)
+            yield k
+
+    run(store, square, slow_to_come(), poolsize=2)
+    assert len(store) == 60
+    assert most_behind < 30
+
+
+class Interrupting:
+    """Presses Ctrl-C while it is pickled."""
+
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return int, (1,)
+
+
+def test_ctrl_c_while_items_are_encoded_loses_nothing(store):
+    """What has just finished is stored in the same turn of the loop that reads the next items."""
+    with pytest.raises(KeyboardInterrupt):
+        run(store, square, [0, *[Interrupting()] * 20], poolsize=1)
+    assert store.values() == [0]
+    assert [each.outcome for each in store.runs()] == ["stopped"]

@@ -37,7 +37,7 @@ from farmhand.events import (
     Tick,
 )
 from farmhand.executor import Executor, Job
-from farmhand.feed import Feed, Identity, Ledger
+from farmhand.feed import Feed, Identity, Ledger, Reading
 from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
 from farmhand.plugins import Plugins
@@ -288,7 +288,8 @@ class _Farm:
                 scheduler.learn(self._left())
                 self._loop(session, display, interrupts)
                 outcome = "stopped" if scheduler.stopped else "finished"
-                if scheduler.error is not None or feed.error is not None:
+                broken = scheduler.error is not None or feed.error is not None
+                if broken and not interrupts.asked:
                     outcome = "broken"
             finally:
                 # first the processes, so that nobody waits for them if the store is slow to close
@@ -393,8 +394,13 @@ class _Farm:
     def _read(self, command: ReadItems) -> None:
         feed = self._feed
         skipped = feed.skipped
-        with self._users_code():
-            reading = feed.read(command.count)
+        try:
+            with self._users_code():
+                reading = feed.read(command.count)
+        except KeyboardInterrupt:
+            if self._interrupts.insisted:
+                raise
+            reading = Reading(None)  # the loop is about to stop, and stores what has finished
         if feed.skipped != skipped:
             self._scheduler.learn(self._left())
         for index, item, error in reading.rejected:

@@ -7,6 +7,8 @@ be the same array every time, with other numbers in it.
 
 from __future__ import annotations
 
+import math
+import time
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +27,7 @@ __all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading"]
 _Entry: TypeAlias = "tuple[int, Any, str | None, bytes | Exception | None]"
 
 LARGE = 64 * 1024  # bytes; of a larger item, only a fingerprint and a short text are stored
+_PATIENCE = 0.01  # seconds after which what a slow generator has given is sent
 _LOOKS = 1000  # items skipped in one reading, so that the farm never stops attending to the rest
 
 
@@ -249,11 +252,12 @@ class Feed:
 
     def _take(self, count: int) -> list[_Entry]:
         taken: list[_Entry] = []
+        enough = time.monotonic() + _PATIENCE if self._lazy else math.inf
         for entry in self._fresh:
             if entry is None:
                 break  # enough was skipped for now
             taken.append(entry)
-            if len(taken) == count:
+            if len(taken) == count or (self._lazy and time.monotonic() > enough):
                 break
         else:
             self.ended = True

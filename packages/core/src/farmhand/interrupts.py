@@ -25,14 +25,14 @@ class Interrupts:
 
     Attributes
     ----------
-    asked : bool
-        Whether the first one has come.
+    asked, insisted : bool
+        Whether the first one has come, and the second.
     in_users_code : bool
         Set while code that is not ours runs, and may block for as long as it likes.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self.asked = False
+        self.asked = self.insisted = False
         self.in_users_code = False
         self._wake = wake
         self._mine = False
@@ -51,7 +51,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        again, self.asked = self.asked, True
+        self.asked, self.insisted = True, self.asked
         self._wake()
-        if again or self.in_users_code:
+        if self.insisted or self.in_users_code:
             raise KeyboardInterrupt
