@@ -75,7 +75,7 @@ def encode_result(value: object) -> bytes:
     only costs the proof.
     """
     try:
-        data = _pickle_dumps(value, PROTOCOL)
+        data = _pickle_dumps(value, PROTOCOL)  # as encode() begins: this runs for every tiny item
     except Exception:
         data = encode(value)
     if _STACK_GLOBAL in data:

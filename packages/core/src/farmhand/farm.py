@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -37,7 +37,7 @@ from farmhand.events import (
     Tick,
 )
 from farmhand.executor import Executor, Job
-from farmhand.feed import Feed, Identity, Ledger, Reading
+from farmhand.feed import Feed, Identity, Ledger, Reading, text_block
 from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
 from farmhand.plugins import Plugins
@@ -272,7 +272,7 @@ class _Farm:
         """Run all items, whatever happens, then say how it went or raise why not."""
         feed, scheduler = self._feed, self._scheduler
         with self._interrupts as interrupts:
-            with self._users_code():
+            with interrupts.users_code():
                 feed.peek()
             if feed.is_empty and feed.error is not None:
                 raise feed.error
@@ -380,22 +380,13 @@ class _Farm:
         session.record(turn)
         self._monitor.stored(sum(len(done.done.indices) for done in turn.done), list(turn.failed))
 
-    @contextlib.contextmanager
-    def _users_code(self) -> Iterator[None]:
-        """Around the user's iterable: Ctrl-C gets through to it, however long it blocks."""
-        self._interrupts.in_users_code = True
-        try:
-            yield
-        finally:
-            self._interrupts.in_users_code = False
-
     # -- items -------------------------------------------------------------------------------------
 
     def _read(self, command: ReadItems) -> None:
         feed = self._feed
         skipped = feed.skipped
         try:
-            with self._users_code():
+            with self._interrupts.users_code():
                 reading = feed.read(command.count)
         except KeyboardInterrupt:
             if self._interrupts.insisted:
@@ -404,7 +395,7 @@ class _Farm:
         if feed.skipped != skipped:
             self._scheduler.learn(self._left())
         for index, item, error in reading.rejected:
-            self._blocks.append(_text_block(index, item))
+            self._blocks.append(text_block(index, item))
             self._handle(ItemRejected(index, error))
         if feed.ended:
             self._handle(ItemsEnded())
@@ -483,11 +474,6 @@ class _Farm:
             time.monotonic() - self._began,
             tuple(sorted(self._failures, key=lambda record: record.index)),
         )
-
-
-def _text_block(index: int, item: Any) -> Block:
-    """Of an item that cannot be pickled there is no fingerprint either, and no result to look for."""
-    return Block(range(index, index + 1), None, None, [codec.short(item)])
 
 
 def _tasks_failed(summary: RunSummary) -> TasksFailed:

@@ -21,7 +21,7 @@ from farmhand.errors import UsageError
 from farmhand.events import ItemError
 from farmhand.store import Block
 
-__all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading"]
+__all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading", "text_block"]
 
 # index, item, key and, if it had to be encoded at once, its bytes or why there are none
 _Entry: TypeAlias = "tuple[int, Any, str | None, bytes | Exception | None]"
@@ -106,15 +106,17 @@ class Batch:
         """The items as a store should keep them: of a large one only fingerprint and text."""
         if len(self.payload) <= LARGE * len(self.items):
             return [Block(self.indices, self.payload, keys=self.keys)]
-        return [self._block_of(place) for place in range(len(self.items))]
+        encoded = codec.split_each(self.payload)
+        if encoded is None:
+            encoded = [codec.encode(item) for item in self.items]
+        return [self._block_of(place, data) for place, data in enumerate(encoded)]
 
-    def _block_of(self, place: int) -> Block:
+    def _block_of(self, place: int, data: bytes) -> Block:
         index, item = self.indices[place], self.items[place]
         keys = None if self.keys is None else self.keys[place : place + 1]
-        data = codec.encode(item)
         if len(data) <= LARGE:
             return Block(range(index, index + 1), codec.encode_each([data]), keys=keys)
-        return Block(range(index, index + 1), None, [codec.fingerprint(item)], [codec.short(item)], keys)
+        return text_block(index, item, [codec.fingerprint(item)], keys)
 
     def item(self, index: int) -> Any:
         """One of the items, by its index."""
@@ -125,6 +127,13 @@ class Batch:
     def encode_apart(self) -> None:
         """Encode the items one by one, so that a bad one does not spoil the others."""
         self.payload = codec.encode_each([codec.encode(item) for item in self.items])
+
+
+def text_block(
+    index: int, item: Any, fingerprints: list[bytes] | None = None, keys: list[str] | None = None
+) -> Block:
+    """One item of which only a text is kept. One that cannot be pickled has no fingerprint either."""
+    return Block(range(index, index + 1), None, fingerprints, [codec.short(item)], keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 __all__ = ["Interrupts"]
@@ -27,13 +28,11 @@ class Interrupts:
     ----------
     asked, insisted : bool
         Whether the first one has come, and the second.
-    in_users_code : bool
-        Set while code that is not ours runs, and may block for as long as it likes.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.asked = self.insisted = False
-        self.in_users_code = False
+        self._in_users_code = False
         self._wake = wake
         self._mine = False
 
@@ -50,8 +49,17 @@ class Interrupts:
         if self._mine:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    @contextlib.contextmanager
+    def users_code(self) -> Iterator[None]:
+        """Around code that is not ours: Ctrl-C gets through to it, however long it blocks."""
+        self._in_users_code = True
+        try:
+            yield
+        finally:
+            self._in_users_code = False
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.asked, self.insisted = True, self.asked
         self._wake()
-        if self.insisted or self.in_users_code:
+        if self.insisted or self._in_users_code:
             raise KeyboardInterrupt

@@ -44,7 +44,7 @@ import sys
 import threading
 import typing
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -313,16 +313,12 @@ def _run_while_loading(cls: type) -> Iterator[Any]:
     return (vars(cls)[name] for name in names if name in vars(cls))
 
 
-_class_cache: list[Any] = []
-
-
+@cache
 def _pickler_class() -> Any:
     """dill's pickler, told to say what it meets and to keep globals and modules by name.
 
     Made on first use, because importing dill takes tens of milliseconds.
     """
-    if _class_cache:
-        return _class_cache[0]
     import dill
 
     base = dill.Pickler.dispatch
@@ -392,24 +388,22 @@ def _pickler_class() -> Any:
         make = threading.Lock if isinstance(lock, type(threading.Lock())) else threading.RLock
         pickler.save_reduce(make, (), obj=lock)
 
+    def saver_of_named(meaning: str) -> Any:
+        """For what is made of its name and one attribute, ``meaning``."""
+
+        def save_named(pickler: Any, named: Any) -> None:
+            if named.__module__ == "__main__":
+                pickler.save_reduce(type(named), (named.__name__, getattr(named, meaning)), obj=named)
+            else:
+                pickler.save_global(named)
+
+        return save_named
+
     for lock in (threading.Lock(), threading.RLock()):
         MainPickler.dispatch[type(lock)] = save_lock
-
-    def save_new_type(pickler: Any, new: Any) -> None:
-        if new.__module__ == "__main__":
-            pickler.save_reduce(typing.NewType, (new.__name__, new.__supertype__), obj=new)
-        else:
-            pickler.save_global(new)
-
-    def save_alias(pickler: Any, alias: Any) -> None:
-        if alias.__module__ == "__main__":
-            pickler.save_reduce(type(alias), (alias.__name__, alias.__value__), obj=alias)
-        else:
-            pickler.save_global(alias)
-
-    MainPickler.dispatch[typing.NewType] = save_new_type
+    MainPickler.dispatch[typing.NewType] = saver_of_named("__supertype__")
     if hasattr(typing, "TypeAliasType"):
-        MainPickler.dispatch[typing.TypeAliasType] = save_alias
+        MainPickler.dispatch[typing.TypeAliasType] = saver_of_named("__value__")
     MainPickler.dispatch[FunctionType] = save_function
     MainPickler.dispatch[type] = save_class
     MainPickler.dispatch[dict] = save_dict
@@ -424,7 +418,6 @@ def _pickler_class() -> Any:
         dataclasses._FIELD_INITVAR,  # type: ignore[attr-defined]
     ):
         MainPickler.dispatch[type(sentinel)] = save_sentinel
-    _class_cache.append(MainPickler)
     return MainPickler
 
 

@@ -301,9 +301,7 @@ def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:
 
 
 def _is_python(function: Any) -> bool:
-    while isinstance(function, partial):
-        function = function.func
-    function = inspect.unwrap(function)
+    function = inspect.unwrap(_unbound(function))
     return (
         inspect.isclass(function)
         or hasattr(function, "__code__")
@@ -311,8 +309,14 @@ def _is_python(function: Any) -> bool:
     )
 
 
-def _name_of(target: Any) -> str:
+def _unbound(target: Any) -> Any:
+    """What a partial, or a partial of one, calls in the end."""
     while isinstance(target, partial):
         target = target.func
+    return target
+
+
+def _name_of(target: Any) -> str:
+    target = _unbound(target)
     name = getattr(target, "__qualname__", None) or type(target).__qualname__
     return str(name).replace("<locals>.", "")

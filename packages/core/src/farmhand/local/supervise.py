@@ -67,23 +67,24 @@ class LocalExecutor:
         self._definitions: list[bytes] = []
         self._shipped: bytes | None = None
         self._job: Job | None = None
+        self._threads = 1  # for a numerical library in each process
 
     # -- the farm's side ---------------------------------------------------------------------------
 
     def open(self, job: Job) -> None:
         self._job = job
+        self._threads = max(1, cpu_count() // job.processes)
         if job.start_method == "spawn":
             self._shipped = job.ship()
 
     def start(self, number: int) -> None:
         job = self._job
         assert job is not None
-        threads = max(1, cpu_count() // job.processes)
         if job.start_method == "fork":
-            child = launch.fork(number, threads, self._not_for_children(), self._serve_forked)
+            child = launch.fork(number, self._threads, self._not_for_children(), self._serve_forked)
             setup = frames.pack(frames.SETUP, None, None, None)
         else:
-            child = launch.spawn(number, threads)
+            child = launch.spawn(number, self._threads)
             setup = frames.pack(frames.SETUP, sys.path, sys.argv, self._shipped)
         child.sock.setblocking(False)
         worker = self._workers[number] = _Worker(number, child)
