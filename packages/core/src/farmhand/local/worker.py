@@ -295,23 +295,33 @@ class Worker:
                     self._arrived.release()
 
     def _give_back(self, everything: bool) -> list[int]:
-        """Take items that have not begun away from the task's thread."""
+        """Take items that have not begun away from the task's thread: all of them, or half.
+
+        Of half, a process that is on no item keeps at least one. Otherwise two idle processes could
+        for ever take the same items from each other before either begins one.
+        """
         returned: list[int] = []
         with self._inbox_lock:
             waiting = [entry for entry in self._inbox if entry[0] == frames.ITEMS]
-            if not everything and waiting and self._queue:
-                waiting = waiting[-1:]
-            for entry in waiting:
-                self._inbox.remove(entry)
-                indices, _, wanted = entry[1]
-                returned += indices if wanted is None else wanted
-        if everything or not returned:
-            count = len(self._queue)
-            for _ in range(count if everything else -(-count // 2)):
-                try:
-                    returned.append(self._queue.pop()[0])
-                except IndexError:
+            blocks = [indices if wanted is None else wanted for _, (indices, _, wanted) in waiting]
+            count = len(self._queue) + sum(map(len, blocks))
+            if not everything:
+                count = (count + (self._page.index[0] >= 0)) // 2
+            # the last block first; a part of one goes when the rest of it is enough
+            for place in range(len(blocks) - 1, -1, -1):
+                keep = max(0, len(blocks[place]) - (count - len(returned)))
+                returned += blocks[place][keep:]
+                at = self._inbox.index(waiting[place])
+                if keep:
+                    indices, payload, _ = waiting[place][1]
+                    self._inbox[at] = (frames.ITEMS, (indices, payload, blocks[place][:keep]))
                     break
+                del self._inbox[at]
+        while len(returned) < count:
+            try:
+                returned.append(self._queue.pop()[0])
+            except IndexError:
+                break
         return sorted(returned)
 
     def _exit(self) -> None:

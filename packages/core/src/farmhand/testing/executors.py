@@ -370,6 +370,20 @@ class ExecutorConformance:
         self.open_gate(tmp_path)
         assert farm.results(9 - len(returned)).keys() == set(range(9)) - returned
 
+    @pytest.mark.parametrize("blocks", [1, 3])
+    def test_what_a_process_is_about_to_begin_is_not_all_taken_from_it(
+        self, drive: OpenDrive, blocks: int
+    ) -> None:
+        """Else two processes could for ever take the same items from each other."""
+        farm = drive()
+        farm.executor.start(0)
+        for block in range(blocks):
+            farm.send(0, {2 * block: "0", 2 * block + 1: "1"})
+        farm.executor.recall(0, False)
+        returned = farm.next(ItemsReturned, 0).indices
+        assert len(returned) < 2 * blocks
+        assert len(farm.results(2 * blocks - len(returned))) == 2 * blocks - len(returned)
+
     def test_an_idle_process_has_nothing_to_return(self, drive: OpenDrive) -> None:
         """It still answers."""
         farm = drive()
