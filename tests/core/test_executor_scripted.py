@@ -132,7 +132,17 @@ def test_the_same_script_plays_the_same_history(script):
     histories = []
     for _ in range(2):
         executor = ScriptedExecutor(script, crashes=3, timeouts=2)
-        run_tasks(MemoryStore(), abs, range(20), poolsize=3, executor=executor, retries=5, timeout=9, **quiet)
+        run_tasks(
+            MemoryStore(),
+            abs,
+            range(20),
+            poolsize=3,
+            executor=executor,
+            retries=5,
+            backoff=0,
+            timeout=9,
+            **quiet,
+        )
         histories.append(executor.history)
     assert histories[0] == histories[1]
 
@@ -225,7 +235,7 @@ def test_what_is_stored_does_not_depend_on_what_happens(
     store = MemoryStore()
     summary = run_tasks(
         store, task, iter(items), poolsize=processes, numitems=told, executor=executor, recycle=recycle,
-        retries=crashes + timeouts, timeout=10.0, errors="collect", **quiet,
+        retries=crashes + timeouts, backoff=0, timeout=10.0, errors="collect", **quiet,
     )  # fmt: skip
     outcome, hoped = stored(store), expected(items)
     for index in hoped.keys() | outcome.keys():
@@ -265,7 +275,16 @@ def test_a_farm_that_was_interrupted_anywhere_can_be_resumed(items, script, cras
     executor = Interrupted(script, after, crashes=crashes)
     store = MemoryStore()
     try:
-        run_tasks(store, make_cheese, items, poolsize=processes, executor=executor, retries=crashes, **quiet)
+        run_tasks(
+            store,
+            make_cheese,
+            items,
+            poolsize=processes,
+            executor=executor,
+            retries=crashes,
+            backoff=0,
+            **quiet,
+        )
         before = len(items)
     except KeyboardInterrupt:
         before = store.itemcount()
@@ -319,7 +338,16 @@ def test_an_item_that_is_always_too_slow_fails_as_such():
     store = MemoryStore()
     executor = ScriptedExecutor(whenever("time out", 3), timeouts=100)
     run_tasks(
-        store, abs, range(6), poolsize=2, executor=executor, retries=2, timeout=9, errors="collect", **quiet
+        store,
+        abs,
+        range(6),
+        poolsize=2,
+        executor=executor,
+        retries=2,
+        backoff=0,
+        timeout=9,
+        errors="collect",
+        **quiet,
     )
     (failure,) = store.failures()
     assert (failure.index, failure.error.kind, failure.attempts) == (3, "timeout", 3)

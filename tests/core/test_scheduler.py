@@ -16,12 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from farmhand.chunking import LARGEST
 from farmhand.errors import ProcessesKeepDying, SetupError, UsageError
 from farmhand.events import (
+    KINDS,
     Command,
     Event,
     Finish,
     Finished,
     ItemError,
     ItemFailed,
+    ItemOverMemory,
     ItemRejected,
     ItemsDone,
     ItemsEnded,
@@ -30,6 +32,8 @@ from farmhand.events import (
     ItemsUnreadable,
     ItemTimedOut,
     KillProcess,
+    LimitItems,
+    MemoryLow,
     Pause,
     ProcessDied,
     ProcessReady,
@@ -419,12 +423,55 @@ def test_an_item_that_fails_is_recorded_and_its_process_goes_on():
 
 
 def test_an_item_is_tried_again_as_often_as_was_asked():
-    """Only its last failure is recorded, with the number of attempts."""
+    """Each failed attempt is recorded with its number; only the last one is the item's end."""
     farm = History(items=1, processes=1, retries=2)
     farm.ready(0)
-    assert farm(failed(0, 0)) == [SendItems(0, [0])]
-    assert farm(failed(0, 0)) == [SendItems(0, [0])]
+    for attempt in (1, 2):
+        again = RecordFailed(0, RAISED, 0, 0.0, 1.0, attempts=attempt, again=True)
+        assert farm(failed(0, 0)) == [again, SendItems(0, [0])]
+        assert farm.scheduler.failed == 0
     assert farm(failed(0, 0))[0] == RecordFailed(0, RAISED, 0, 0.0, 1.0, attempts=3)
+
+
+def test_each_kind_of_failure_has_its_own_number_of_retries():
+    """A process that died may have had bad luck; what raises will raise again."""
+    farm = History(items=1, processes=1, retries={"died": 2, "timeout": 1})
+    farm.ready(0)
+    for attempt in (1, 2):
+        (record,) = only(RecordFailed, farm(ProcessDied(0, 0, SEGFAULT)))
+        assert (record.attempts, record.again) == (attempt, True)
+        farm.ready(0)
+    farm(ItemTimedOut(0, 0, 9.0))
+    (record,) = only(RecordFailed, farm(ProcessDied(0, 0, "signal 9 (SIGKILL)")))
+    assert (record.error.kind, record.attempts, record.again) == ("timeout", 3, True)
+    farm.ready(0)
+    (record,) = only(RecordFailed, farm(failed(0, 0)))
+    assert (record.error.kind, record.attempts, record.again) == ("raised", 4, False)
+
+
+def test_an_item_rests_before_it_is_tried_again_and_longer_each_time():
+    """Whatever was in its way may need time to go; meanwhile its process does something else."""
+    farm = History(items=2, processes=1, retries=3, backoff=0.5)
+    farm.ready(0)
+    assert sends(farm(failed(0, 0))) == {0: [1]}
+    assert farm.scheduler.next_wake() == 0.5
+    assert farm(Tick(), after=0.4) == []
+    assert not sends(farm.done(0, 1))
+    assert sends(farm(Tick(), after=0.1)) == {0: [0]}
+    farm(failed(0, 0))
+    assert farm.scheduler.next_wake() == 0.5 + 1.0
+    assert farm(Finish())[-1] == StopProcess(0), "nobody waits for it any more"
+    assert farm.scheduler.abandoned == 1
+
+
+def test_no_item_rests_for_longer_than_a_minute():
+    """However often it has failed."""
+    farm = History(items=1, processes=1, retries=5000, backoff=1.0)
+    farm.ready(0)
+    for _ in range(1200):
+        farm(failed(0, 0))
+        assert farm.scheduler.next_wake() - farm.now <= 60
+        assert sends(farm(Tick(), after=60)) == {0: [0]}
 
 
 def test_a_success_after_failures_says_how_many_attempts_it_took():
@@ -559,6 +606,80 @@ def test_a_time_out_of_an_item_that_has_ended_is_too_late():
 # -- recycling ---------------------------------------------------------------------------------------
 
 
+def test_what_takes_too_long_is_measured_by_the_median():
+    """Once a few items have ended; it is told again when it has changed, and is never below a second."""
+    farm = History(items=100, processes=1, timeout_factor=5.0)
+    farm.ready(0)
+    told = [only(LimitItems, farm.done(0, index, seconds=2.0)) for index in range(4)]
+    assert told == [[], [], [], []]
+    assert only(LimitItems, farm.done(0, 4, seconds=30.0)) == [LimitItems(10.0)]
+    assert only(LimitItems, farm.done(0, 5, seconds=2.1)) == []
+    for index in range(6, 40):
+        farm.done(0, index, seconds=0.001)
+    (last,) = {command.seconds for command in farm.commands if isinstance(command, LimitItems)} or {1.0}
+    assert last == 1.0
+
+
+def test_an_item_that_uses_too_much_memory_costs_its_process():
+    """It fails with that reason, and a new process takes the number."""
+    farm = History(processes=1)
+    farm.ready(0)
+    assert farm(ItemOverMemory(0, 0, 3 * 10**9)) == [KillProcess(0)]
+    assert farm(ItemOverMemory(0, 0, 4 * 10**9)) == []
+    record, start = farm(ProcessDied(0, 0, "signal 9 (SIGKILL)"))
+    assert (record.error.kind, start) == ("memory", StartProcess(0))
+    assert "3,000 MB" in record.error.message
+
+
+def test_processes_that_need_too_much_memory_to_start_end_the_run():
+    """Else they would be started and killed for ever."""
+    farm = History(processes=1)
+    for _ in range(3):
+        farm(ItemOverMemory(0, None, 3 * 10**9))
+        farm(ProcessDied(0, None, "signal 9 (SIGKILL)"))
+    assert isinstance(farm.scheduler.error, ProcessesKeepDying)
+    assert "memory" in str(farm.scheduler.error)
+
+
+def test_with_little_memory_left_one_item_at_a_time_is_begun():
+    """What runs goes on; what waits in processes is called back; and the run goes on, too."""
+    farm = History(processes=3)
+    for number in range(3):
+        farm.ready(number)
+    assert farm(MemoryLow(True)) == [RecallItems(number, True) for number in range(3)]
+    for number in range(3):
+        farm(ItemsReturned(number, ()))
+    assert not sends(farm.done(0, 0))
+    assert not sends(farm.done(1, 1))
+    assert [len(indices) for indices in sends(farm.done(2, 2)).values()] == [1]
+    assert len(sends(farm(MemoryLow(False)))) == 2
+
+
+def test_so_many_failures_stop_the_run():
+    """Whoever sees the first ones fail need not wait for the others; the reason is kept."""
+    farm = History(processes=2, max_failures=2, retries={"died": 1})
+    farm.ready(0)
+    farm.ready(1)
+    farm(ProcessDied(0, 0, SEGFAULT))
+    farm(failed(1, 1))
+    assert farm.scheduler.state == "running", "an attempt that is tried again is no failed item"
+    farm(failed(1, 0))
+    assert farm.scheduler.state == "stopping"
+    assert farm.scheduler.stopped
+    assert farm.scheduler.reason == "max_failures=2 is reached"
+    assert farm.scheduler.error is None
+
+
+def test_after_so_much_time_the_run_stops():
+    """Also when nothing else ever happens: it asks to be woken."""
+    farm = History(processes=1, max_time=60.0)
+    farm.ready(0)
+    assert farm.scheduler.next_wake() == 60.0
+    assert farm(Tick(), after=59.0) == []
+    assert farm(Tick(), after=1.0) == [StopProcess(0)]
+    assert farm.scheduler.reason == "max_time=60 s is over"
+
+
 def test_a_process_is_replaced_after_so_many_items():
     """For tasks that leak: never one item more, and no work is lost."""
     farm = History(items=5, processes=1, recycle=2)
@@ -658,7 +779,7 @@ def test_nothing_is_remembered_of_an_item_that_was_abandoned():
     """Not even that it had failed before; the scheduler's `check` says so."""
     farm = History(items=1, processes=1, retries=3)
     farm.ready(0)
-    assert farm(failed(0, 0)) == [SendItems(0, [0])]
+    assert sends(farm(failed(0, 0))) == {0: [0]}
     farm(Stop())
     assert farm(ProcessDied(0, 0, "exit code 0")) == [Finished()]
     assert farm.scheduler.abandoned == 1
@@ -794,13 +915,15 @@ class World:
         processes: int,
         items: int,
         told: int | None = None,
-        retries: int = 0,
+        retries: int | dict[str, int] = 0,
         recycle: int | None = None,
         reads: str = "",
+        **limits: float | None,
     ) -> None:
-        self.scheduler = Scheduler(processes, told, retries=retries, recycle=recycle, remember=20)
+        self.scheduler = Scheduler(processes, told, retries=retries, recycle=recycle, remember=20, **limits)
         self.items = items
         self.retries = retries
+        self.memory_is_low = False
         self.recycle = recycle
         self.reads = deque(reads)  # how the next readings are answered, then always in full
         self.now = 0.0
@@ -808,6 +931,7 @@ class World:
         self.next_index = 0
         self.ended: dict[int, str] = {}
         self.attempts: dict[int, int] = {}
+        self.resting: set[int] = set()
         self.finished = False
         self.most_processes = processes
         self.perform(self.scheduler.begin(self.now))
@@ -839,6 +963,11 @@ class World:
         process.run += 1
         self.attempts[index] = self.attempts.get(index, 0) + 1
         self.tell(failed(process.number, index))
+
+    def low_memory(self, low: bool) -> None:
+        self.memory_is_low = low
+        if not self.finished:
+            self.tell(MemoryLow(low))
 
     def answer(self, process: Process, part: int) -> None:
         """Give back, of what was there when the recall came, what has not begun and ``part`` says."""
@@ -877,11 +1006,19 @@ class World:
                         assert value == b"%d" % index
                         self._end_item(index, "done")
                         assert attempts.get(index, 1) == self.attempts.pop(index, 0) + 1
-                case RecordFailed(index, error):
+                case RecordFailed(index, error) if error.kind == "unpicklable item":
                     self._end_item(index, "failed")
-                    if error.kind != "unpicklable item":
-                        assert command.attempts == self.attempts.pop(index)
+                case RecordFailed(index, error):
+                    assert command.attempts == self.attempts[index]
+                    if command.again:
+                        self.resting.add(index)
+                        continue
+                    self._end_item(index, "failed")
+                    del self.attempts[index]
+                    if isinstance(self.retries, int):
                         assert command.attempts == self.retries + 1 or self.scheduler.stopped
+                    else:
+                        assert command.attempts <= 1 + sum(self.retries.values())
                 case Finished():
                     assert not self.processes, "the end came before all processes were gone"
                     self.finished = True
@@ -898,6 +1035,10 @@ class World:
         process = self._partner(number)
         assert self.scheduler.state == "running"
         assert indices, "nothing was sent"
+        self.resting.difference_update(indices)
+        if self.memory_is_low:
+            assert not any(self.scheduler.holder(other) for other in self.processes if other != number)
+            assert len(indices) == 1, "with little memory one item at a time is enough"
         held = {index for other in self.processes.values() for index in other.queue}
         for index in indices:
             assert index < self.next_index, "an item was sent that was not read"
@@ -909,6 +1050,9 @@ class World:
 
     def _read(self, number: int, count: int) -> None:
         assert count >= 1
+        if self.scheduler.reason:  # an item before this one was the one too many
+            self.tell(ItemsRead(number, ()))
+            return
         assert self.scheduler.state == "running", "items were read that will not be needed"
         how = self.reads.popleft() if self.reads else "full"
         if how == "e" and self.next_index < self.items:  # empty: it is still skipping
@@ -943,24 +1087,27 @@ class World:
         for number, process in self.processes.items():
             assert scheduler.holder(number) >= set(process.queue)
             held += len(scheduler.holder(number))
-        waiting = unended - held
-        assert waiting >= 0
+        waiting = unended - held - len(self.resting)
+        assert waiting >= 0 or scheduler.stopped
         for name, thing in vars(scheduler).items():
             if isinstance(thing, dict | set | list | deque):
-                limit = 20 if name == "_story" else self.most_processes + unended
+                limit = 20 if name == "_story" else self.most_processes + unended + len(KINDS)
                 assert len(thing) <= limit, f"{name} grows"
         if scheduler.state == "running":
             for number, process in self.processes.items():
                 idle = process.state == "ready" and not process.queue
                 if idle and not process.asked_to_leave and not process.killed:
                     assert number < scheduler.target, "a process that is not wanted is kept"
-                    assert not waiting, "a process has nothing to do although items wait"
+                    assert not waiting or held, "nobody has anything to do although items wait"
+                    low = self.memory_is_low
+                    assert not waiting or low, "a process has nothing to do although items wait"
             assert not waiting or self.processes, "items wait, and nobody is there"
 
     # -- a fair end ----------------------------------------------------------------------------------
 
     def play_to_the_end(self) -> None:
         """From now on everything goes well: a bounded number of steps must end the run."""
+        self.low_memory(False)
         steps = 100 + 20 * (self.items + len(self.processes)) + 10 * len(self.reads)
         while not self.finished:
             steps -= 1
@@ -1014,15 +1161,18 @@ class AnyHistory(RuleBasedStateMachine):
         processes=st.integers(1, 4),
         items=st.integers(0, 30),
         told=st.sampled_from(["right", "nothing", "too few", "none", "too many"]),
-        retries=st.integers(0, 2),
+        retries=st.integers(0, 2) | st.fixed_dictionaries({"died": st.integers(0, 3)}),
         recycle=st.none() | st.integers(1, 6),
         reads=st.text("fperx", max_size=12),
+        backoff=st.sampled_from([0.0, 0.0, 0.7]),
+        max_failures=st.sampled_from([None, None, None, 3]),
+        max_time=st.sampled_from([None, None, None, 4.0]),
     )
-    def begin(self, processes, items, told, retries, recycle, reads):
+    def begin(self, processes, items, told, retries, recycle, reads, **limits):
         number = {"right": items, "nothing": None, "too few": items // 2, "none": 0, "too many": items + 5}[
             told
         ]
-        self.world = World(processes, items, number, retries, recycle, reads)
+        self.world = World(processes, items, number, retries, recycle, reads, **limits)
 
     def _alive(self, pick: int, condition: Callable[[Process], object]) -> Process | None:
         """One of the processes of which this is true."""
@@ -1105,6 +1255,13 @@ class AnyHistory(RuleBasedStateMachine):
             self.world.tell(ItemTimedOut(process.number, process.queue[0], 1.0))
 
     @precondition(_goes_on)
+    @rule(pick=PICK)
+    def a_process_uses_too_much_memory(self, pick):
+        if process := self._alive(pick, lambda process: True):
+            on = process.queue[0] if process.queue else None
+            self.world.tell(ItemOverMemory(process.number, on, 10**9))
+
+    @precondition(_goes_on)
     @rule(pick=PICK, complete=st.none() | st.floats(0, 1))
     def something_is_reported(self, pick, complete):
         if process := self._alive(pick, lambda process: process.queue):
@@ -1129,6 +1286,11 @@ class AnyHistory(RuleBasedStateMachine):
     def the_farm_is_resized(self, processes):
         self.world.most_processes = max(self.world.most_processes, processes)
         self.world.tell(Resize(processes))
+
+    @precondition(_goes_on)
+    @rule(low=st.booleans())
+    def memory_is_short_or_not(self, low):
+        self.world.low_memory(low)
 
     @precondition(_goes_on)
     @rule(seconds=st.sampled_from([0.0, 0.4, 2.0]))

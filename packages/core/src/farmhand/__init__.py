@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnknownName,
         UsageError,
     )
-    from farmhand.events import ItemError
+    from farmhand.events import ItemError, Usage
     from farmhand.farm import RunSummary, run_tasks
     from farmhand.hookspecs import hookimpl
     from farmhand.memory import MemoryStore
@@ -56,6 +56,7 @@ _HOMES = {
     "TaskNotPicklable": "errors",
     "TasksFailed": "errors",
     "UnknownName": "errors",
+    "Usage": "events",
     "UsageError": "errors",
     "call": "task",
     "hookimpl": "hookspecs",
@@ -81,6 +82,7 @@ __all__ = [
     "TaskNotPicklable",
     "TasksFailed",
     "UnknownName",
+    "Usage",
     "UsageError",
     "call",
     "hookimpl",

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from farmhand import codec
 from farmhand.cpus import cpu_count
 from farmhand.errors import UnknownName, UsageError
+from farmhand.events import KINDS
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend, FrontendOptions
 
-__all__ = ["choice", "duration", "frontends", "length", "pool_size", "whole"]
+__all__ = [
+    "choice",
+    "duration",
+    "frontends",
+    "function",
+    "length",
+    "pool_size",
+    "retries_by_kind",
+    "size",
+    "time_limit",
+    "whole",
+]
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 _FRONTEND_METHODS = ("show", "controls", "close")
 
@@ -47,6 +62,59 @@ def duration(what: str, value: Any) -> float:
     if isinstance(value, bool | str) or not seconds > 0.0:
         raise UsageError(f"{what} must be a number of seconds above zero, not {codec.short(value)}")
     return seconds
+
+
+def time_limit(value: Any) -> tuple[float | None, float | None]:
+    """What ``timeout`` means: seconds, or (``'5x'``) a factor of the median duration."""
+    if value is None:
+        return None, None
+    if isinstance(value, str) and value.endswith("x"):
+        try:
+            factor = float(value[:-1])
+        except ValueError:
+            factor = 0.0
+        if factor > 1.0:
+            return None, factor
+        raise UsageError(
+            f"timeout={value!r} means nothing: '5x' is five times the median duration so far, and the "
+            "number before the x must be above 1"
+        )
+    return duration("timeout", value), None
+
+
+def retries_by_kind(value: Any) -> int | dict[str, int]:
+    """What ``retries`` means: so many for every item, or so many for each kind of failure."""
+    if not isinstance(value, Mapping):
+        return whole("retries", value, least=0)
+    known = [kind for kind in KINDS if not kind.startswith("unpicklable")]
+    for kind in value:
+        choice("kind of failure that can be tried again", kind, known)
+    return {kind: whole(f"retries[{kind!r}]", number, least=0) for kind, number in value.items()}
+
+
+def size(what: str, value: Any) -> int:
+    """``value`` as a number of bytes: an int, or text such as ``'2 GB'`` or ``'512MiB'``."""
+    number: float | None = None
+    if isinstance(value, str):
+        text = value.strip().lower().removesuffix("b").rstrip()
+        unit = text.lstrip("0123456789.,_ ")
+        factor = {**_UNITS, **_BINARY_UNITS}.get(unit)
+        try:
+            number = None if factor is None else float(text[: len(text) - len(unit)]) * factor
+        except ValueError:
+            number = None
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    if number is None or not 1.0 <= number < 2.0**63:
+        raise UsageError(f"{what} must be a size, such as 2_000_000_000 or '2 GB', not {codec.short(value)}")
+    return int(number)
+
+
+def function(what: str, value: Any, meaning: str) -> Any:
+    """``value``, which must be callable or None, or UsageError."""
+    if value is not None and not callable(value):
+        raise UsageError(f"{what} must be a function {meaning}, not {codec.short(value)}")
+    return value
 
 
 def pool_size(poolsize: Any) -> int:

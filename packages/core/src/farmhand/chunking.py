@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Pace", "chunk_size", "refill"]
+from bisect import insort
+from collections import deque
+from collections.abc import Sequence
+
+__all__ = ["Middle", "Pace", "chunk_size", "refill"]
 
 TARGET = 0.05  # seconds of work in a chunk: long beside a round trip, short beside a person
 SINGLE = 0.02  # seconds; items that take longer travel alone
@@ -32,6 +36,38 @@ class Pace:
     def mean(self) -> float | None:
         """Seconds for one item; None before the first."""
         return self._seconds / self._count if self._count else None
+
+
+class Middle:
+    """The median duration of the latest items; of a batch of tiny ones a few stand for all.
+
+    Attributes
+    ----------
+    count : int
+        How many durations it was given.
+    """
+
+    LATEST = 1001
+    OF_A_BATCH = 8
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._latest: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def add(self, seconds: Sequence[float]) -> None:
+        """Take in the durations of one batch."""
+        self.count += len(seconds)
+        for value in seconds[:: max(1, len(seconds) // self.OF_A_BATCH)]:
+            if len(self._latest) == self.LATEST:
+                self._sorted.remove(self._latest.popleft())
+            self._latest.append(value)
+            insort(self._sorted, value)
+
+    @property
+    def value(self) -> float:
+        """The median; zero before the first."""
+        return self._sorted[len(self._sorted) // 2] if self._sorted else 0.0
 
 
 def chunk_size(mean: float | None, last: int, left: int | None, processes: int) -> int:

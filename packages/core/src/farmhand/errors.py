@@ -6,7 +6,7 @@ cross a process boundary, and composes its text in ``__str__``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = [
     "FarmhandError",
@@ -123,18 +123,20 @@ class ProcessesKeepDying(FarmhandError):
         How many starts in a row have failed.
     reason : str
         How the last one ended.
+    output : str
+        The end of what it printed.
     """
 
-    def __init__(self, times: int, reason: str) -> None:
-        super().__init__(times, reason)
+    def __init__(self, times: int, reason: str, output: str = "") -> None:
+        super().__init__(times, reason, output)
 
     def __str__(self) -> str:
-        times, reason = self.args
-        return (
+        times, reason, output = self.args
+        text = (
             f"{times} processes in a row ended before they could take an item; the last one: "
-            f"{reason}. Loading the task or its modules ends the interpreter; what those "
-            "processes printed on standard error says more"
+            f"{reason}. Loading the task or its modules ends the interpreter"
         )
+        return f"{text}. It printed:\n\n{output.rstrip()}" if output.strip() else text
 
 
 class TasksFailed(FarmhandError):
@@ -146,6 +148,10 @@ class TasksFailed(FarmhandError):
         How many items failed and how many succeeded.
     examples : sequence of str
         The first few failures in full.
+    kinds : mapping of str to int
+        How many failed in which way.
+    location : str
+        The store that has them all; ``':memory:'`` for none on disk.
 
     Attributes
     ----------
@@ -155,17 +161,28 @@ class TasksFailed(FarmhandError):
 
     summary: object = None
 
-    def __init__(self, failed: int, done: int, examples: Sequence[str] = ()) -> None:
-        super().__init__(failed, done, tuple(examples))
+    def __init__(
+        self,
+        failed: int,
+        done: int,
+        examples: Sequence[str] = (),
+        kinds: Mapping[str, int] | None = None,
+        location: str = ":memory:",
+    ) -> None:
+        super().__init__(failed, done, tuple(examples), dict(kinds or {}), location)
 
     def __str__(self) -> str:
-        failed, done, examples = self.args
+        failed, done, examples, kinds, location = self.args
         lines = [f"{failed} of {failed + done} items failed; the {done} others are stored."]
+        if kinds:
+            counted = sorted(kinds.items(), key=lambda pair: -pair[1])
+            lines.append("By kind: " + ", ".join(f"{count} {kind}" for kind, count in counted) + ".")
         lines += examples
         if failed > len(examples):
             lines.append(f"... and {failed - len(examples)} more.")
+        store = "store" if location == ":memory:" else f"open_store({location!r})"
         lines.append(
-            "store.failures() lists them all; errors='collect' returns them instead of raising; "
+            f"{store}.failures() lists them all; errors='collect' returns them instead of raising; "
             "resume=True runs them again."
         )
         return "\n".join(lines)

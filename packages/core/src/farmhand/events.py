@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "KINDS",
     "Command",
     "Control",
     "Event",
@@ -19,6 +20,7 @@ __all__ = [
     "Finished",
     "ItemError",
     "ItemFailed",
+    "ItemOverMemory",
     "ItemRejected",
     "ItemTimedOut",
     "ItemsDone",
@@ -27,6 +29,8 @@ __all__ = [
     "ItemsReturned",
     "ItemsUnreadable",
     "KillProcess",
+    "LimitItems",
+    "MemoryLow",
     "Pause",
     "ProcessDied",
     "ProcessReady",
@@ -44,7 +48,11 @@ __all__ = [
     "Stop",
     "StopProcess",
     "Tick",
+    "Usage",
 ]
+
+# What can go wrong with an item, by the names that records and ``retries`` use.
+KINDS = ("raised", "died", "timeout", "memory", "unpicklable item", "unpicklable result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,8 @@ class ItemError:
     Parameters
     ----------
     kind : str
-        ``'raised'``, ``'died'``, ``'timeout'``, ``'unpicklable item'`` or
-        ``'unpicklable result'``.
+        One of ``KINDS``: ``'raised'``, ``'died'`` (its process did), ``'timeout'``, ``'memory'``
+        (it was killed for what it used), ``'unpicklable item'`` or ``'unpicklable result'``.
     type : str
         The qualified name of the exception's class, or ``''``.
     message : str
@@ -71,6 +79,23 @@ class ItemError:
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.type else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an item used and said, beside its result.
+
+    Parameters
+    ----------
+    memory : int or None
+        The most memory that its process had in use meanwhile, in bytes (resident); None when
+        nobody looked, as for items of a few milliseconds.
+    output : str
+        What it printed, or the end of that.
+    """
+
+    memory: int | None = None
+    output: str = ""
 
 
 # -- events: from the executor ---------------------------------------------------------------
@@ -115,6 +140,8 @@ class ItemsDone:
         When each item started, in seconds since the epoch.
     seconds : sequence of float
         How long each item took.
+    usage : mapping
+        By item, for those of which there is something to say.
     """
 
     number: int
@@ -122,6 +149,7 @@ class ItemsDone:
     values: Sequence[bytes]
     started: Sequence[float]
     seconds: Sequence[float]
+    usage: Mapping[int, Usage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +161,7 @@ class ItemFailed:
     error: ItemError
     started: float
     seconds: float
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +199,8 @@ class ProcessDied:
 
     ``index`` is the item that it was on, None when it was on none; ``reason`` is for
     people: ``'signal 11 (SIGSEGV)'``, ``'exit code 3'``; ``started`` and ``seconds`` say when
-    that item had started (since the epoch) and how long it had run.
+    that item had started (since the epoch) and how long it had run. ``kind`` is ``'memory'``
+    when the system killed it because memory ran out.
     """
 
     number: int
@@ -178,6 +208,8 @@ class ProcessDied:
     reason: str
     started: float = 0.0
     seconds: float = 0.0
+    usage: Usage = Usage()
+    kind: str = "died"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +219,15 @@ class ItemTimedOut:
     number: int
     index: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOverMemory:
+    """Process ``number``, which is on item ``index``, uses more memory (in bytes) than it may."""
+
+    number: int
+    index: int | None
+    memory: int
 
 
 ExecutorEvent = (
@@ -200,6 +241,7 @@ ExecutorEvent = (
     | Reported
     | ProcessDied
     | ItemTimedOut
+    | ItemOverMemory
 )
 
 
@@ -262,13 +304,20 @@ class Resize:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryLow:
+    """The computer has hardly any free memory (``low``), or has enough again."""
+
+    low: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; see ``Scheduler.next_wake``."""
 
 
 Control = Pause | Resume | Finish | Stop | Resize
 
-Event = ExecutorEvent | ItemsRead | ItemRejected | ItemsEnded | Control | Tick
+Event = ExecutorEvent | ItemsRead | ItemRejected | ItemsEnded | Control | MemoryLow | Tick
 
 
 # -- commands --------------------------------------------------------------------------------
@@ -329,7 +378,10 @@ class RecordDone:
 
 @dataclass(frozen=True, slots=True)
 class RecordFailed:
-    """Store that item ``index`` has failed for good."""
+    """Store that an attempt at item ``index`` has failed.
+
+    It is the item's end, unless it is tried ``again``; ``attempts`` counts this one and those before.
+    """
 
     index: int
     error: ItemError
@@ -337,6 +389,15 @@ class RecordFailed:
     started: float = 0.0
     seconds: float = 0.0
     attempts: int = 1
+    usage: Usage = Usage()
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitItems:
+    """From now on an item may run for ``seconds``."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,5 +414,6 @@ Command = (
     | KillProcess
     | RecordDone
     | RecordFailed
+    | LimitItems
     | Finished
 )

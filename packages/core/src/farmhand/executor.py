@@ -29,6 +29,11 @@ class Job:
         Seconds that one item may run.
     start_method : str
         ``'spawn'`` or ``'fork'``; only the local executor knows the difference.
+    memory_limit : int or None
+        Bytes that one process, with all it started, may have in use.
+    capture : int
+        How much of what an item prints is kept, in bytes: its end. With 0 nothing is captured,
+        and tasks print to where this process prints.
     """
 
     task: Task
@@ -36,6 +41,8 @@ class Job:
     processes: int
     timeout: float | None = None
     start_method: str = "spawn"
+    memory_limit: int | None = None
+    capture: int = 64 * 1024
 
 
 class Executor(Protocol):
@@ -71,10 +78,14 @@ class Executor(Protocol):
         They do so before the blocks that are sent after this.
         """
 
+    def limit(self, timeout: float) -> None:
+        """From now on an item may run for ``timeout`` seconds; those that run now as well."""
+
     def recall(self, number: int, everything: bool) -> None:
         """Ask for items that ``number`` has not begun: all of them, or about half of them.
 
-        Always followed by one ``ItemsReturned`` (perhaps empty), unless the process dies.
+        Of half, a process that is on no item keeps at least one. Always followed by one
+        ``ItemsReturned`` (perhaps empty), unless the process dies.
         """
 
     def stop(self, number: int) -> None:

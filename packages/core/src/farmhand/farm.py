@@ -7,14 +7,16 @@ store what ended in one transaction, and ten times a second show a snapshot.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from farmhand import arguments, codec
+from farmhand import arguments, codec, resources
 from farmhand.errors import TasksFailed, UsageError
 from farmhand.events import (
     Command,
@@ -26,6 +28,8 @@ from farmhand.events import (
     ItemsRead,
     ItemsUnreadable,
     KillProcess,
+    LimitItems,
+    MemoryLow,
     ReadItems,
     RecallItems,
     RecordDone,
@@ -53,7 +57,8 @@ from farmhand.store import (
     Session,
     Turn,
     computer_name,
-    join_key,
+    record_of,
+    records_of,
 )
 from farmhand.task import Task
 
@@ -63,6 +68,9 @@ _SNAPSHOT_INTERVAL = 0.1  # seconds
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _START_METHODS = ("spawn", "fork")
 _ERRORS = ("raise", "collect")
+_MEMORY_INTERVAL = 0.5  # seconds between looks at the computer's free memory
+_MEMORY_FLOOR = (0.05, 2**30)  # with less than this part of all of it, or this many bytes, left ...
+_MEMORY_ENOUGH = 1.25  # ... it is low, until there is so many times as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,14 @@ class RunSummary:
         Items that are stored as done, stored as failed, and that the store had already.
     stopped : bool
         Whether it was stopped before all items had been run.
+    reason : str
+        Why it stopped by itself: ``'max_failures=10 is reached'``, ...; else ``''``.
     elapsed : float
         Seconds.
     failures : tuple of Record
         The first hundred failures; the store has them all.
+    kinds : mapping of str to int
+        How many items failed in which way: ``{'raised': 3, 'timeout': 1}``.
     """
 
     run: str
@@ -90,6 +102,8 @@ class RunSummary:
     stopped: bool
     elapsed: float
     failures: tuple[Record, ...] = ()
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    reason: str = ""
 
 
 def run_tasks(
@@ -105,14 +119,20 @@ def run_tasks(
     *,
     progress: str | Frontend | Sequence[str | Frontend] | None = None,
     executor: str | Executor = "local",
-    resume: bool = False,
+    resume: bool | Literal["done"] = False,
     key: Callable[[Any], str] | None = None,
-    retries: int = 0,
-    timeout: float | None = None,
+    retries: int | Mapping[str, int] = 0,
+    backoff: float = 0.1,
+    timeout: float | str | None = None,
+    memory_limit: int | str | None = None,
+    max_failures: int | None = None,
+    max_time: float | None = None,
+    stop_when: Callable[[Sequence[Record]], object] | None = None,
     errors: Literal["raise", "collect"] = "raise",
     start_method: Literal["spawn", "fork"] = "spawn",
     recycle: int | None = None,
     seed: int | None = None,
+    capture: int = 64 * 1024,
 ) -> RunSummary:
     """Run a task on many items, on all CPUs, and store every result as it finishes.
 
@@ -144,16 +164,35 @@ def run_tasks(
         objects (:class:`farmhand.progress.Frontend`).
     executor : str or Executor
         Where processes run.
-    resume : bool
+    resume : bool or 'done'
         Skip the items for which the store already has a result of a task of this name. Equal
-        items are counted: of three, two results skip two. Items that failed run again.
+        items are counted: of three, two results skip two. Items that failed run again; with
+        ``'done'`` they are done with and skipped, too.
     key : callable, optional
         Item to str: the identity that ``resume`` goes by, instead of the item's content.
-    retries : int
-        How many more times an item that failed is tried; not when it, or its result, cannot be
-        pickled.
-    timeout : float, optional
-        Seconds that one item may run. Its process is killed, with all it started; the item fails.
+    retries : int or mapping
+        How many more times an item that failed is tried; by kind of failure,
+        ``{'died': 3, 'timeout': 1}``, other kinds are not. What cannot be pickled is never tried
+        again. The store has every attempt that failed (``store.retried()``).
+    backoff : float
+        Seconds before an item is tried again; twice as long before each further attempt, up to a
+        minute.
+    timeout : float or str, optional
+        Seconds that one item may run, or ``'5x'``: five times the median of those that have ended
+        (from the fifth on, and at least a second). Its process is killed, with all it started;
+        the item fails.
+    memory_limit : int or str, optional
+        Bytes, or ``'2 GB'``, that a process, with all it started, may have in use (resident).
+        Beyond that it is killed, and the item fails. Linux only. Whatever this says, while the
+        computer has less than 5 % of its memory free (and less than 1 GiB), items are begun one
+        at a time.
+    max_failures : int, optional
+        Stop, as if asked to, when so many items have failed.
+    max_time : float, optional
+        Stop after so many seconds.
+    stop_when : callable, optional
+        Is given the newest records each time some are stored; the run stops when it returns
+        something true. What is stored can be read: ``store[record.key]``.
     errors : {'raise', 'collect'}
         Whether failed items raise ``TasksFailed`` once everything has run and is stored.
     start_method : {'spawn', 'fork'}
@@ -163,6 +202,10 @@ def run_tasks(
     seed : int, optional
         A task that takes ``rng`` is given a ``numpy.random.Generator`` that depends on the seed
         and on the item's index alone. Without a seed, one is drawn and stored with the run.
+    capture : int
+        Of what an item prints (or a program that it starts, or ``logging``), the last so many
+        bytes are kept with it: ``store.output(key)``. What a process prints while it gets ready
+        goes to its first item. With 0 tasks print to where this process prints.
 
     Returns
     -------
@@ -182,17 +225,26 @@ def run_tasks(
         The store cannot be written. What was committed is intact.
     KeyboardInterrupt
         Ctrl-C. Everything that had finished is stored, and no process is left.
+    SystemExit
+        SIGTERM or SIGHUP, which by default end a process: the same, with status 143 or 129.
     """
     arguments.choice("errors", errors, _ERRORS)
     arguments.choice("start method", start_method, _START_METHODS if hasattr(os, "fork") else ("spawn",))
-    retries = arguments.whole("retries", retries, least=0)
-    timeout = None if timeout is None else arguments.duration("timeout", timeout)
+    if resume not in (False, True, "done"):
+        raise UsageError(f"resume is True, False or 'done', not {codec.short(resume)}")
+    retries = arguments.retries_by_kind(retries)
+    backoff = 0.0 if backoff == 0 else arguments.duration("backoff", backoff)
+    seconds, factor = arguments.time_limit(timeout)
+    memory_limit = None if memory_limit is None else arguments.size("memory_limit", memory_limit)
+    max_failures = None if max_failures is None else arguments.whole("max_failures", max_failures, least=1)
+    max_time = None if max_time is None else arguments.duration("max_time", max_time)
+    capture = arguments.whole("capture", capture, least=0)
     recycle = None if recycle is None else arguments.whole("recycle", recycle, least=1)
     seed = None if seed is None else arguments.whole("seed", seed, least=0)
     total = arguments.length(items) if numitems is None else arguments.whole("numitems", numitems, least=0)
     processes = arguments.pool_size(poolsize)
-    if key is not None and not callable(key):
-        raise UsageError(f"key must be a function from an item to a str, not {codec.short(key)}")
+    arguments.function("key", key, "from an item to a str")
+    arguments.function("stop_when", stop_when, "of a list of records")
     checked = Task.check(task, initargs, initkwds)
     if checked.takes_rng:
         checked = replace(checked, seed=_drawn_seed() if seed is None else seed)
@@ -217,16 +269,27 @@ def run_tasks(
                 checked,
                 partial((shipper or Shipper()).ship, checked),
                 processes,
-                timeout,
+                seconds,
                 start_method,
+                memory_limit,
+                capture,
             )
         )
         if resume:
-            feed.skip(done_before(store, checked.name, identity))
-        farm = _Farm(store, checked, feed, engine, shipper, total, processes, retries, recycle)
-        summary = farm.run(makers)
+            feed.skip(done_before(store, checked.name, identity, failed_too=resume == "done"))
+        scheduler = Scheduler(
+            processes,
+            total,
+            retries=retries,
+            backoff=backoff,
+            recycle=recycle,
+            timeout_factor=factor,
+            max_failures=max_failures,
+            max_time=max_time,
+        )
+        summary = _Farm(store, checked, feed, engine, shipper, total, scheduler, stop_when).run(makers)
     if summary.failed and errors == "raise":
-        raise _tasks_failed(summary)
+        raise _tasks_failed(summary, store.basepath)
     return summary
 
 
@@ -245,9 +308,8 @@ class _Farm:
         executor: Executor,
         shipper: Shipper | None,
         total: int | None,
-        processes: int,
-        retries: int,
-        recycle: int | None,
+        scheduler: Scheduler,
+        stop_when: Callable[[Sequence[Record]], object] | None,
     ) -> None:
         self._store = store
         self._task = task
@@ -255,13 +317,19 @@ class _Farm:
         self._executor = executor
         self._shipper = shipper
         self._total = total
-        self._scheduler = Scheduler(processes, total, retries=retries, recycle=recycle)
+        self._scheduler = scheduler
+        self._stop_when = stop_when
+        self._reason = ""
+        self._users_error: BaseException | None = None  # what stop_when raised
         self._ledger = Ledger()
         self._interrupts = Interrupts(executor.wake)
         self._began = time.monotonic()
         self._monitor = Monitor(task.name, total, self._began)
         self._uid = os.urandom(8).hex()
         self._failures: list[Record] = []
+        self._kinds: Counter[str] = Counter()
+        self._memory_low = False
+        self._look_at_memory = self._began
         self._finished = False
         # what the current turn has to store
         self._blocks: list[Block] = []
@@ -288,7 +356,7 @@ class _Farm:
                 scheduler.learn(self._left())
                 self._loop(session, display, interrupts)
                 outcome = "stopped" if scheduler.stopped else "finished"
-                broken = scheduler.error is not None or feed.error is not None
+                broken = bool(scheduler.error or feed.error or self._users_error)
                 if broken and not interrupts.asked:
                     outcome = "broken"
             finally:
@@ -299,11 +367,10 @@ class _Farm:
                 finally:
                     self._show_last(display, outcome)
         if interrupts.asked:
-            raise KeyboardInterrupt
-        if scheduler.error is not None:
-            raise scheduler.error
-        if feed.error is not None:
-            raise feed.error
+            raise interrupts.exception()
+        for error in (scheduler.error, self._users_error, feed.error):
+            if error is not None:
+                raise error
         return self._summary()
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -322,6 +389,8 @@ class _Farm:
             if self._finished:
                 return
             now = clock()
+            if now >= self._look_at_memory:
+                self._mind_memory(now)
             if display and now >= next_snapshot:
                 next_snapshot = now + _SNAPSHOT_INTERVAL
                 monitor.skipped = self._feed.skipped
@@ -332,6 +401,9 @@ class _Farm:
             wake = scheduler.next_wake()
             if wake is not None:
                 left = max(0.0, wake - clock())
+                timeout = left if timeout is None else min(timeout, left)
+            if self._memory_low:  # else it is enough to look when there is something to do
+                left = max(0.0, self._look_at_memory - clock())
                 timeout = left if timeout is None else min(timeout, left)
             events = executor.wait(timeout)
             if interrupts.asked and not stop_told:
@@ -371,6 +443,8 @@ class _Farm:
                     executor.stop(command.number)
                 case KillProcess():
                     executor.kill(command.number)
+                case LimitItems():
+                    executor.limit(command.seconds)
                 case Finished():
                     self._finished = True
 
@@ -378,18 +452,51 @@ class _Farm:
         turn = Turn(self._blocks, self._done, self._failed)
         self._blocks, self._done, self._failed = [], [], []
         session.record(turn)
-        self._monitor.stored(sum(len(done.done.indices) for done in turn.done), list(turn.failed))
+        failed = [failure for failure in turn.failed if not failure.again]
+        self._monitor.stored(sum(len(done.done.indices) for done in turn.done), failed)
+        if self._stop_when is not None and self._scheduler.state != "stopping" and not self._finished:
+            self._ask_to_stop(self._stop_when, turn)
+
+    def _ask_to_stop(self, stop_when: Callable[[Sequence[Record]], object], turn: Turn) -> None:
+        """Show the newest records to the user's function; what it raises ends the run, too."""
+        try:
+            with self._interrupts.users_code():
+                if stop_when(records_of(self._uid, turn)):
+                    self._reason = "stop_when said so"
+        except BaseException as error:
+            if self._interrupts.insisted:
+                raise
+            self._users_error = None if self._interrupts.asked else error
+        if self._reason or self._users_error:
+            self._handle(Stop())
+
+    def _mind_memory(self, now: float) -> None:
+        """Tell the scheduler when the computer's memory runs short, and when there is enough again."""
+        self._look_at_memory = now + _MEMORY_INTERVAL
+        known = resources.free_memory()
+        if known is None:
+            self._look_at_memory = math.inf
+            return
+        free, total = known
+        floor = min(_MEMORY_FLOOR[0] * total, _MEMORY_FLOOR[1])
+        low = free < floor * (_MEMORY_ENOUGH if self._memory_low else 1.0)
+        if low != self._memory_low:
+            self._memory_low = low
+            self._handle(MemoryLow(low))
 
     # -- items -------------------------------------------------------------------------------------
 
     def _read(self, command: ReadItems) -> None:
         feed = self._feed
+        if self._scheduler.state in ("finishing", "stopping"):  # since this was decided
+            self._handle(ItemsRead(command.number, ()))
+            return
         skipped = feed.skipped
         try:
             with self._interrupts.users_code():
                 reading = feed.read(command.count)
-        except KeyboardInterrupt:
-            if self._interrupts.insisted:
+        except (KeyboardInterrupt, SystemExit):
+            if self._interrupts.insisted or not self._interrupts.asked:
                 raise
             reading = Reading(None)  # the loop is about to stop, and stores what has finished
         if feed.skipped != skipped:
@@ -422,22 +529,13 @@ class _Farm:
 
     def _record_failed(self, command: RecordFailed) -> None:
         self._failed.append(command)
+        if command.again:
+            return
         if command.number is not None:  # else it was never in a batch
             self._end((command.index,))
+        self._kinds[command.error.kind] += 1
         if len(self._failures) < _KEPT_FAILURES:
-            self._failures.append(
-                Record(
-                    join_key(self._uid, command.index),
-                    self._uid,
-                    command.index,
-                    "failed",
-                    command.number,
-                    command.started,
-                    command.seconds,
-                    command.attempts,
-                    command.error,
-                )
-            )
+            self._failures.append(record_of(self._uid, command))
 
     def _end(self, indices: Sequence[int]) -> None:
         for batch in self._ledger.end(indices):
@@ -473,10 +571,12 @@ class _Farm:
             self._scheduler.stopped,
             time.monotonic() - self._began,
             tuple(sorted(self._failures, key=lambda record: record.index)),
+            dict(self._kinds),
+            self._reason or self._scheduler.reason,
         )
 
 
-def _tasks_failed(summary: RunSummary) -> TasksFailed:
+def _tasks_failed(summary: RunSummary, location: str) -> TasksFailed:
     examples = []
     for record in summary.failures[:3]:
         assert record.error is not None
@@ -484,6 +584,6 @@ def _tasks_failed(summary: RunSummary) -> TasksFailed:
         if record.error.traceback:
             text += "\n" + "\n".join("    " + line for line in record.error.traceback.rstrip().splitlines())
         examples.append(text)
-    error = TasksFailed(summary.failed, summary.done, examples)
+    error = TasksFailed(summary.failed, summary.done, examples, summary.kinds, location)
     error.summary = summary
     return error

@@ -1,4 +1,4 @@
-"""Ctrl-C while a farm runs."""
+"""Ctrl-C, and what asks a program to end, while a farm runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from types import FrameType
 __all__ = ["Interrupts"]
 
 
+# What would end this process, with the handler that does so when nobody has set another.
+_SIGNALS: dict[int, object] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+if hasattr(signal, "SIGHUP"):
+    _SIGNALS[signal.SIGHUP] = signal.SIG_DFL
+
+
 class Interrupts:
     """A context in which the first Ctrl-C asks the farm to stop and a second interrupts at once.
 
-    While the user's own code runs in this thread, to give the next item, the first interrupts it too.
+    The same for SIGTERM, which batch systems send before they kill, and for SIGHUP, which comes
+    when a terminal is closed. While the user's own code runs in this thread, to give the next
+    item, the first interrupts it too.
 
-    Where SIGINT is ignored (nohup), or handled by somebody else, or in another thread than the
-    main one, it is left alone.
+    A signal that is ignored (nohup), or handled by somebody else, is left alone, and so are all
+    of them in another thread than the main one.
 
     Parameters
     ----------
@@ -26,28 +34,30 @@ class Interrupts:
 
     Attributes
     ----------
-    asked, insisted : bool
-        Whether the first one has come, and the second.
+    asked, insisted : int
+        The first signal that has come, and the second; 0 for none.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self.asked = self.insisted = False
+        self.asked = self.insisted = 0
         self._in_users_code = False
         self._wake = wake
-        self._mine = False
+        self._mine: list[int] = []
 
     def __enter__(self) -> Interrupts:
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
-            self._mine = True
-            signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():
+            self._mine = [number for number, usual in _SIGNALS.items() if signal.getsignal(number) is usual]
+            for number in self._mine:
+                signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._mine:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in self._mine:
+            signal.signal(number, _SIGNALS[number])  # type: ignore[arg-type]
+
+    def exception(self) -> BaseException:
+        """What the signal means: KeyboardInterrupt, or the exit status that shells expect of it."""
+        return KeyboardInterrupt() if self.asked == signal.SIGINT else SystemExit(128 + self.asked)
 
     @contextlib.contextmanager
     def users_code(self) -> Iterator[None]:
@@ -59,7 +69,7 @@ class Interrupts:
             self._in_users_code = False
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.asked, self.insisted = True, self.asked
+        self.asked, self.insisted = number, self.asked
         self._wake()
         if self.insisted or self._in_users_code:
-            raise KeyboardInterrupt
+            raise self.exception()

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from farmhand.errors import StoreError
-from farmhand.events import RecordFailed
-from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key
+from farmhand.events import RecordFailed, Usage
+from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key, record_of
 
 __all__ = ["MemoryStore"]
 
@@ -23,6 +23,8 @@ class _Run:
     done: dict[int, tuple[bytes, int, float, float]] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     failed: dict[int, RecordFailed] = field(default_factory=dict)
+    retried: dict[tuple[int, int], RecordFailed] = field(default_factory=dict)  # by item and attempt
+    usage: dict[int, Usage] = field(default_factory=dict)  # of done items
     blocks: dict[int, Block] = field(default_factory=dict)
 
 
@@ -48,12 +50,25 @@ class MemoryStore(DataManager):
             uid, records = each.info.uid, []
             for index, (_, number, started, seconds) in each.done.items():
                 attempts = each.attempts.get(index, 1)
-                key = join_key(uid, index)
-                records.append(Record(key, uid, index, "done", number, started, seconds, attempts))
-            for index, f in each.failed.items():
-                key, about = join_key(uid, index), (f.number, f.started, f.seconds, f.attempts, f.error)
-                records.append(Record(key, uid, index, "failed", *about))
+                memory = each.usage[index].memory if index in each.usage else None
+                key, about = join_key(uid, index), (number, started, seconds, attempts, None, memory)
+                records.append(Record(key, uid, index, "done", *about))
+            records += [record_of(uid, failed) for failed in each.failed.values()]
             yield from sorted(records, key=lambda record: record.index)
+
+    def retried(self, run: str | None = None) -> Iterator[Record]:
+        for each in list(self._runs.values()) if run is None else [self._runs[run]]:
+            yield from [record_of(each.info.uid, failed) for _, failed in sorted(each.retried.items())]
+
+    def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
+        kept = self._runs[run]
+        if attempt is not None and (index, attempt) in kept.retried:
+            return kept.retried[index, attempt].usage.output
+        if index in kept.failed:
+            usage, attempts = kept.failed[index].usage, kept.failed[index].attempts
+        else:
+            usage, attempts = kept.usage.get(index, Usage()), kept.attempts.get(index, 1)
+        return usage.output if attempt in (None, attempts) else ""
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
         done = self._runs[run].done
@@ -88,8 +103,13 @@ class _MemorySession(Session):
             rows = zip(done.values, numbers, done.started, done.seconds, strict=True)
             new.done.update(zip(done.indices, rows, strict=True))
             new.attempts.update(record.attempts)
+            new.usage.update(done.usage)
             count += len(done.indices)
-        new.failed.update((failed.index, failed) for failed in turn.failed)
+        for failed in turn.failed:
+            if failed.again:
+                new.retried[failed.index, failed.attempts] = failed
+            else:
+                new.failed[failed.index] = failed
         new.blocks.update((block.indices[0], block) for block in turn.blocks)
         if count > len(new.done) or new.done.keys() & self._run.done.keys():
             raise StoreError(
@@ -99,6 +119,8 @@ class _MemorySession(Session):
         self._run.done.update(new.done)
         self._run.attempts.update(new.attempts)
         self._run.failed.update(new.failed)
+        self._run.retried.update(new.retried)
+        self._run.usage.update(new.usage)
         self._run.blocks.update(new.blocks)
 
     def close(self, outcome: str, ended: float) -> None:

@@ -17,10 +17,11 @@ from farmhand.events import (
     RecordFailed,
     Reported,
     Resize,
+    Usage,
 )
 from farmhand.executor import Executor
 from farmhand.feed import Ledger
-from farmhand.progress import Frontend, ProcessView, Snapshot
+from farmhand.progress import Frontend, Output, ProcessView, Snapshot
 from farmhand.scheduler import Scheduler
 
 __all__ = ["Display", "Monitor"]
@@ -49,6 +50,7 @@ class Monitor:
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, Reported] = {}
         self._failures: deque[str] = deque(maxlen=20)
+        self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
         self.done = self.failed = 0  # committed to the store
         self.skipped = 0
 
@@ -57,8 +59,13 @@ class Monitor:
         match event:
             case ItemsDone():
                 self._durations.add(event.seconds)
+                if event.usage:
+                    for index in event.indices:
+                        if index in event.usage:
+                            self._printed(index, event.usage[index])
             case ItemFailed():
                 self._durations.add((event.seconds,))
+                self._printed(event.index, event.usage)
             case Reported():
                 self._reports[event.number] = event
             case ProcessStarted():
@@ -66,6 +73,12 @@ class Monitor:
             case ProcessDied():
                 self._pids.pop(event.number, None)
                 self._reports.pop(event.number, None)
+                if event.index is not None:
+                    self._printed(event.index, event.usage)
+
+    def _printed(self, index: int, usage: Usage) -> None:
+        if usage.output:
+            self._outputs.append(Output(index, usage.output))
 
     def stored(self, done: int, failed: list[RecordFailed]) -> None:
         """So many results and these failures are in the store."""
@@ -96,6 +109,8 @@ class Monitor:
             complete = min(1.0, (behind + inside) / (behind + left)) if behind + left else 1.0
         rate = ended / elapsed if elapsed > 0 else 0.0
         working = elapsed - self._paused
+        outputs = tuple(self._outputs)
+        self._outputs.clear()
         active = sum(phase != "leaving" for phase in scheduler.processes.values())
         return Snapshot(
             task=self._task,
@@ -112,6 +127,7 @@ class Monitor:
             ),
             processes=views,
             failures=tuple(self._failures),
+            outputs=outputs,
         )
 
     def _view(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from farmhand.events import Control
 
-__all__ = ["Estimate", "Frontend", "FrontendOptions", "ProcessView", "Snapshot"]
+__all__ = ["Estimate", "Frontend", "FrontendOptions", "Output", "ProcessView", "Snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,14 @@ class ProcessView:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """What an item printed, shown once it has ended."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole run as it is now.
 
@@ -85,6 +93,9 @@ class Snapshot:
         One for each process, by number.
     failures : tuple of str
         The last few failures, one line each, the newest last.
+    outputs : tuple of Output
+        What the items printed that ended since the snapshot before, in that order (the last
+        thousand of them).
     """
 
     task: str = ""
@@ -99,6 +110,7 @@ class Snapshot:
     remaining: Estimate | None = None
     processes: tuple[ProcessView, ...] = ()
     failures: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from farmhand.store import DataManager
 __all__ = ["done_before"]
 
 
-def done_before(store: DataManager, task: str, identity: Identity) -> Counter[str | bytes]:
+def done_before(
+    store: DataManager, task: str, identity: Identity, failed_too: bool = False
+) -> Counter[str | bytes]:
     """How often each identity has a result of the task of this name.
 
     Parameters
@@ -23,35 +25,46 @@ def done_before(store: DataManager, task: str, identity: Identity) -> Counter[st
         The name of the task; another task's results of the same items are other results.
     identity : Identity
         What makes items the same.
+    failed_too : bool
+        Whether items that failed, and that no later run has done, count as well.
 
     Raises
     ------
     StoreError
         The items of an earlier run cannot be read, for example because their class is gone.
     """
-    return Counter(name for name in _identities(store, task, identity) if name is not None)
-
-
-def _identities(store: DataManager, task: str, identity: Identity) -> Iterator[str | bytes | None]:
+    done: Counter[str | bytes] = Counter()
+    failed: Counter[str | bytes] = Counter()
     for run in store.runs():
         if run.task != task:
             continue
-        done = store.done_indices(run.uid)
-        next_done = next(done, None)
-        for block in store.blocks(run.uid):
-            if next_done is None:
-                break
-            if next_done > block.indices[-1]:
-                continue
-            try:
-                names = identity.of_block(block)
-            except Exception as error:
-                raise StoreError(
-                    store.basepath,
-                    f"cannot resume: the items of an earlier run cannot be read: {error}",
-                    "Import or define what they are made of, as that run did, or give both runs a key",
-                ) from error
-            for index, name in zip(block.indices, names, strict=True):
-                if index == next_done:
+        done_now = Counter(_names(store, run.uid, identity, store.done_indices(run.uid)))
+        done += done_now
+        if failed_too:
+            indices = (record.index for record in store.records(run.uid) if record.status == "failed")
+            # what failed before and was done now is one item, and so is what failed twice
+            failed = (failed - done_now) | Counter(_names(store, run.uid, identity, indices))
+    return done + failed
+
+
+def _names(store: DataManager, run: str, identity: Identity, indices: Iterator[int]) -> Iterator[str | bytes]:
+    """The identities of these items of a run, as far as they can be known."""
+    wanted = next(indices, None)
+    for block in store.blocks(run):
+        if wanted is None:
+            break
+        if wanted > block.indices[-1]:
+            continue
+        try:
+            names = identity.of_block(block)
+        except Exception as error:
+            raise StoreError(
+                store.basepath,
+                f"cannot resume: the items of an earlier run cannot be read: {error}",
+                "Import or define what they are made of, as that run did, or give both runs a key",
+            ) from error
+        for index, name in zip(block.indices, names, strict=True):
+            if index == wanted:
+                if name is not None:
                     yield name
-                    next_done = next(done, None)
+                wanted = next(indices, None)

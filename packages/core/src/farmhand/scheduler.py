@@ -11,11 +11,12 @@ or ended (done, failed or abandoned). A process that dies takes down the one ite
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import assert_never
 
-from farmhand.chunking import Pace, chunk_size, refill
+from farmhand.chunking import Middle, Pace, chunk_size, refill
 from farmhand.errors import FarmhandError, ProcessesKeepDying, SetupError, UsageError
 from farmhand.events import (
     Command,
@@ -24,6 +25,7 @@ from farmhand.events import (
     Finished,
     ItemError,
     ItemFailed,
+    ItemOverMemory,
     ItemRejected,
     ItemsDone,
     ItemsEnded,
@@ -32,6 +34,8 @@ from farmhand.events import (
     ItemsUnreadable,
     ItemTimedOut,
     KillProcess,
+    LimitItems,
+    MemoryLow,
     Pause,
     ProcessDied,
     ProcessReady,
@@ -49,13 +53,17 @@ from farmhand.events import (
     Stop,
     StopProcess,
     Tick,
+    Usage,
 )
 
 __all__ = ["Scheduler"]
 
 GRACE = 1.0  # seconds that a process which was asked to leave has before it is killed
 
-_FINAL = {"unpicklable item", "unpicklable result"}  # trying again would change nothing
+_FINAL = ("unpicklable item", "unpicklable result")  # trying again would change nothing
+_LONGEST_WAIT = 60.0  # seconds before another attempt
+_LIMIT_FROM = 5  # items whose durations say what is too long
+_LEAST_LIMIT = 1.0  # seconds; nobody means to kill what takes less
 
 
 @dataclass(slots=True)
@@ -68,7 +76,7 @@ class _Process:
     reading: bool = False  # a ReadItems for it has no answer yet
     recalls: int = 0  # RecallItems that have no answer yet
     barren: bool = False  # the last recall brought nothing, and nothing has ended since
-    timed_out: int | None = None  # the item for which it is being killed
+    condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
 
 
@@ -81,10 +89,20 @@ class Scheduler:
         How many processes to use.
     total : int, optional
         How many items there are, where that is known; a wrong number costs speed, never items.
-    retries : int
-        How many more times an item that failed is tried.
+    retries : int or mapping
+        How many more times an item that failed is tried; by kind of failure, kinds that are not
+        named are not tried again. What cannot be pickled never is.
+    backoff : float
+        Seconds before an item is tried again; twice as long before each further attempt, up to
+        a minute.
     recycle : int, optional
         How many items a process may run before it is replaced.
+    timeout_factor : float, optional
+        How many times the median duration an item may take, once some have ended.
+    max_failures : int, optional
+        With so many failed items the run stops.
+    max_time : float, optional
+        After so many seconds the run stops.
     remember : int
         How many of the latest happenings :meth:`story` knows.
 
@@ -93,7 +111,9 @@ class Scheduler:
     state : str
         ``'running'``, ``'paused'``, ``'finishing'``, ``'stopping'`` or ``'ended'``.
     error : FarmhandError or None
-        Why the run had to stop by itself.
+        Why the run had to stop by itself, when something is wrong.
+    reason : str
+        Why it stopped by itself when nothing is: one of its limits was reached.
     read, done, failed, abandoned : int
         Items by what became of them; those that were read but are in none of the other three
         wait or run.
@@ -104,25 +124,39 @@ class Scheduler:
         processes: int,
         total: int | None = None,
         *,
-        retries: int = 0,
+        retries: int | Mapping[str, int] = 0,
+        backoff: float = 0.0,
         recycle: int | None = None,
+        timeout_factor: float | None = None,
+        max_failures: int | None = None,
+        max_time: float | None = None,
         remember: int = 0,
     ) -> None:
         self.state = "running"
         self.stopped = False
+        self.reason = ""
         self.error: FarmhandError | None = None
         self.read = self.done = self.failed = self.abandoned = 0
         self._target = processes
         self._total = total
         self._retries = retries
+        self._backoff = backoff
         self._recycle = recycle
+        self._timeout_factor = timeout_factor
+        self._max_failures = max_failures
+        self._max_time = max_time
+        self._end_by: float | None = None
         self._processes: dict[int, _Process] = {}
         self._waiting: deque[int] = deque()
-        self._attempts: dict[int, int] = {}  # failed attempts of items that have not ended
+        self._attempts: dict[int, list[str]] = {}  # kinds of failed attempts at items that have not ended
+        self._resting: list[tuple[float, int]] = []  # a heap: when an item that failed may be tried again
+        self._memory_low = False
         self._feed_open = True
         self._ask_again = False
         self._asking = False  # a ReadItems that is for no process has no answer yet
         self._pace = Pace()
+        self._middle = Middle()
+        self._limit = 0.0  # seconds that an item may take, as last told; 0 for any time
         self._deaths_in_a_row = 0
         self._now = 0.0
         self._story: deque[tuple[float, object]] | None = deque(maxlen=remember) if remember else None
@@ -132,6 +166,8 @@ class Scheduler:
     def begin(self, now: float) -> list[Command]:
         """The first commands. No more processes are started than there are items."""
         self._now = now
+        if self._max_time is not None:
+            self._end_by = now + self._max_time
         return self._told(None, self._staff() + self._end_if_over())
 
     def handle(self, event: Event, now: float) -> list[Command]:
@@ -171,7 +207,13 @@ class Scheduler:
                 self._feed_open = False
                 commands = self._feed_all()
             case ItemTimedOut():
-                commands = self._item_timed_out(event)
+                text = f"ran for {event.seconds:.3g} s, longer than its timeout, and was killed"
+                commands = self._condemn(event.number, event.index, ItemError("timeout", "", text))
+            case ItemOverMemory():
+                text = f"used {event.memory / 1e6:,.0f} MB of memory, more than memory_limit, and was killed"
+                commands = self._condemn(event.number, event.index, ItemError("memory", "", text))
+            case MemoryLow():
+                commands = self._mind_memory(event)
             case SetupFailed():
                 error = event.error
                 commands = self._break(SetupError(event.number, str(error), error.traceback))
@@ -193,6 +235,8 @@ class Scheduler:
                 commands = []  # of interest to others
             case _:
                 assert_never(event)
+        if self._max_failures is not None and self.failed >= self._max_failures:
+            commands += self._limit_reached(f"max_failures={self._max_failures} is reached")
         starts = self._staff()
         if starts:
             # before the reading: its answer may already end the run, and with it these processes
@@ -206,7 +250,12 @@ class Scheduler:
         """When ``Tick`` is wanted at the latest, on the clock of ``now``; None for never."""
         if self._ask_again:
             return float("-inf")
-        return min((p.leave_by for p in self._processes.values() if p.leave_by is not None), default=None)
+        wakes = [process.leave_by for process in self._processes.values() if process.leave_by is not None]
+        if self._end_by is not None and self.state not in ("stopping", "ended"):
+            wakes.append(self._end_by)
+        if self._resting:
+            wakes.append(self._resting[0][0])
+        return min(wakes, default=None)
 
     # -- what others may ask -----------------------------------------------------------------------
 
@@ -251,7 +300,7 @@ class Scheduler:
     def check(self) -> None:
         """Assert everything that must hold between two events."""
         held = [index for process in self._processes.values() for index in process.held]
-        places = held + list(self._waiting)
+        places = held + list(self._waiting) + [index for _, index in self._resting]
         assert len(places) == len(set(places)), "an item is in two places"
         ended = self.done + self.failed + self.abandoned
         assert self.read == ended + len(places), "an item was lost, or ended twice"
@@ -298,7 +347,7 @@ class Scheduler:
 
     def _work_is_left(self) -> bool:
         """Whether there are items that no process holds."""
-        return self._feed_open or bool(self._waiting)
+        return self._feed_open or bool(self._waiting or self._resting)
 
     def _process_ready(self, event: ProcessReady) -> list[Command]:
         process = self._processes.get(event.number)
@@ -314,34 +363,42 @@ class Scheduler:
         commands: list[Command] = []
         lost = sorted(process.held)
         culprit = event.index if event.index in process.held else None
-        if process.timed_out is not None and culprit != process.timed_out:
-            culprit = None  # it had just gone on to the next item when it was killed
+        error = ItemError(event.kind, "", f"process died: {event.reason}")
+        if process.condemned is not None:
+            if culprit != process.condemned[0]:
+                culprit = None  # it had just gone on to the next item when it was killed
+            error = process.condemned[1]
         broken = False
         if culprit is not None and self.state != "stopping":
             self._deaths_in_a_row = 0
             lost.remove(culprit)
-            if process.timed_out is not None:
-                text = f"ran for {event.seconds:.3g} s, longer than its timeout, and was killed"
-                error = ItemError("timeout", "", text)
-            else:
-                error = ItemError("died", "", f"process died: {event.reason}")
-            commands += self._fail(culprit, error, event.number, event.started, event.seconds)
-        elif process.state != "leaving":
+            about = (event.number, event.started, event.seconds, event.usage)
+            commands += self._fail(culprit, error, *about)
+        elif process.state != "leaving" or process.condemned is not None:
             self._deaths_in_a_row += 1
             broken = self._deaths_in_a_row >= max(3, self._target)
         self._give_back(lost)
         if broken:
-            return commands + self._break(ProcessesKeepDying(self._deaths_in_a_row, event.reason))
+            reason = event.reason if process.condemned is None else process.condemned[1].message
+            return commands + self._break(
+                ProcessesKeepDying(self._deaths_in_a_row, reason, event.usage.output)
+            )
         return commands + self._feed_all()
 
-    def _item_timed_out(self, event: ItemTimedOut) -> list[Command]:
-        process = self._processes.get(event.number)
-        if process is None or event.index not in process.held:
+    def _condemn(self, number: int, index: int | None, error: ItemError) -> list[Command]:
+        """Kill a process for what its item does; the item will have failed for that reason."""
+        process = self._processes.get(number)
+        if process is None or process.condemned or (index is not None and index not in process.held):
             return []
-        process.timed_out = event.index
+        process.condemned = (-1 if index is None else index, error)
         process.state = "leaving"  # whatever it still says is welcome, but it gets no more work
         process.leave_by = self._now + GRACE
-        return [KillProcess(event.number)]
+        return [KillProcess(number)]
+
+    def _mind_memory(self, event: MemoryLow) -> list[Command]:
+        """With hardly any memory left only one item at a time is begun, so that the run goes on."""
+        self._memory_low = event.low
+        return self._recall_everything() if event.low else self._feed_all()
 
     def _resize(self, event: Resize) -> list[Command]:
         if event.processes < 1:
@@ -368,6 +425,8 @@ class Scheduler:
             return [self._let_go(process)]
         if self.state != "running" or process.reading:
             return []
+        if self._memory_low and any(p.held or p.reading for p in self._processes.values()):
+            return []
         unread = self._unread()
         left = None if unread is None else len(self._waiting) + unread
         mean = self._pace.mean
@@ -376,13 +435,15 @@ class Scheduler:
             return []
         if self._recycle is not None:
             size = min(size, self._recycle - process.sent)
+        if self._memory_low:
+            size = 1
         if self._waiting:
             indices = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
             return self._send(process, indices)
         if self._feed_open:
             process.reading = True
             return [ReadItems(process.number, size)]
-        if not process.held:
+        if not process.held and not self._memory_low:
             return self._recall_for_idle()
         return []
 
@@ -428,7 +489,7 @@ class Scheduler:
                 return self._feed_all()  # it has nothing to do after all
             self._ask_again = True
             return []
-        if process is None or process.state != "ready" or self.state != "running":
+        if process is None or process.state != "ready" or self.state != "running" or self._memory_low:
             self._give_back(event.indices)
             return self._feed_all()
         return self._send(process, event.indices)
@@ -452,9 +513,23 @@ class Scheduler:
         if self._attempts:
             for index in event.indices:
                 if index in self._attempts:
-                    attempts[index] = self._attempts.pop(index) + 1
-        # whoever found nothing to take from this process may find something now
-        return [RecordDone(event, attempts), *(self._feed_all() if missed else self._feed(process))]
+                    attempts[index] = len(self._attempts.pop(index)) + 1
+        commands: list[Command] = [RecordDone(event, attempts)]
+        if self._timeout_factor is not None:
+            commands += self._limit_items(event.seconds, self._timeout_factor)
+        # whoever found nothing to take from this process may find something now, and with little
+        # memory it may be another's turn
+        everybody = missed or self._memory_low
+        return commands + (self._feed_all() if everybody else self._feed(process))
+
+    def _limit_items(self, seconds: Sequence[float], factor: float) -> list[Command]:
+        """How long an item may take, whenever that has changed by more than a tenth."""
+        self._middle.add(seconds)
+        limit = max(_LEAST_LIMIT, factor * self._middle.value)
+        if self._middle.count < _LIMIT_FROM or abs(limit - self._limit) <= 0.1 * self._limit:
+            return []
+        self._limit = limit
+        return [LimitItems(limit)]
 
     def _item_failed(self, event: ItemFailed) -> list[Command]:
         process = self._processes.get(event.number)
@@ -464,21 +539,31 @@ class Scheduler:
         missed, process.barren = process.barren, False
         self._deaths_in_a_row = 0
         self._pace.add(1, event.seconds)
-        commands = self._fail(event.index, event.error, event.number, event.started, event.seconds)
-        return commands + (self._feed_all() if missed or self._waiting else self._feed(process))
+        about = (event.number, event.started, event.seconds, event.usage)
+        commands = self._fail(event.index, event.error, *about)
+        everybody = missed or self._waiting or self._memory_low
+        return commands + (self._feed_all() if everybody else self._feed(process))
 
     def _fail(
-        self, index: int, error: ItemError, number: int, started: float, seconds: float
+        self, index: int, error: ItemError, number: int, started: float, seconds: float, usage: Usage
     ) -> list[Command]:
-        """An attempt at an item failed: try again, or record that it failed for good."""
-        attempts = self._attempts.pop(index, 0) + 1
-        again = attempts <= self._retries and error.kind not in _FINAL
-        if again and self.state in ("running", "paused"):
-            self._attempts[index] = attempts
+        """An attempt at an item failed: record it, and try again unless it has failed for good."""
+        kinds = [*self._attempts.pop(index, ()), error.kind]
+        if isinstance(self._retries, int):
+            again = len(kinds) <= self._retries
+        else:
+            again = kinds.count(error.kind) <= self._retries.get(error.kind, 0)
+        again = again and error.kind not in _FINAL and self.state in ("running", "paused")
+        if not again:
+            self.failed += 1
+        elif self._backoff > 0.0:
+            wait = min(_LONGEST_WAIT, self._backoff * 2.0 ** min(len(kinds) - 1, 30))
+            heappush(self._resting, (self._now + wait, index))
+        else:
             self._waiting.append(index)
-            return []
-        self.failed += 1
-        return [RecordFailed(index, error, number, started, seconds, attempts)]
+        if again:
+            self._attempts[index] = kinds
+        return [RecordFailed(index, error, number, started, seconds, len(kinds), usage, again)]
 
     def _items_returned(self, event: ItemsReturned) -> list[Command]:
         process = self._processes.get(event.number)
@@ -531,11 +616,17 @@ class Scheduler:
             self.error = error
         return self._stop()
 
+    def _limit_reached(self, reason: str) -> list[Command]:
+        if self.state not in ("stopping", "ended"):
+            self.reason = reason
+        return self._stop()
+
     def _close_feed(self) -> None:
         self._feed_open = False
         self._ask_again = False
-        waiting = list(self._waiting)
+        waiting = list(self._waiting) + [index for _, index in sorted(self._resting)]
         self._waiting.clear()
+        self._resting.clear()
         self._give_back(waiting)
 
     def _dismiss(self) -> list[Command]:
@@ -553,7 +644,13 @@ class Scheduler:
             if process.leave_by is not None and self._now >= process.leave_by:
                 process.leave_by = self._now + GRACE
                 commands.append(KillProcess(process.number))
-        if self._ask_again:
+        if self._end_by is not None and self._now >= self._end_by:
+            commands += self._limit_reached(f"max_time={self._max_time:g} s is over")
+        rested = False
+        while self._resting and self._resting[0][0] <= self._now:
+            self._waiting.append(heappop(self._resting)[1])
+            rested = True
+        if self._ask_again or rested:
             self._ask_again = False
             commands += self._feed_all()
         return commands

@@ -16,7 +16,7 @@ from typing import Any
 
 from farmhand import codec
 from farmhand.errors import FarmhandError
-from farmhand.events import ItemError, RecordDone, RecordFailed
+from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
 
 __all__ = [
     "Block",
@@ -28,6 +28,8 @@ __all__ = [
     "Turn",
     "computer_name",
     "join_key",
+    "record_of",
+    "records_of",
     "split_key",
 ]
 
@@ -105,11 +107,31 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one item without decoding anything.
+    """What is known of one item, or of one attempt at it, without decoding anything.
 
-    ``status`` is ``'done'`` or ``'failed'``; ``started`` is in seconds since the epoch,
-    ``seconds`` is how long the (last) attempt took; ``process`` is None when the item never
-    reached one; ``error`` is None unless the item failed.
+    Parameters
+    ----------
+    key : str
+        The key of the item, and of its result.
+    run : str
+        The run's uid.
+    index : int
+        Which item of that run.
+    status : str
+        ``'done'``, ``'failed'`` or, for an attempt that failed and was followed by another,
+        ``'retried'``.
+    process : int or None
+        The number of the process; None when the item never reached one.
+    started : float
+        Seconds since the epoch.
+    seconds : float
+        How long it took: the last attempt, or this one.
+    attempts : int
+        How many there were, up to this one.
+    error : ItemError or None
+        None when it is done.
+    memory : int or None
+        The most memory in use meanwhile, in bytes; None when nobody looked.
     """
 
     key: str
@@ -121,6 +143,7 @@ class Record:
     seconds: float
     attempts: int = 1
     error: ItemError | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +159,25 @@ class Result:
     item: Any
     text: str
     value: Any
+
+
+def record_of(run: str, failed: RecordFailed) -> Record:
+    """The record of a failure, or of an attempt that failed and is followed by another."""
+    status = "retried" if failed.again else "failed"
+    about = (failed.number, failed.started, failed.seconds, failed.attempts, failed.error)
+    return Record(join_key(run, failed.index), run, failed.index, status, *about, failed.usage.memory)
+
+
+def records_of(run: str, turn: Turn) -> list[Record]:
+    """How the items ended that ended in ``turn``."""
+    records = [record_of(run, failed) for failed in turn.failed if not failed.again]
+    for record in turn.done:
+        done, nothing = record.done, Usage()
+        for index, started, seconds in zip(done.indices, done.started, done.seconds, strict=True):
+            about = (done.number, started, seconds, record.attempts.get(index, 1), None)
+            memory = done.usage.get(index, nothing).memory
+            records.append(Record(join_key(run, index), run, index, "done", *about, memory))
+    return records
 
 
 class Session(ABC):
@@ -204,7 +246,21 @@ class DataManager(ABC):
 
     @abstractmethod
     def records(self, run: str | None = None) -> Iterator[Record]:
-        """Every record (of one run), by run and then by index. Nothing is unpickled."""
+        """How every item (of one run) ended, by run and then by index. Nothing is unpickled."""
+
+    @abstractmethod
+    def retried(self, run: str | None = None) -> Iterator[Record]:
+        """Every attempt (of one run) that failed and was followed by another.
+
+        By run, then by index, then by attempt. Nothing is unpickled.
+        """
+
+    @abstractmethod
+    def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
+        """What an item printed in its last attempt, or in an earlier one that failed.
+
+        ``''`` when it printed nothing, or when there is no such item or attempt.
+        """
 
     @abstractmethod
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
@@ -340,6 +396,23 @@ class DataManager(ABC):
     def failures(self) -> list[Record]:
         """The records of all items that failed. Nothing is unpickled."""
         return [record for record in self.records() if record.status == "failed"]
+
+    def output(self, key: str, attempt: int | None = None) -> str:
+        """What an item printed (the last 64 KiB, unless the run said otherwise).
+
+        Parameters
+        ----------
+        key : str
+            As in its record.
+        attempt : int, optional
+            Of which attempt, counted from 1; of the last one by default.
+
+        Raises
+        ------
+        KeyError
+            There is no such run.
+        """
+        return self.output_at(*split_key(key), attempt)
 
     def results(self) -> Iterator[Result]:
         """Every result joined to its item, one at a time: run by run, by index."""

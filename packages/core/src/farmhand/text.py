@@ -58,7 +58,7 @@ class TextFrontend:
     Parameters
     ----------
     options : FrontendOptions
-        With ``verbose``, each progress message is printed, as Brian did.
+        With ``verbose``, each progress message is printed, as Brian did, and what tasks print.
     stream : text file, optional
         Where to write; `sys.stderr` as it is now by default. When it is a terminal (and
         ``TERM`` is not ``dumb`` and ``CI`` is not set), one line is redrawn in place, in
@@ -86,7 +86,8 @@ class TextFrontend:
         """Draw `snapshot`."""
         if self._stream is None or self._over:
             return
-        lines = self._new_failures(snapshot)
+        lines = self._printed(snapshot) if self._options.verbose else []
+        lines += self._new_failures(snapshot)
         if self._options.verbose:
             lines += self._new_reports(snapshot)
         if snapshot.state in _OVER:
@@ -112,6 +113,14 @@ class TextFrontend:
         self._write([self._summary(self._last)], "")
 
     # -- lines that are printed once -----------------------------------------------------------
+
+    def _printed(self, snapshot: Snapshot) -> list[str]:
+        """What the tasks printed, each line with its item: those of several processes come mixed."""
+        return [
+            f"{self._paint(_DIM, f'[{output.index}]')} {printable(line)}"
+            for output in snapshot.outputs
+            for line in output.text.splitlines()
+        ]
 
     def _new_failures(self, snapshot: Snapshot) -> list[str]:
         """The failures that were not printed yet.

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -52,16 +52,17 @@ _PROBLEMS = {
 
 
 class DatabaseFile:
-    """The file ``path``, which is created with ``schema`` when it is not there.
+    """The file ``path``, which is created when it is not there, and brought up to date when it is old.
 
     Parameters
     ----------
     path : path-like
         The file; its folder must exist.
-    schema : str
-        The statements that create its tables.
-    version : int
-        The version of that schema; a file with a higher one is refused.
+    schemas : sequence of str
+        Statements, separated by semicolons: those that create the tables of version 1, those that
+        lead from version 1 to version 2, and so on. From version 1 on they only create tables, so
+        that an old file which may not be written can be read all the same. A file of a version
+        beyond these is refused.
     timeout : float
         Seconds to wait for another program that keeps the file locked.
 
@@ -73,11 +74,13 @@ class DatabaseFile:
         What may not be written to, the file or its folder; ``''`` when both may.
     """
 
-    def __init__(self, path: str | os.PathLike[str], schema: str, version: int, timeout: float) -> None:
+    def __init__(self, path: str | os.PathLike[str], schemas: Sequence[str], timeout: float) -> None:
         self.path = os.path.abspath(path)
         self._file = os.path.realpath(self.path)  # SQLite puts its -wal beside what a link points to
         self._timeout = timeout
         self._pid = os.getpid()
+        self._schemas = schemas
+        self._lacking = 0  # versions that a file which cannot be written is behind
         complete = self._is_complete()
         self.read_only = ""
         for place in (os.path.dirname(self._file), self._file):
@@ -85,10 +88,13 @@ class DatabaseFile:
                 self.read_only = place
         with self.errors():
             if not complete:
-                self._create(schema, version)
+                self._create()
             db = self.connect()
             try:
-                self._check(db, version)
+                self._lacking = len(schemas) - self._version(db)
+                if self._lacking and not self.read_only:
+                    self._bring_up_to_date(db)
+                    self._lacking = 0
             finally:
                 db.close()
         self._inode = self.identity()[0]
@@ -130,31 +136,41 @@ class DatabaseFile:
         # what was killed while it created the store left a journal, or not yet WAL mode (2)
         return header[18] == 2 and not self._size("-journal")
 
-    def _create(self, schema: str, version: int) -> None:
+    def _create(self) -> None:
         """Make an empty store in one transaction; of several processes, one does it."""
         self.refuse_read_only()
         db = self._connect("mode=rwc")
         try:
-            self.execute(db, "BEGIN IMMEDIATE")
-            if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
-                for statement in (schema + marks).split(";"):
-                    db.execute(statement)
-            db.execute("COMMIT")
-            self._check(db, version)
+            self._bring_up_to_date(db)
             if self.execute(db, "PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
                 problem = "this file system cannot keep a SQLite database that several programs use"
                 self._refuse(problem, "Put the store on a local disk")
         finally:
             db.close()
 
-    def _check(self, db: sqlite3.Connection, known: int) -> None:
+    def _bring_up_to_date(self, db: sqlite3.Connection) -> None:
+        """Create what is missing, in one transaction; somebody else may have done it meanwhile."""
+        self.execute(db, "BEGIN IMMEDIATE")
+        version = 0
+        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            version = self._version(db)
+        for schema in self._schemas[version:]:
+            for statement in _statements(schema):
+                db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(self._schemas)}")
+        db.execute("COMMIT")
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        """The version of a file, which must be ours and not too new."""
         if self.execute(db, "PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             self._refuse(_FOREIGN, _LEFT)
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        known = len(self._schemas)
         if version > known:
             problem = f"a newer farmhand made it (format {version}; this one knows format {known})"
             self._refuse(problem, "Upgrade farmhand-sqlite")
+        return version
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -162,6 +178,14 @@ class DatabaseFile:
         """A new connection, which may only read when the file is read-only."""
         if not self.read_only:
             return self._connect("mode=rw")
+        db = self._connect_to_read()
+        for schema in self._schemas[len(self._schemas) - self._lacking :]:
+            for statement in _statements(schema):
+                # empty, and for this connection alone, so that an old file reads like a new one
+                db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        return db
+
+    def _connect_to_read(self) -> sqlite3.Connection:
         db = self._connect("mode=ro")
         try:
             self.execute(db, "SELECT count(*) FROM sqlite_schema")
@@ -256,6 +280,10 @@ class DatabaseFile:
             return os.stat(self._file + ending).st_size
         except OSError:
             return 0
+
+
+def _statements(schema: str) -> list[str]:
+    return [statement for part in schema.split(";") if (statement := part.strip())]
 
 
 def _code(error: Exception) -> int:

@@ -20,25 +20,24 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 from farmhand.errors import StoreError, UsageError
-from farmhand.events import ItemError, RecordDone, RecordFailed
+from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key
 from farmhand_sqlite.file import DatabaseFile
 
 __all__ = ["SqliteStore"]
 
-SCHEMA_VERSION = 1
 SHIFT = 40
 COLUMNS = 5  # of the table of results
 ROWS = 100  # a statement; more is no faster
 
 # Texts that are no valid Unicode are kept as bytes, so these columns have no type.
-SCHEMA = """
+SCHEMA_1 = """
 CREATE TABLE runs (number INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, task, computer, started REAL,
     numitems INTEGER, seed TEXT, ended REAL, outcome TEXT DEFAULT '', done INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE results (id INTEGER PRIMARY KEY, process INTEGER, started REAL, seconds REAL, value BLOB);
@@ -48,15 +47,27 @@ CREATE TABLE failures (id INTEGER PRIMARY KEY, process INTEGER, started REAL, se
 CREATE TABLE blocks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, offsets BLOB, payload BLOB,
     fingerprints BLOB, texts TEXT, keys TEXT);
 """
+# The memory comes before the output, so that reading the one does not read the other.
+SCHEMA_2 = """
+CREATE TABLE usage (id INTEGER PRIMARY KEY, memory INTEGER, output);
+CREATE TABLE retried (id INTEGER, attempt INTEGER, process INTEGER, started REAL, seconds REAL,
+    memory INTEGER, kind, type, message, traceback, output, PRIMARY KEY (id, attempt)) WITHOUT ROWID;
+"""
 DONE_ROW = f"({', '.join('?' * COLUMNS)})"
 RECORDS = """
-SELECT id, 'done', process, started, seconds, coalesce(attempts, 1), NULL, NULL, NULL, NULL
-FROM results LEFT JOIN attempts USING (id) WHERE id BETWEEN :first AND :last
+SELECT id, 'done', process, started, seconds, coalesce(attempts, 1), memory, NULL, NULL, NULL, NULL
+FROM results LEFT JOIN attempts USING (id) LEFT JOIN usage USING (id) WHERE id BETWEEN :first AND :last
 UNION ALL
-SELECT id, 'failed', process, started, seconds, attempts, kind, type, message, traceback
-FROM failures WHERE id BETWEEN :first AND :last
+SELECT id, 'failed', process, started, seconds, attempts, memory, kind, type, message, traceback
+FROM failures LEFT JOIN usage USING (id) WHERE id BETWEEN :first AND :last
 ORDER BY id
 """
+RETRIED = """
+SELECT id, 'retried', process, started, seconds, attempt, memory, kind, type, message, traceback
+FROM retried WHERE id BETWEEN :first AND :last ORDER BY id, attempt
+"""
+_INSERT_FAILURE = "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_RETRIED = "INSERT INTO retried VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class SqliteStore(DataManager):
@@ -78,7 +89,7 @@ class SqliteStore(DataManager):
         if durability not in ("power", "process"):
             raise UsageError(f"durability={durability!r} is not known; use 'power' or 'process'")
         self._synchronous = "FULL" if durability == "power" else "NORMAL"
-        self._file = DatabaseFile(path, SCHEMA, SCHEMA_VERSION, timeout)
+        self._file = DatabaseFile(path, (SCHEMA_1, SCHEMA_2), timeout)
         self.basepath = self._file.path
         self._open = True
         self._idle: list[sqlite3.Connection] = []
@@ -112,14 +123,40 @@ class SqliteStore(DataManager):
         return found
 
     def records(self, run: str | None = None) -> Iterator[Record]:
-        """Every record (of one run), by run and then by index. No value is even read."""
+        """How every item (of one run) ended, by run and then by index. No value is even read."""
+        return self._records(RECORDS, run)
+
+    def retried(self, run: str | None = None) -> Iterator[Record]:
+        """Every attempt (of one run) that failed and was followed by another."""
+        return self._records(RETRIED, run)
+
+    def _records(self, query: str, run: str | None) -> Iterator[Record]:
         uids = dict(self._rows("SELECT number, uid FROM runs"))
         everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
         span = everything if run is None else self._span(run)
-        for id, status, number, started, seconds, attempts, kind, *error in self._rows(RECORDS, span):
+        for id, status, number, started, seconds, attempts, memory, kind, *error in self._rows(query, span):
             uid, index = uids[id >> SHIFT], id & (1 << SHIFT) - 1
             why = None if kind is None else ItemError(*map(_text, (kind, *error)))
-            yield Record(join_key(uid, index), uid, index, status, number, started, seconds, attempts, why)
+            about = (status, number, started, seconds, attempts, why, memory)
+            yield Record(join_key(uid, index), uid, index, *about)
+
+    def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
+        """What an item printed in its last attempt, or in an earlier one that failed."""
+        first, last = self._span(run).values()
+        id = min(first + index, last + 1)
+        row = None
+        if attempt is not None:
+            row = self._first("SELECT output FROM retried WHERE id = ? AND attempt = ?", id, attempt)
+        if row is None and attempt is not None and attempt != self._attempts_at(id):
+            return ""
+        row = row or self._first("SELECT output FROM usage WHERE id = ?", id)
+        return _text(row[0]) if row else ""
+
+    def _attempts_at(self, id: int) -> int:
+        """How many attempts at an item there were, as far as is written down."""
+        query = "SELECT attempts FROM {} WHERE id = ?"
+        row = self._first(query.format("attempts"), id) or self._first(query.format("failures"), id)
+        return int(row[0]) if row else 1
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
         """Index and encoded result of each done item of ``run``, by index."""
@@ -225,8 +262,16 @@ class _SqliteSession(Session):
             if turn.done:
                 self._record_done(db, turn.done)
             if turn.failed:
-                failures = (_failure_row(self._base, failed) for failed in turn.failed)
-                db.executemany("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", failures)
+                self._record_failed(db, turn.failed)
+
+    def _record_failed(self, db: sqlite3.Connection, failures: Sequence[RecordFailed]) -> None:
+        base = self._base
+        final = [failed for failed in failures if not failed.again]
+        db.executemany(_INSERT_FAILURE, (_failure_row(base, failed) for failed in final))
+        _record_usage(db, base, {failed.index: failed.usage for failed in final})
+        if len(final) < len(failures):
+            again = (_retried_row(base, failed) for failed in failures if failed.again)
+            db.executemany(_INSERT_RETRIED, again)
 
     def _record_done(self, db: sqlite3.Connection, records: Sequence[RecordDone]) -> None:
         flat: list[Any] = []  # all parameters of all rows: no Python runs for each item
@@ -240,6 +285,8 @@ class _SqliteSession(Session):
             if record.attempts:
                 attempts = ((to_id(index), count) for index, count in record.attempts.items())
                 db.executemany("INSERT INTO attempts VALUES (?, ?)", attempts)
+            if done.usage:
+                _record_usage(db, self._base, done.usage)
         step = COLUMNS * self._rows
         rest = len(flat) // step * step
         for start in range(0, rest, step):
@@ -325,6 +372,23 @@ def _failure_row(base: int, failed: RecordFailed) -> tuple[Any, ...]:
     error = failed.error
     texts = map(_bound, (error.kind, error.type, error.message, error.traceback))
     return base + failed.index, failed.number, failed.started, failed.seconds, failed.attempts, *texts
+
+
+def _retried_row(base: int, failed: RecordFailed) -> tuple[Any, ...]:
+    error, usage = failed.error, failed.usage
+    about = (failed.attempts, failed.number, failed.started, failed.seconds, usage.memory)
+    texts = map(_bound, (error.kind, error.type, error.message, error.traceback, usage.output))
+    return base + failed.index, *about, *texts
+
+
+def _record_usage(db: sqlite3.Connection, base: int, usage: Mapping[int, Usage]) -> None:
+    """Write down what there is to say of these items; of most there is nothing."""
+    rows = (
+        (base + index, used.memory, _bound(used.output))
+        for index, used in usage.items()
+        if used.output or used.memory is not None
+    )
+    db.executemany("INSERT INTO usage VALUES (?, ?, ?)", rows)
 
 
 def _bound(text: str) -> str | bytes:

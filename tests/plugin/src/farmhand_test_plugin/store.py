@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from farmhand.errors import StoreError
-from farmhand.events import ItemError
+from farmhand.events import ItemError, Usage
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key
 
-HEADER = ["kind", "index", "process", "started", "seconds", "attempts", "data"]
+HEADER = ["kind", "index", "process", "started", "seconds", "attempts", "memory", "output", "data"]
 
 
 class CsvStore(DataManager):
@@ -62,6 +62,17 @@ class CsvStore(DataManager):
         for each in runs:
             if each:
                 yield from [record for _, record in sorted(each.records.items())]
+
+    def retried(self, run: str | None = None) -> Iterator[Record]:
+        for each in [self._run(run)] if run is not None else [_read(path) for path in self._paths()]:
+            if each:
+                yield from [record for _, record in sorted(each.retried.items())]
+
+    def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
+        kept = self._run(run)
+        if attempt is None:
+            attempt = kept.records[index].attempts if index in kept.records else 0
+        return kept.outputs.get((index, attempt), "")
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
         yield from [(index, b64decode(data)) for index, data in sorted(self._run(run).values.items())]
@@ -96,7 +107,7 @@ class _CsvSession(Session):
         self._seen: set[int] = set()
         self._size = 0
         open(path, "xb").close()
-        self._append([HEADER, ["run", "", "", "", "", "", json.dumps(asdict(run))]])
+        self._append([HEADER, ["run", *[""] * 7, json.dumps(asdict(run))]])
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the name of the file must survive as well
@@ -106,19 +117,20 @@ class _CsvSession(Session):
     def record(self, turn: Turn) -> None:
         rows: list[list[Any]] = []
         for block in turn.blocks:
-            rows.append(["block", block.indices[0], "", "", "", "", _block_to_json(block)])
+            rows.append(["block", block.indices[0], *[""] * 6, _block_to_json(block)])
         for record in turn.done:
             done = record.done
             for index, *when, value in zip(
                 done.indices, done.started, done.seconds, done.values, strict=True
             ):
                 data = b64encode(value).decode()
-                rows.append(["done", index, done.number, *when, record.attempts.get(index, 1), data])
+                used = _usage_to_text(done.usage.get(index, Usage()))
+                rows.append(["done", index, done.number, *when, record.attempts.get(index, 1), *used, data])
         for failed in turn.failed:
-            number, error = "" if failed.number is None else failed.number, json.dumps(asdict(failed.error))
-            rows.append(
-                ["failed", failed.index, number, failed.started, failed.seconds, failed.attempts, error]
-            )
+            kind, number = "retried" if failed.again else "failed", _none_is_empty(failed.number)
+            when = [failed.started, failed.seconds, failed.attempts]
+            used, error = _usage_to_text(failed.usage), json.dumps(asdict(failed.error))
+            rows.append([kind, failed.index, number, *when, *used, error])
         done_now = [row[1] for row in rows if row[0] == "done"]
         if len(self._seen.union(done_now)) < len(self._seen) + len(done_now):
             raise StoreError(str(self._path), "an item was recorded twice", "This is a fault in farmhand")
@@ -126,11 +138,11 @@ class _CsvSession(Session):
         self._seen.update(done_now)
 
     def close(self, outcome: str, ended: float) -> None:
-        self._append([["end", "", "", ended, "", "", outcome]])
+        self._append([["end", "", "", ended, *[""] * 4, outcome]])
 
     def _append(self, rows: list[list[Any]]) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([*rows, ["turn", len(rows), "", "", "", "", ""]])
+        csv.writer(text).writerows([*rows, ["turn", len(rows), *[""] * 7]])
         data = text.getvalue().encode("ascii")
         with _errors(str(self._path)), open(self._path, "r+b", buffering=0) as file:
             if file.seek(0, os.SEEK_END) != self._size:
@@ -150,6 +162,8 @@ class _Run:
     info: RunInfo
     values: dict[int, str] = field(default_factory=dict)
     records: dict[int, Record] = field(default_factory=dict)
+    retried: dict[tuple[int, int], Record] = field(default_factory=dict)  # by item and attempt
+    outputs: dict[tuple[int, int], str] = field(default_factory=dict)  # the same
     blocks: dict[int, Block] = field(default_factory=dict)
 
 
@@ -176,20 +190,42 @@ def _read(path: Path) -> _Run | None:
 
 
 def _add(
-    run: _Run, kind: str, index: str, number: str, started: str, seconds: str, attempts: str, data: str
+    run: _Run,
+    kind: str,
+    index: str,
+    number: str,
+    started: str,
+    seconds: str,
+    attempts: str,
+    memory: str,
+    output: str,
+    data: str,
 ) -> None:
     if kind == "block":
         run.blocks[int(index)] = _block_from_json(data)
     elif kind == "end":
         run.info = replace(run.info, ended=float(started), outcome=data)
     else:
-        error = ItemError(**json.loads(data)) if kind == "failed" else None
+        error = None if kind == "done" else ItemError(**json.loads(data))
         if not error:
             run.values[int(index)] = data
         process = int(number) if number else None
         times = float(started), float(seconds), int(attempts)
-        key = join_key(run.info.uid, int(index))
-        run.records[int(index)] = Record(key, run.info.uid, int(index), kind, process, *times, error)
+        about = kind, process, *times, error, int(memory) if memory else None
+        record = Record(join_key(run.info.uid, int(index)), run.info.uid, int(index), *about)
+        if kind == "retried":
+            run.retried[record.index, record.attempts] = record
+        else:
+            run.records[record.index] = record
+        run.outputs[record.index, record.attempts] = json.loads(output)
+
+
+def _usage_to_text(usage: Usage) -> list[str]:
+    return [str(_none_is_empty(usage.memory)), json.dumps(usage.output)]
+
+
+def _none_is_empty(number: int | None) -> int | str:
+    return "" if number is None else number
 
 
 def _block_to_json(block: Block) -> str:

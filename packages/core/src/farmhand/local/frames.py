@@ -17,6 +17,7 @@ __all__ = [
     "EXIT",
     "FAILED",
     "ITEMS",
+    "LONG",
     "READY",
     "RECALL",
     "REPORT",
@@ -38,13 +39,16 @@ EXIT = 5
 # worker to farm
 READY = 16
 SETUP_FAILED = 17  # type, message, traceback
-DONE = 18  # indices, values, started, seconds
-FAILED = 19  # index, kind, type, message, traceback, started, seconds
+DONE = 18  # indices, values, started, seconds, usage by item: memory and output
+FAILED = 19  # index, kind, type, message, traceback, started, seconds, memory, output
 RETURNED = 20  # indices
 UNREADABLE = 21  # indices
 REPORT = 22  # index, complete, taskname
 
+LONG = 0.02  # seconds; of items that take longer it is said how much memory they used
+
 _HEADER = Struct("<QB")
+_LONGEST = 1 << 40  # bytes; whoever announces more has not sent a message
 
 
 def pack(kind: int, *fields: Any) -> bytes:
@@ -54,7 +58,10 @@ def pack(kind: int, *fields: Any) -> bytes:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into messages."""
+    """Cuts a stream of bytes into messages.
+
+    What are no messages, because a task has written into the channel, is a ValueError.
+    """
 
     __slots__ = ("_buffer",)
 
@@ -74,9 +81,14 @@ class FrameReader:
         while end - start >= _HEADER.size:
             length, kind = _HEADER.unpack_from(view, start)
             stop = start + _HEADER.size + length
+            if length > _LONGEST or not SETUP <= kind <= REPORT:
+                raise ValueError("these bytes are no message")
             if stop > end:
                 break
-            frames.append((kind, loads(view[start + _HEADER.size : stop])))
+            try:
+                frames.append((kind, loads(view[start + _HEADER.size : stop])))
+            except (EOFError, TypeError) as error:
+                raise ValueError("these bytes are no message") from error
             start = stop
         rest = bytes(view[start:]) if view.obj is not buffer else None
         view.release()

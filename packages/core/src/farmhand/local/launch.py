@@ -12,13 +12,15 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from farmhand.cpus import SHARE
+from farmhand.local.output import Output
 from farmhand.local.page import Page
 
 __all__ = ["Child", "fork", "spawn"]
 
 _BOOT = (
     "import sys; sys.path[:] = [p for p in sys.path if p] + [{root!r}]; "
-    "from farmhand.local.worker import main; main({sock}, {page}, {number})"
+    "from farmhand.local.worker import main; main({sock}, {page}, {lifeline}, {output}, {keep}, {number})"
 )
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -44,6 +46,11 @@ class Child:
         The farm's end of the channel.
     page : Page
         Where it writes down the item that it is on.
+    lifeline : int
+        The farm's end of a pipe through which nothing ever goes: as soon as it is closed, by
+        whatever end of the farm, the process is killed with its group.
+    output : Output or None
+        What it prints, where that is captured.
     popen : subprocess.Popen, optional
         How it was started; None for a fork.
 
@@ -54,11 +61,19 @@ class Child:
     """
 
     def __init__(
-        self, pid: int, sock: socket.socket, page: Page, popen: subprocess.Popen[bytes] | None = None
+        self,
+        pid: int,
+        sock: socket.socket,
+        page: Page,
+        lifeline: int,
+        output: Output | None,
+        popen: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self.pid = pid
         self.sock = sock
         self.page = page
+        self.lifeline = lifeline
+        self.output = output
         self._popen = popen
         self._status: int | None = None  # what waiting for it said, where that had to come first
         self.pidfd: int | None = None
@@ -99,6 +114,9 @@ class Child:
         if self._popen is not None:
             self._popen.returncode = code  # it need not wait any more
         self.sock.close()
+        os.close(self.lifeline)
+        if self.output is not None:
+            self.output.close()
         self.page.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
@@ -110,7 +128,7 @@ class Child:
             return f"signal {-code}"
 
 
-def spawn(number: int, threads: int) -> Child:
+def spawn(number: int, threads: int, keep: int) -> Child:
     """Start a fresh interpreter that knows nothing of this one.
 
     Parameters
@@ -119,51 +137,76 @@ def spawn(number: int, threads: int) -> Child:
         The number of the process.
     threads : int
         How many threads a numerical library in it should use, unless the user has said.
+    keep : int
+        How many bytes of what an item prints are kept; 0: it prints where this process prints.
     """
     ours, theirs = socket.socketpair()
     page = Page()
+    output = Output(page, keep) if keep else None
+    inherited = (theirs.fileno(), page.fileno())
+    lifeline, end = os.pipe()
     try:
-        boot = _BOOT.format(root=_ROOT, sock=theirs.fileno(), page=page.fileno(), number=number)
+        printed = -1 if output is None else output.fileno()
+        names = {"sock": theirs.fileno(), "page": page.fileno(), "lifeline": lifeline, "output": printed}
         popen = subprocess.Popen(
-            [sys.executable, *_interpreter_flags(), "-c", boot],
+            [
+                sys.executable,
+                *_interpreter_flags(),
+                "-c",
+                _BOOT.format(root=_ROOT, keep=keep, number=number, **names),
+            ],
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(), page.fileno()),
+            stdout=printed if output else None,
+            stderr=printed if output else None,
+            pass_fds=(*inherited, lifeline, *([printed] if output else [])),
             start_new_session=True,
-            env=_environment(threads),
+            env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, SHARE: str(threads)},
         )
     except BaseException:
         ours.close()
+        os.close(end)
+        if output is not None:
+            output.close()
         page.close()
         raise
     finally:
         theirs.close()
-    return Child(popen.pid, ours, page, popen)
+        os.close(lifeline)
+    return Child(popen.pid, ours, page, end, output, popen)
 
 
 def fork(
-    number: int, threads: int, inherited: Iterable[socket.socket | int], serve: Callable[..., NoReturn]
+    number: int,
+    threads: int,
+    keep: int,
+    inherited: Iterable[socket.socket | int],
+    serve: Callable[..., NoReturn],
 ) -> Child:
     """Start a copy of this process.
 
     Parameters
     ----------
-    number, threads : int
+    number, threads, keep : int
         As for :func:`spawn`.
     inherited : iterable of sockets and descriptors
         What the copy must close: as long as it holds the farm's end of another process's
-        channel, that process would not notice the end of the farm.
+        channel, or of its lifeline, that process would not notice the end of the farm.
     serve : callable
-        Called in the copy with its socket, its page and its number; never returns.
+        Called in the copy with its socket, its page, its end of the lifeline, its output and its
+        number; never returns.
     """
     ours, theirs = socket.socketpair()
     page = Page()
+    output = Output(page, keep) if keep else None
+    lifeline, end = os.pipe()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()  # or both processes would print what waits there
     pid = os.fork()
     if pid:
         theirs.close()
-        return Child(pid, ours, page)
+        os.close(lifeline)
+        return Child(pid, ours, page, end, output)
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -171,6 +214,7 @@ def fork(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         atexit._clear()  # the exit handlers of the script are the script's
         ours.close()
+        os.close(end)
         for thing in inherited:
             os.close(thing) if isinstance(thing, int) else thing.close()
         null = os.open(os.devnull, os.O_RDONLY)
@@ -178,7 +222,10 @@ def fork(
         if null != 0:
             os.close(null)
         os.environ.update({name: str(threads) for name in _THREADS if name not in os.environ})
-        serve(theirs, page, number)
+        os.environ[SHARE] = str(threads)
+        if output is not None:
+            output.redirect()
+        serve(theirs, page, lifeline, output, number)
     finally:
         os._exit(1)
 
@@ -186,7 +233,3 @@ def fork(
 def _interpreter_flags() -> list[str]:
     # what multiprocessing uses to start an interpreter like this one
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, no-any-return]
-
-
-def _environment(threads: int) -> dict[str, str]:
-    return {**{name: str(threads) for name in _THREADS}, **os.environ}

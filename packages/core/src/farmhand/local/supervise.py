@@ -7,18 +7,23 @@ of the channel is closed.
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import selectors
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
+from farmhand import resources
 from farmhand.cpus import cpu_count
 from farmhand.events import (
     ExecutorEvent,
     ItemError,
     ItemFailed,
+    ItemOverMemory,
     ItemsDone,
     ItemsReturned,
     ItemsUnreadable,
@@ -28,21 +33,37 @@ from farmhand.events import (
     ProcessStarted,
     Reported,
     SetupFailed,
+    Usage,
 )
 from farmhand.executor import Job
 from farmhand.local import frames, launch
+from farmhand.local.output import Output
 from farmhand.local.page import Page
 
 __all__ = ["LocalExecutor"]
 
 _READ = 1 << 20
 _LOOK = 0.1  # seconds between looks at processes, where the system does not tell of their end
+_LAST = 0.1  # seconds that a process has for its end once its channel is closed
+_CARE = 0.25  # seconds between looks at what processes print and use
+_LIMITED_CARE = 0.05  # the same, where their memory is limited
 
 
 class _Worker:
     """A child and what is on its way to it and from it."""
 
-    __slots__ = ("child", "closed", "number", "outgoing", "reader", "timed_out")
+    __slots__ = (
+        "child",
+        "closed",
+        "end_by",
+        "killed",
+        "number",
+        "outgoing",
+        "peak",
+        "reader",
+        "reason",
+        "timed_out",
+    )
 
     def __init__(self, number: int, child: launch.Child) -> None:
         self.number = number
@@ -51,6 +72,10 @@ class _Worker:
         self.outgoing = bytearray()
         self.closed = False  # the channel is at its end
         self.timed_out: int | None = None  # the item that was already called too long
+        self.end_by = math.inf  # when it must have ended, for it cannot be heard of any more
+        self.killed = False
+        self.reason = ""  # why it had to be killed, when it was not told to
+        self.peak: tuple[int | None, int] = (None, 0)  # an item, and the most memory seen in it
 
 
 class LocalExecutor:
@@ -67,12 +92,19 @@ class LocalExecutor:
         self._definitions: list[bytes] = []
         self._shipped: bytes | None = None
         self._job: Job | None = None
+        self._timeout: float | None = None
+        self._path: list[str] = []
+        self._care_at = 0.0
+        self._oom_kills = 0
         self._threads = 1  # for a numerical library in each process
 
     # -- the farm's side ---------------------------------------------------------------------------
 
     def open(self, job: Job) -> None:
         self._job = job
+        self._timeout = job.timeout
+        self._path = [path or os.getcwd() for path in sys.path]  # the script may change directory later
+        self._oom_kills = resources.oom_kills()
         self._threads = max(1, cpu_count() // job.processes)
         if job.start_method == "spawn":
             self._shipped = job.ship()
@@ -81,11 +113,12 @@ class LocalExecutor:
         job = self._job
         assert job is not None
         if job.start_method == "fork":
-            child = launch.fork(number, self._threads, self._not_for_children(), self._serve_forked)
+            others = self._not_for_children()
+            child = launch.fork(number, self._threads, job.capture, others, self._serve_forked)
             setup = frames.pack(frames.SETUP, None, None, None)
         else:
-            child = launch.spawn(number, self._threads)
-            setup = frames.pack(frames.SETUP, sys.path, sys.argv, self._shipped)
+            child = launch.spawn(number, self._threads, job.capture)
+            setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped)
         child.sock.setblocking(False)
         worker = self._workers[number] = _Worker(number, child)
         self._selector.register(child.sock, selectors.EVENT_READ, worker)
@@ -107,6 +140,9 @@ class LocalExecutor:
         for worker in self._workers.values():
             self._send(worker, frames.pack(frames.DEFINE, definitions))
 
+    def limit(self, timeout: float) -> None:
+        self._timeout = timeout
+
     def recall(self, number: int, everything: bool) -> None:
         if number in self._workers:
             self._send(self._workers[number], frames.pack(frames.RECALL, everything))
@@ -117,7 +153,7 @@ class LocalExecutor:
 
     def kill(self, number: int) -> None:
         if number in self._workers:
-            self._workers[number].child.kill()
+            self._kill(self._workers[number])
 
     def current(self, number: int) -> tuple[int, float] | None:
         worker = self._workers.get(number)
@@ -152,7 +188,12 @@ class LocalExecutor:
         for worker in list(self._workers.values()):
             if worker.child.pidfd is None and worker.child.ended():
                 self._bury(worker)
+            elif time.monotonic() >= worker.end_by:
+                worker.end_by = math.inf
+                self._kill(worker, "it closed its connection to the farm, or became another program by exec")
         self._look_for_timeouts()
+        if time.monotonic() >= self._care_at:
+            self._care()
         events, self._events = self._events, []
         return events
 
@@ -200,11 +241,22 @@ class LocalExecutor:
         if not data:
             self._selector.unregister(worker.child.sock)
             worker.closed = True
-            worker.child.kill()  # most likely it is dead; a process without a channel is of no use
+            worker.end_by = time.monotonic() + _LAST  # most likely it is just ending
             return False
-        for kind, fields in worker.reader.feed(data):
-            self._events.append(_event(worker.number, kind, fields))
+        try:
+            for kind, fields in worker.reader.feed(data):
+                self._events.append(self._seen(worker, _event(worker.number, kind, fields)))
+        except (ValueError, TypeError):
+            self._selector.unregister(worker.child.sock)
+            worker.closed = True
+            self._kill(worker, "something else than its results came through its connection to the farm")
+            return False
         return True
+
+    def _kill(self, worker: _Worker, reason: str = "") -> None:
+        worker.killed = True
+        worker.reason = worker.reason or reason
+        worker.child.kill()
 
     def _bury(self, worker: _Worker) -> None:
         while not worker.closed and self._receive(worker):
@@ -216,53 +268,108 @@ class LocalExecutor:
         if worker.child.pidfd is not None:
             self._selector.unregister(worker.child.pidfd)
         del self._workers[worker.number]
-        reason = worker.child.bury()
+        output = worker.child.output.tail() if worker.child.output is not None else ""
+        reason, kind = worker.child.bury(), "died"
+        if reason.startswith("signal 9 ") and not worker.killed:
+            kills = resources.oom_kills()
+            if kills > self._oom_kills:
+                self._oom_kills = kills
+                reason, kind = f"{reason} by the system, which had run out of memory", "memory"
         index, seconds = current if current else (None, 0.0)
-        self._events.append(ProcessDied(worker.number, index, reason, time.time() - seconds, seconds))
+        usage = Usage(worker.peak[1] if worker.peak[0] == index and worker.peak[1] else None, output)
+        died = ProcessDied(
+            worker.number, index, worker.reason or reason, time.time() - seconds, seconds, usage
+        )
+        self._events.append(replace(died, kind=kind) if kind != "died" else died)
 
     def _next_look(self, now: float) -> float | None:
         """When something has to be looked at that no descriptor tells of."""
         looks = [now + _LOOK for worker in self._workers.values() if worker.child.pidfd is None]
-        if self._job is not None and self._job.timeout is not None:
+        if self._workers:
+            looks += [self._care_at, min(worker.end_by for worker in self._workers.values())]
+        if self._timeout is not None:
             for worker in self._workers.values():
                 current = worker.child.page.current()
                 # one that is idle now may begin an item at any moment
                 spent = current[1] if current and current[0] != worker.timed_out else 0.0
-                looks.append(now + self._job.timeout - spent)
+                looks.append(now + self._timeout - spent)
         return min(looks, default=None)
 
     def _look_for_timeouts(self) -> None:
-        if self._job is None or self._job.timeout is None:
+        if self._timeout is None:
             return
         for worker in self._workers.values():
             current = worker.child.page.current()
-            if current and current[1] >= self._job.timeout and current[0] != worker.timed_out:
+            if current and current[1] >= self._timeout and current[0] != worker.timed_out:
                 worker.timed_out = current[0]
                 self._events.append(ItemTimedOut(worker.number, *current))
+
+    def _care(self) -> None:
+        """Look at what processes print and at the memory that they use."""
+        limit = self._job.memory_limit if self._job is not None else None
+        self._care_at = time.monotonic() + (_CARE if limit is None else _LIMITED_CARE)
+        for worker in self._workers.values():
+            if worker.child.output is not None:
+                worker.child.output.trim()
+            current = worker.child.page.current()
+            if current is None and limit is None:
+                continue
+            memory = resources.memory_of(worker.child.pid)
+            index, seconds = current if current else (None, 0.0)
+            if seconds >= frames.LONG:
+                before = worker.peak[1] if worker.peak[0] == index else 0
+                worker.peak = (index, max(before, memory))
+            if limit is not None and memory > limit:
+                self._events.append(ItemOverMemory(worker.number, index, memory))
+
+    def _seen(self, worker: _Worker, event: ExecutorEvent) -> ExecutorEvent:
+        """``event``, and what was seen from here of the memory that its item used, with all it started."""
+        index, peak = worker.peak
+        if index is None or not peak:
+            return event
+        if isinstance(event, ItemFailed) and event.index == index:
+            event = replace(event, usage=_at_least(event.usage, peak))
+        elif isinstance(event, ItemsDone) and index in event.indices:
+            used = _at_least(event.usage.get(index, Usage()), peak)
+            event = replace(event, usage={**event.usage, index: used})
+        else:
+            return event
+        worker.peak = (None, 0)
+        return event
 
     def _not_for_children(self) -> list[socket.socket | int]:
         things: list[socket.socket | int] = [self._wake_read, self._wake_write, self._selector.fileno()]
         for worker in self._workers.values():
-            things.append(worker.child.sock)
+            things += [worker.child.sock, worker.child.lifeline]
+            if worker.child.output is not None:
+                things.append(worker.child.output.fileno())
             if worker.child.pidfd is not None:
                 things.append(worker.child.pidfd)
         return things
 
-    def _serve_forked(self, sock: socket.socket, page: Page, number: int) -> NoReturn:
+    def _serve_forked(
+        self, sock: socket.socket, page: Page, lifeline: int, output: Output | None, number: int
+    ) -> NoReturn:
         from farmhand.local.worker import Worker
 
         assert self._job is not None
-        Worker(sock, page, number, self._job.task).run()
+        Worker(sock, page, lifeline, output, number, self._job.task).run()
+
+
+def _at_least(usage: Usage, memory: int) -> Usage:
+    return replace(usage, memory=max(memory, usage.memory or 0))
 
 
 def _event(number: int, kind: int, fields: tuple) -> ExecutorEvent:  # type: ignore[type-arg]
     if kind == frames.DONE:
-        return ItemsDone(number, *fields)
+        indices, values, started, seconds, used = fields
+        usage = {index: Usage(*parts) for index, parts in used.items()} if used else used
+        return ItemsDone(number, indices, values, started, seconds, usage)
     if kind == frames.REPORT:
         return Reported(number, *fields)
     if kind == frames.FAILED:
-        index, *error, started, seconds = fields
-        return ItemFailed(number, index, ItemError(*error), started, seconds)
+        index, *error, started, seconds, memory, output = fields
+        return ItemFailed(number, index, ItemError(*error), started, seconds, Usage(memory, output))
     if kind == frames.RETURNED:
         return ItemsReturned(number, fields[0])
     if kind == frames.UNREADABLE:

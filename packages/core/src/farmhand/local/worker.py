@@ -3,25 +3,33 @@
 The task has the main thread. A reader thread takes what the farm sends, so that items which have
 not begun can be recalled while the task runs, and so that the end of the farm is noticed: when
 its end of the socket closes, for whatever reason, this process ends with all that it started.
+
+A task may do anything to its process. What is used here is bound when this module is imported,
+before a task could patch it, and a descriptor is looked at before it is written to: the task may
+have closed it, and have its own file under that number now.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
+import fcntl
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from operator import sub
+from time import monotonic, sleep, time
 from typing import Any, NoReturn
 
 from farmhand import codec, shipping
+from farmhand.events import Usage
 from farmhand.local import frames
+from farmhand.local.output import Output
 from farmhand.local.page import Page
 from farmhand.task import RunItem, Task
 
@@ -34,12 +42,17 @@ PATIENCE = 0.006  # seconds after which the helper thread sends what the task's 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def main(sock: int, page: int, number: int) -> NoReturn:
-    """The start of a fresh process, which was handed two descriptors."""
+def main(sock: int, page: int, lifeline: int, output: int, keep: int, number: int) -> NoReturn:
+    """The start of a fresh process, which was handed some descriptors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("sys", "main"):  # what the command line needed; __main__ is for the script's names
         vars(sys.modules["__main__"]).pop(name, None)
-    Worker(socket.socket(fileno=sock), Page(page), number).run()
+    shared = Page(page)
+    printed = None
+    if output >= 0:
+        printed = Output(shared, keep, output)
+        printed.redirect()
+    Worker(socket.socket(fileno=sock), shared, lifeline, printed, number).run()
 
 
 class Worker:
@@ -51,15 +64,33 @@ class Worker:
         The channel to the farm.
     page : Page
         Where the running item is written down.
+    lifeline : int
+        The end of a pipe: when its other end is closed, the farm is gone.
+    output : Output or None
+        What this process prints, where that is captured.
     number : int
         The number of this process.
     task : Task, optional
         The task itself, in a forked process; a fresh one is sent it.
     """
 
-    def __init__(self, sock: socket.socket, page: Page, number: int, task: Task | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        page: Page,
+        lifeline: int,
+        output: Output | None,
+        number: int,
+        task: Task | None = None,
+    ) -> None:
         self._sock = sock
+        self._channel = os.fstat(sock.fileno())
         self._page = page
+        self._output = output
+        self._memory = PeakMemory()
+        _hold_on(lifeline)
+        # what a task forks must not speak to the farm, and ends if it ever comes back to this code
+        os.register_at_fork(after_in_child=self._be_nobody)
         self._number = number
         self._task = task
         self._send_lock = threading.Lock()
@@ -75,6 +106,7 @@ class Worker:
         self._started: list[float] = []
         self._ended: list[float] = []
         self._indices: list[int] = []
+        self._usage: dict[int, tuple[int | None, str]] = {}  # by item, before its index is appended
         self._flush_at = 0.0
         self._helper_wanted = threading.Semaphore(0)
         self._helper_awake = False
@@ -83,6 +115,8 @@ class Worker:
         """Serve the farm until it says to leave or is gone; never returns."""
         code = 1
         try:
+            with contextlib.suppress(Exception):  # no descriptor 2, say
+                faulthandler.enable(2)  # the last words of a crash: where in Python it was
             for target in (self._read, self._help):
                 threading.Thread(target=target, name=f"farmhand {target.__name__}", daemon=True).start()
             self._serve()
@@ -143,7 +177,7 @@ class Worker:
 
     def _run_block(self, run: RunItem, indices: list[int], payload: bytes, wanted: list[int] | None) -> None:
         page = self._page
-        clock = time.monotonic
+        clock = monotonic
         start = clock()
         page.since[1] = start
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
@@ -153,6 +187,7 @@ class Worker:
         add_value, add_index = self._values.append, self._indices.append
         add_started, add_ended = self._started.append, self._ended.append
         current, since = page.index, page.since
+        printed = self._output.watch() if self._output is not None else _nothing
         start = clock()
         while True:
             try:
@@ -176,7 +211,11 @@ class Worker:
                 continue
             add_value(data)
             add_started(start)
-            start = clock()
+            ended = clock()
+            if ended - start > frames.LONG or printed():
+                used = self._used(ended - start)
+                self._usage[index] = used.memory, used.output
+            start = ended
             add_ended(start)
             add_index(index)
             if start >= self._flush_at:
@@ -202,16 +241,23 @@ class Worker:
                 try:
                     pairs.append((index, codec.decode(data)))
                 except BaseException as error:
-                    self._fail(index, "unpicklable item", error, time.monotonic(), "the item ")
+                    self._fail(index, "unpicklable item", error, monotonic(), "the item ")
         return pairs
 
     def _fail(self, index: int, kind: str, error: BaseException, start: float, what: str = "") -> None:
         name, message, text = describe(error)
         if what:
             message = f"{what}cannot be pickled and unpickled: {name}: {message}"
-        seconds = time.monotonic() - start
+        seconds = monotonic() - start
+        used = self._used(seconds)
         self._flush()
-        self._send(frames.FAILED, index, kind, name, message, text, time.time() - seconds, seconds)
+        when = (time() - seconds, seconds)
+        self._send(frames.FAILED, index, kind, name, message, text, *when, used.memory, used.output)
+
+    def _used(self, seconds: float) -> Usage:
+        """What the item that has just ended used and printed."""
+        memory = self._memory.take() if seconds > frames.LONG else None
+        return Usage(memory, self._output.take() if self._output is not None else "")
 
     def _report(self, index: int, complete: float | None, taskname: str | None) -> None:
         self._send(frames.REPORT, index, complete, taskname)
@@ -220,11 +266,21 @@ class Worker:
 
     def _send(self, kind: int, *fields: Any) -> None:
         data = frames.pack(kind, *fields)
+        with self._send_lock:
+            self._send_bytes(data)
+
+    def _send_bytes(self, data: bytes) -> None:
         try:
-            with self._send_lock:
-                self._sock.sendall(data)
+            if not os.path.samestat(os.fstat(self._sock.fileno()), self._channel):
+                leave(1)  # a task has closed the channel, and this is something else
+            self._sock.sendall(data)
         except OSError:
             vanish()
+
+    def _be_nobody(self) -> None:
+        """In a process that the task has forked."""
+        self._sock.close()
+        self._flush_at = 0.0  # should it come back from the task, it sends at once, and so ends
 
     def _flush(self) -> None:
         """Send the results that wait. Any thread may call it."""
@@ -232,19 +288,20 @@ class Worker:
             count = len(self._indices)
             if not count:
                 return  # and what ends next is sent at once: nobody watches the time after this
-            self._flush_at = time.monotonic() + GATHER
+            self._flush_at = monotonic() + GATHER
             taken: list[list[Any]] = []
             for waiting in (self._indices, self._values, self._started, self._ended):
                 taken.append(waiting[:count])
                 del waiting[:count]
             indices, values, started, ended = taken
             seconds = list(map(sub, ended, started))
-            since_epoch = time.time() - time.monotonic()
+            since_epoch = time() - monotonic()
             started = [start + since_epoch for start in started]
-            try:
-                self._sock.sendall(frames.pack(frames.DONE, indices, values, started, seconds))
-            except OSError:
-                vanish()
+            usage = self._usage
+            if usage:
+                usage = {index: usage.pop(index) for index in indices if index in usage}
+            self._send_bytes(frames.pack(frames.DONE, indices, values, started, seconds, usage))
+        signal.setitimer(signal.ITIMER_REAL, 0.0)  # an alarm that an item has left is not for the next
         if not self._helper_awake:
             self._helper_awake = True
             self._helper_wanted.release()
@@ -260,8 +317,8 @@ class Worker:
             self._helper_wanted.acquire()
             quiet = 0
             while quiet < 2:
-                time.sleep(PATIENCE)
-                over = time.monotonic() >= self._flush_at
+                sleep(PATIENCE)
+                over = monotonic() >= self._flush_at
                 if self._indices:
                     quiet = 0
                     if over:
@@ -269,7 +326,7 @@ class Worker:
                 elif over:
                     quiet += 1
             self._helper_awake = False
-            if (self._indices or time.monotonic() < self._flush_at) and not self._helper_awake:
+            if (self._indices or monotonic() < self._flush_at) and not self._helper_awake:
                 self._helper_awake = True  # there was a flush just before, which found this thread awake
                 self._helper_wanted.release()
 
@@ -355,6 +412,51 @@ def describe(error: BaseException) -> tuple[str, str, str]:
         text = ""
     # lone surrogates would not fit into a store
     return tuple(part.encode("utf-8", "backslashreplace").decode() for part in (name, message, text))  # type: ignore[return-value]
+
+
+class PeakMemory:
+    """The most memory that this process has had in use at once; from Linux, elsewhere unknown."""
+
+    def __init__(self) -> None:
+        self._status = self._reset = -1
+        with contextlib.suppress(OSError):
+            self._status = os.open("/proc/self/status", os.O_RDONLY)
+            self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY)
+
+    def take(self) -> int | None:
+        """The peak since the last call, in bytes."""
+        try:
+            _, _, rest = os.pread(self._status, 8192, 0).partition(b"VmHWM:")
+            peak = int(rest.split(maxsplit=1)[0]) * 1024
+            os.pwrite(self._reset, b"5", 0)  # says: forget the peak
+            return peak
+        except (OSError, ValueError, IndexError):
+            return None
+
+
+def _nothing() -> bool:
+    """Nothing that could be kept was printed."""
+    return False
+
+
+def _hold_on(lifeline: int) -> None:
+    """End this process, and all it started, as soon as the farm is gone.
+
+    On Linux the kernel does it: the end of the pipe's other end is a signal for the process group,
+    and that signal is SIGKILL. No thread of this process need run, so that it works as well while
+    a task holds the interpreter's lock or is stopped. Elsewhere the thread that reads what the
+    farm sends must notice it.
+    """
+    if hasattr(fcntl, "F_SETSIG") and os.getpgrp() == os.getpid():
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    os.set_blocking(lifeline, False)
+    try:
+        os.read(lifeline, 1)
+    except BlockingIOError:
+        return  # the farm is there
+    vanish()
 
 
 def leave(code: int) -> NoReturn:

@@ -217,6 +217,9 @@ class ScriptedExecutor:
     def define(self, definitions: bytes) -> None:
         """Nothing to do: all names of ``__main__`` are here."""
 
+    def limit(self, timeout: float) -> None:
+        """Nothing to do: the script says which items take too long."""
+
     def recall(self, number: int, everything: bool) -> None:
         if number in self._processes:
             self._processes[number].recalls.append(everything)
@@ -398,8 +401,10 @@ class ScriptedExecutor:
 
     def _deliver(self, process: _Process) -> None:
         if process.results:
-            columns = [list(column) for column in zip(*process.results, strict=True)]
-            self._events.append(ItemsDone(process.number, *columns))
+            indices, values, started, seconds = (
+                list(column) for column in zip(*process.results, strict=True)
+            )
+            self._events.append(ItemsDone(process.number, indices, values, started, seconds))
             process.results = []
 
     def _end(self, process: _Process, reason: str) -> None:

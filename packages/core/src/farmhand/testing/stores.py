@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 
 from farmhand import codec
 from farmhand.errors import StoreError
-from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed
+from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn
 
 __all__ = ["OpenStore", "StoreConformance", "a_run", "block", "done", "failed", "histories", "values"]
@@ -59,10 +59,17 @@ def done(indices: Sequence[int], results: Sequence[Any], process: int = 0, **att
     return RecordDone(ItemsDone(process, indices, encoded, started, seconds), named)
 
 
-def failed(index: int, message: str = "no", process: int | None = 0, attempts: int = 1) -> RecordFailed:
-    """The failure of one item."""
+def failed(
+    index: int,
+    message: str = "no",
+    process: int | None = 0,
+    attempts: int = 1,
+    usage: Usage = Usage(),  # noqa: B008 - a frozen value
+    again: bool = False,
+) -> RecordFailed:
+    """The failure of one item, or of an attempt at it that is followed by another."""
     error = ItemError("raised", "ValueError", message, f"Traceback ...\nValueError: {message}\n")
-    return RecordFailed(index, error, process, 100.5 + index, 0.25, attempts)
+    return RecordFailed(index, error, process, 100.5 + index, 0.25, attempts, usage, again)
 
 
 def block(indices: Sequence[int], items: Sequence[Any], keys: Sequence[str] | None = None) -> Block:
@@ -280,6 +287,51 @@ class StoreConformance:
         assert list(store.records()) == list(store.records(uid)) == expected
         assert store.failures() == expected[1:]
 
+    def test_attempts_that_were_followed_by_another_are_kept_apart(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """They are data, but not how the item ended: that is in the records."""
+        session = begin(a_run(uid="farm"))
+        session.record(Turn([block(range(3), "abc")], [], [failed(2, "first", attempts=1, again=True)]))
+        session.record(Turn([], [done([0], ["a"])], [failed(2, "second", 1, attempts=2, again=True)]))
+        assert [record.index for record in store.records()] == [0]
+        assert store.failures() == []
+        session.record(Turn([], [done([2], ["c"], i2=3)], [failed(1, again=True)]))
+        session.record(Turn([], [], [failed(1, "for good", attempts=2)]))
+        retried = list(store.retried())
+        assert [(record.index, record.attempts, record.process) for record in retried] == [
+            (1, 1, 0),
+            (2, 1, 0),
+            (2, 2, 1),
+        ]
+        assert retried[2] == Record(
+            "farm-2", "farm", 2, "retried", 1, 102.5, 0.25, 2, failed(2, "second").error
+        )
+        ends = [(record.index, record.status, record.attempts) for record in store.records()]
+        assert ends == [(0, "done", 1), (1, "failed", 2), (2, "done", 3)]
+        other = begin(a_run(uid="other"))
+        other.record(Turn([block([2], "z")], [], [failed(2, "elsewhere", again=True)]))
+        assert [record.run for record in store.retried()] == ["farm", "farm", "farm", "other"]
+        assert [record.run for record in store.retried("other")] == ["other"]
+
+    def test_what_an_item_used_and_printed_is_kept_with_it(self, store: DataManager, begin: Begin) -> None:
+        """Of each attempt; of most items there is nothing to say."""
+        session = begin(a_run(uid="farm"))
+        texts = ["", "one line\n", "\ud800 \0 µ\r\x1b[31m", "long " * 20_000]
+        usage = {index: Usage(10**10 + index, text) for index, text in enumerate(texts)}
+        good = replace(done([0, 1, 2, 3, 4], "abcde").done, usage=usage)
+        bad = failed(5, attempts=2, usage=Usage(4096, "second try"))
+        retry = failed(5, usage=Usage(None, "first try"), again=True)
+        session.record(Turn([block(range(7), "abcdefg")], [RecordDone(good)], [retry]))
+        session.record(Turn([], [], [bad, failed(6)]))
+        memory = [record.memory for record in store.records()]
+        assert memory == [10**10, 10**10 + 1, 10**10 + 2, 10**10 + 3, None, 4096, None]
+        outputs = [store.output(f"farm-{index}") for index in range(8)]
+        assert outputs == [*texts, "", "second try", "", ""]
+        assert [store.output("farm-5", attempt) for attempt in (1, 2, 3)] == ["first try", "second try", ""]
+        assert [store.output("farm-1", attempt) for attempt in (1, 2)] == ["one line\n", ""]
+        assert [record.memory for record in store.retried()] == [None]
+
     def test_a_run_is_written_down_when_it_begins_and_when_it_ends(
         self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
     ) -> None:
@@ -393,11 +445,13 @@ class StoreConformance:
 
     def test_a_run_that_is_not_there_is_a_key_error(self, store: DataManager) -> None:
         """An empty answer would look like a run without results."""
-        for method in (store.encoded, store.blocks, store.records, store.done_indices):
+        for method in (store.encoded, store.blocks, store.records, store.retried, store.done_indices):
             with pytest.raises(KeyError):
                 list(method("nobody"))
         with pytest.raises(KeyError):
             store.encoded_at("nobody", 0)
+        with pytest.raises(KeyError):
+            store.output_at("nobody", 0)
 
     def test_records_failures_and_keys_decode_nothing(self, store: DataManager, begin: Begin) -> None:
         """Looking at a store that you do not trust is safe; only reading values is not."""
@@ -408,6 +462,8 @@ class StoreConformance:
         [key] = store.keys()
         assert key in store
         assert len(list(store.records())) == 2
+        assert list(store.retried()) == []
+        assert store.output(key) == ""
         assert len(store.failures()) == len(store) == 1
         assert str(len(store)) in repr(store)
         for run in store.runs():

@@ -1,0 +1,82 @@
+"""Memory: what this computer has left, what a process uses, and whom the system has killed for it.
+
+All of it is read from files of Linux; elsewhere nothing is known, and nothing is limited.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from farmhand import cgroups
+
+__all__ = ["free_memory", "memory_of", "oom_kills"]
+
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def free_memory(
+    meminfo: str = "/proc/meminfo", root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup"
+) -> tuple[int, int] | None:
+    """The memory that can still be used, and all there is, in bytes; None when nobody knows.
+
+    That of the computer, or of one of the control groups around this process (versions 2 and 1),
+    whichever has least left.
+
+    Parameters
+    ----------
+    meminfo : str
+        The file about the computer's memory.
+    root, membership : str
+        As for :func:`farmhand.cgroups.folders`.
+    """
+    known = dict(_fields(meminfo))
+    found = []
+    if "MemAvailable" in known and "MemTotal" in known:
+        found.append((known["MemAvailable"] * 1024, known["MemTotal"] * 1024))
+    for folder in cgroups.folders("memory", root, membership):
+        found += _of_group(folder)
+    return min(found, default=None)
+
+
+def _of_group(folder: str) -> Iterator[tuple[int, int]]:
+    for names in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        limit, used = (cgroups.read(os.path.join(folder, name)).strip() for name in names)
+        if limit.isdecimal() and used.isdecimal():
+            known = dict(_fields(os.path.join(folder, "memory.stat")))
+            # files that were read and not used since: the system drops these first
+            cache = known.get("total_inactive_file", known.get("inactive_file", 0))
+            yield max(0, int(limit) - max(0, int(used) - cache)), int(limit)
+
+
+def memory_of(pid: int) -> int:
+    """The memory that a process and its descendants have in use, in bytes; 0 when it is gone.
+
+    Resident memory, so that what several of them share is counted several times.
+    """
+    total, todo = 0, [pid]
+    while todo:
+        each = todo.pop()
+        try:
+            with open(f"/proc/{each}/statm", "rb") as file:
+                total += int(file.read().split()[1]) * _PAGE
+            for thread in os.listdir(f"/proc/{each}/task"):
+                with open(f"/proc/{each}/task/{thread}/children", "rb") as file:
+                    todo += map(int, file.read().split())
+        except (OSError, IndexError, ValueError):
+            continue  # it has just ended, or the kernel does not tell of children
+    return total
+
+
+def oom_kills(vmstat: str = "/proc/vmstat") -> int:
+    """How many processes the system has killed because memory ran out, since it was started."""
+    return dict(_fields(vmstat)).get("oom_kill", 0)
+
+
+def _fields(path: str) -> Iterator[tuple[str, int]]:
+    """Name and number of each line: ``MemTotal:  16384 kB``, ``oom_kill 3``."""
+    for line in cgroups.read(path).splitlines():
+        name, _, rest = line.replace(":", " ").partition(" ")
+        number = rest.split()[:1]
+        if number and number[0].isdecimal():
+            yield name, int(number[0])
