@@ -61,7 +61,8 @@ class LocalConformance(ExecutorConformance):
         farm.start(0)
         escape = f"{OS}.setsid(), {note(tmp_path / 'escaped')}, {when_there(tmp_path / 'end')}, {OS}._exit(0)"
         wait = when_there(tmp_path / "escaped")
-        farm.send(0, {0: f"({escape}) if {OS}.fork() == 0 else (({wait}), {OS}._exit(3))"})
+        copies = f"[{OS}.dup(fd) for fd in range(3, 64) if {OS}.path.exists(f'/proc/self/fd/{{fd}}')]"
+        farm.send(0, {0: f"{copies} and ({escape}) if {OS}.fork() == 0 else (({wait}), {OS}._exit(3))"})
         assert farm.next(ProcessDied, 0).reason == "exit code 3"
         (tmp_path / "end").touch()
 

@@ -19,6 +19,7 @@ from farmhand.errors import StoreError
 __all__ = ["DatabaseFile"]
 
 APPLICATION_ID = int.from_bytes(b"farm", "big")  # at offset 68 of the file, where SQLite keeps it
+_JOURNAL = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"  # what a journal of SQLite begins with
 _EFFECTIVE = os.access in os.supports_effective_ids
 SLICE = 0.2  # seconds that SQLite may wait for a lock on its own; between two slices Ctrl-C gets through
 
@@ -26,7 +27,19 @@ _LEFT = "It was left as it is; choose another name, or move that file away"
 _DAMAGED = "Get it from a backup; `sqlite3 FILE .recover` may save what is left"
 _FOREIGN = "it is a SQLite database of another program"
 _RIGHTS = "Get the right to write there, or copy the store to another folder"
-_PROBLEMS = {
+_UNSHARED = (
+    "this file system cannot keep a SQLite database that several programs use",
+    "Put the store on a local disk",
+)
+_FULL = (
+    "the disk is full; all that was stored before is intact",
+    "Make room, then run again with resume=True",
+)
+_UNWRITABLE = (
+    "the disk refuses to write; all that was stored before is intact",
+    "Check its quota, its free space and its health, then run again with resume=True",
+)
+_PROBLEMS = {  # by SQLite's extended codes, and then by its primary ones
     sqlite3.SQLITE_BUSY: (
         "another program has kept it locked for {timeout:g} seconds",
         "Close that program, or open the store with a longer timeout=",
@@ -37,12 +50,21 @@ _PROBLEMS = {
     ),
     sqlite3.SQLITE_CONSTRAINT: ("a run or an item was recorded twice", "This is a fault in farmhand"),
     sqlite3.SQLITE_CORRUPT: ("it is damaged, or was cut off", _DAMAGED),
-    sqlite3.SQLITE_FULL: (
-        "the disk is full; all that was stored before is intact",
-        "Make room, then run again with resume=True",
-    ),
+    sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_IOERR: ("the disk reports an error", "Check the disk, its quota and its free space"),
+    sqlite3.SQLITE_IOERR_FSYNC: _UNWRITABLE,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
+    sqlite3.SQLITE_IOERR_TRUNCATE: _UNWRITABLE,
+    sqlite3.SQLITE_IOERR_WRITE: _UNWRITABLE,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: _UNSHARED,
+    sqlite3.SQLITE_IOERR_LOCK: _UNSHARED,
+    sqlite3.SQLITE_IOERR_RDLOCK: _UNSHARED,
+    sqlite3.SQLITE_IOERR_SHMLOCK: _UNSHARED,
+    sqlite3.SQLITE_IOERR_SHMMAP: _UNSHARED,
+    sqlite3.SQLITE_IOERR_UNLOCK: _UNSHARED,
     sqlite3.SQLITE_NOTADB: ("it is damaged, or not a SQLite database", _DAMAGED),
+    sqlite3.SQLITE_PERM: _UNSHARED,  # to lock a file is not permitted
+    sqlite3.SQLITE_PROTOCOL: _UNSHARED,  # locks were refused without a reason
     sqlite3.SQLITE_READONLY: ("it is read-only", _RIGHTS),
     sqlite3.SQLITE_TOOBIG: (
         "a result is larger than SQLite can keep (1 GB)",
@@ -89,6 +111,8 @@ class DatabaseFile:
         with self.errors():
             if not complete:
                 self._create()
+                if not self._is_complete():  # a -wal that a power cut had left was in the way; it is gone now
+                    self._create()
             db = self.connect()
             try:
                 self._lacking = len(schemas) - self._version(db)
@@ -114,14 +138,12 @@ class DatabaseFile:
                 self._refuse("it is a folder, not a file", "Give the name of a file")
             if not stat.S_ISREG(mode):
                 self._refuse("it is not a regular file", "Give the name of a file on a disk")
-            with open(self._file, "rb") as file:
-                header = file.read(100)
-                size = file.seek(0, os.SEEK_END)
+            header, size = self._header()
         except FileNotFoundError:
             return False
         except OSError as error:
             self._refuse(f"it cannot be read ({error.strerror})", "Get the right to read it", error)
-        if not size:
+        if not size or (not any(header) and self._is_half_made()):
             return False
         if header[:16] != b"SQLite format 3\0"[: len(header)]:
             self._refuse("it is not a SQLite database", _LEFT)
@@ -136,6 +158,38 @@ class DatabaseFile:
         # what was killed while it created the store left a journal, or not yet WAL mode (2)
         return header[18] == 2 and not self._size("-journal")
 
+    def _header(self) -> tuple[bytes, int]:
+        """The first bytes of the file, and its size.
+
+        To close any descriptor of a file gives up all locks that this process has on it. So where
+        there is one already, of a farm that writes, this reads through that one.
+        """
+        status = os.stat(self._file)
+        try:
+            descriptors = [int(name) for name in os.listdir("/dev/fd")]
+        except OSError:
+            descriptors = []
+        for descriptor in descriptors:
+            try:
+                if os.path.samestat(os.fstat(descriptor), status):
+                    return os.pread(descriptor, 100, 0), status.st_size
+            except OSError:
+                pass  # it was closed meanwhile, or it is for writing only
+        with open(self._file, "rb") as file:
+            return file.read(100), status.st_size
+
+    def _is_half_made(self) -> bool:
+        """Whether there is a journal that says that the file was empty.
+
+        It was being created when the power failed: SQLite will empty it again.
+        """
+        try:
+            with open(self._file + "-journal", "rb") as file:
+                journal = file.read(20)
+        except OSError:
+            return False
+        return journal[:8] == _JOURNAL and journal[16:] == bytes(4)
+
     def _create(self) -> None:
         """Make an empty store in one transaction; of several processes, one does it."""
         self.refuse_read_only()
@@ -143,8 +197,7 @@ class DatabaseFile:
         try:
             self._bring_up_to_date(db)
             if self.execute(db, "PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-                problem = "this file system cannot keep a SQLite database that several programs use"
-                self._refuse(problem, "Put the store on a local disk")
+                self._refuse(*_UNSHARED)
         finally:
             db.close()
 
@@ -248,6 +301,10 @@ class DatabaseFile:
             problem = "the file, or its -wal beside it, was deleted, moved or replaced while it was in use"
             self._refuse(problem, "What was stored in it went with it; run again")
 
+    def refuse_damage(self, problem: str) -> NoReturn:
+        """Raise because of something that no farmhand writes, and that SQLite does not mind."""
+        self._refuse(f"it is damaged: {problem}", _DAMAGED)
+
     def identity(self) -> tuple[tuple[int, int] | None, ...]:
         """What tells the file and its -wal from other files at the same paths."""
         found: list[tuple[int, int] | None] = []
@@ -269,8 +326,27 @@ class DatabaseFile:
 
     def explain(self, error: Exception) -> NoReturn:
         """Raise ``error`` as a ``StoreError``."""
-        problem, advice = _PROBLEMS.get(_code(error), ("SQLite refused", ""))
+        code = _code(error)
+        problem, advice = _PROBLEMS.get(_extended(error)) or _PROBLEMS.get(code, ("SQLite refused", ""))
+        if code == sqlite3.SQLITE_BUSY and not self._can_lock():
+            problem, advice = _UNSHARED
         self._refuse(f"{problem.format(timeout=self._timeout)} ({error})", advice, error)
+
+    def _can_lock(self) -> bool:
+        """Whether files in our folder can be locked at all; if not, SQLite believes that others lock them."""
+        import fcntl
+        import tempfile
+
+        try:
+            file = tempfile.TemporaryFile(dir=os.path.dirname(self._file))
+        except OSError:
+            return True  # as far as anybody knows
+        with file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+        return True
 
     def _refuse(self, problem: str, advice: str, cause: Exception | None = None) -> NoReturn:
         raise StoreError(self.path, problem, advice) from cause
@@ -288,6 +364,12 @@ def _statements(schema: str) -> list[str]:
 
 def _code(error: Exception) -> int:
     """SQLite's primary error code; 0 for an error of the module around it."""
+    return _extended(error) & 0xFF
+
+
+def _extended(error: Exception) -> int:
+    """SQLite's error code with the details in the upper bits."""
     if isinstance(error, OverflowError):  # more bytes than a C int can count
         return sqlite3.SQLITE_TOOBIG
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code

@@ -135,7 +135,9 @@ class SqliteStore(DataManager):
         everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
         span = everything if run is None else self._span(run)
         for id, status, number, started, seconds, attempts, memory, kind, *error in self._rows(query, span):
-            uid, index = uids[id >> SHIFT], id & (1 << SHIFT) - 1
+            uid, index = uids.get(id >> SHIFT), id & (1 << SHIFT) - 1
+            if uid is None:
+                self._file.refuse_damage("it has an item of a run that it does not have")
             why = None if kind is None else ItemError(*map(_text, (kind, *error)))
             about = (status, number, started, seconds, attempts, why, memory)
             yield Record(join_key(uid, index), uid, index, *about)

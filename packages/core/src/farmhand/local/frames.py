@@ -18,6 +18,7 @@ __all__ = [
     "FAILED",
     "ITEMS",
     "LONG",
+    "LOST",
     "READY",
     "RECALL",
     "REPORT",
@@ -45,6 +46,7 @@ RETURNED = 20  # indices
 UNREADABLE = 21  # indices
 REPORT = 22  # index, complete, taskname
 
+LOST = 113  # the exit code of a worker whose channel is not its own any more
 LONG = 0.02  # seconds; of items that take longer it is said how much memory they used
 
 _HEADER = Struct("<QB")

@@ -223,6 +223,7 @@ def fork(
             os.close(null)
         os.environ.update({name: str(threads) for name in _THREADS if name not in os.environ})
         os.environ[SHARE] = str(threads)
+        page.protect()
         if output is not None:
             output.redirect()
         serve(theirs, page, lifeline, output, number)

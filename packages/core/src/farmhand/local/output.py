@@ -39,6 +39,7 @@ class Output:
         self._page = page
         self._keep = keep
         self._file = nameless_file() if fd is None else io.FileIO(fd, "r+", closefd=False)
+        os.set_inheritable(self._file.fileno(), False)
         self._fd = self._file.fileno()
         self._identity = self._who()
 

@@ -6,6 +6,8 @@ been sent. Writing it costs nothing beside sending a message for each item.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import mmap
 import os
@@ -15,12 +17,14 @@ from time import monotonic
 __all__ = ["Page", "nameless_file"]
 
 _SIZE = mmap.PAGESIZE
+_SEALS = 0x02 | 0x10  # of Linux: nobody makes the file shorter, and nobody but those who map it writes
 
 
 def nameless_file() -> io.FileIO:
     """A new file that has no name and is gone when nobody has it open; in memory where that is possible."""
     if hasattr(os, "memfd_create"):
-        return io.FileIO(os.memfd_create("farmhand"), "r+")
+        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+        return io.FileIO(os.memfd_create("farmhand", flags), "r+")
     with tempfile.TemporaryFile() as file:
         return io.FileIO(os.dup(file.fileno()), "r+")
 
@@ -31,7 +35,8 @@ class Page:
     Parameters
     ----------
     fd : int, optional
-        The descriptor of the page of another process; without it a new page is made.
+        The descriptor of the page of another process, which is the last to map it and closes it;
+        without it a new page is made.
 
     Attributes
     ----------
@@ -45,21 +50,29 @@ class Page:
     """
 
     def __init__(self, fd: int | None = None) -> None:
-        self._file = None
+        self._file = nameless_file() if fd is None else io.FileIO(fd, "r+")
         if fd is None:
-            self._file = nameless_file()
             self._file.truncate(_SIZE)
-            fd = self._file.fileno()
-        self._map = mmap.mmap(fd, _SIZE)
+        self._map = mmap.mmap(self._file.fileno(), _SIZE)
         self.index = memoryview(self._map).cast("q")
         self.since = memoryview(self._map).cast("d")
         self.output = self.index
-        if self._file is not None:
+        if fd is None:
             self.index[0] = -1
+        else:
+            self.protect()
+
+    def protect(self) -> None:
+        """Let nobody reach the page through a descriptor any more; for the worker, which maps it last.
+
+        A task may write into descriptors that are not its own, or cut short what they lead to.
+        """
+        with contextlib.suppress(AttributeError, OSError):
+            fcntl.fcntl(self._file.fileno(), fcntl.F_ADD_SEALS, _SEALS)
+        self._file.close()
 
     def fileno(self) -> int:
         """The descriptor to pass to the other process; only where the page was made."""
-        assert self._file is not None
         return self._file.fileno()
 
     def current(self) -> tuple[int, float] | None:
@@ -72,5 +85,4 @@ class Page:
         self.index.release()
         self.since.release()
         self._map.close()
-        if self._file is not None:
-            self._file.close()
+        self._file.close()

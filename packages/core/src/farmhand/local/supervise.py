@@ -270,6 +270,8 @@ class LocalExecutor:
         del self._workers[worker.number]
         output = worker.child.output.tail() if worker.child.output is not None else ""
         reason, kind = worker.child.bury(), "died"
+        if reason == f"exit code {frames.LOST}":
+            reason = "its task closed its connection to the farm"
         if reason.startswith("signal 9 ") and not worker.killed:
             kills = resources.oom_kills()
             if kills > self._oom_kills:
@@ -340,7 +342,7 @@ class LocalExecutor:
     def _not_for_children(self) -> list[socket.socket | int]:
         things: list[socket.socket | int] = [self._wake_read, self._wake_write, self._selector.fileno()]
         for worker in self._workers.values():
-            things += [worker.child.sock, worker.child.lifeline]
+            things += [worker.child.sock, worker.child.lifeline, worker.child.page.fileno()]
             if worker.child.output is not None:
                 things.append(worker.child.output.fileno())
             if worker.child.pidfd is not None:

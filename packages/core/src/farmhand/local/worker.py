@@ -47,6 +47,8 @@ def main(sock: int, page: int, lifeline: int, output: int, keep: int, number: in
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("sys", "main"):  # what the command line needed; __main__ is for the script's names
         vars(sys.modules["__main__"]).pop(name, None)
+    for descriptor in (sock, lifeline):  # a task that starts a program, or becomes one, keeps them here
+        os.set_inheritable(descriptor, False)
     shared = Page(page)
     printed = None
     if output >= 0:
@@ -270,12 +272,20 @@ class Worker:
             self._send_bytes(data)
 
     def _send_bytes(self, data: bytes) -> None:
+        self._look_at_channel()
         try:
-            if not os.path.samestat(os.fstat(self._sock.fileno()), self._channel):
-                leave(1)  # a task has closed the channel, and this is something else
             self._sock.sendall(data)
         except OSError:
             vanish()
+
+    def _look_at_channel(self) -> None:
+        """End this process when a task has closed the channel: that number may be anything now."""
+        try:
+            if os.path.samestat(os.fstat(self._sock.fileno()), self._channel):
+                return
+        except OSError:
+            pass
+        leave(frames.LOST)
 
     def _be_nobody(self) -> None:
         """In a process that the task has forked."""
@@ -335,6 +345,7 @@ class Worker:
     def _read(self) -> None:
         reader = frames.FrameReader()
         while True:
+            self._look_at_channel()
             try:
                 data = self._sock.recv(1 << 18)
             except OSError:
