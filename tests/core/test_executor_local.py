@@ -299,6 +299,35 @@ def test_workers_do_not_outlive_a_farm_that_was_killed(script, tmp_path, start_m
         eventually(lambda pid=pid: not is_alive(pid))
 
 
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux ends a process that does not run"
+)
+@both
+@pytest.mark.parametrize(
+    "deed",
+    ["os.kill(os.getpid(), signal.SIGSTOP)", "ctypes.PyDLL(None).sleep(600)"],
+    ids=["stopped", "holds the interpreter's lock in C"],
+)
+def test_workers_that_cannot_notice_it_do_not_outlive_their_farm(script, tmp_path, start_method, deed):
+    """The kernel ends them, with what they started."""
+    farm = script(
+        f"""
+        def task(index):
+            import ctypes
+            child = subprocess.Popen(["sleep", "600"])
+            say("grandchild", str(child.pid))
+            say("worker", str(os.getpid()))
+            {deed}
+        """,
+        start_method,
+    )
+    pids = [int(eventually(reader(tmp_path / name))) for name in ("worker", "grandchild")]
+    farm.kill()
+    farm.wait()
+    for pid in pids:
+        eventually(lambda pid=pid: not is_alive(pid))
+
+
 @posix
 @both
 def test_an_interrupt_of_the_whole_group_does_not_reach_the_workers(script, tmp_path, start_method):

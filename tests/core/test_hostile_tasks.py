@@ -39,7 +39,7 @@ def test_a_hostile_task_costs_at_most_its_item(store, tmp_path, deed, start_meth
     summary = run_tasks(
         store, hostile_tasks.act, items, poolsize=2, errors="collect", start_method=start_method, **FAST
     )
-    done = {item: square for item, square in store.values()}
+    done = dict(store.values())
     assert done.keys() >= set(range(1, 12))
     assert all(square == item * item for item, square in done.items())
     assert summary.done + summary.failed == 12

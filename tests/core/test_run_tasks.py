@@ -966,6 +966,43 @@ def test_ctrl_c_ends_processes_that_do_not_answer(farm, presses):
     assert err.rstrip().endswith("KeyboardInterrupt")
 
 
+TERMINATED = """
+    try:
+        go()
+    except SystemExit as leaving:
+        print(store.values(), [run.outcome for run in store.runs()], leaving.code)
+        raise
+"""
+
+
+@both
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_asks_the_script_to_end_stores_what_has_finished(farm, start_method, name, status):
+    """SIGTERM comes from batch systems before they kill, SIGHUP from a terminal that is closed."""
+    running = farm(options=f"start_method={start_method!r}").start(TERMINATED)
+    running.process.send_signal(getattr(signal, name))
+    out, err = running.end()
+    assert out == f"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] ['stopped'] {status}"
+    assert err == ""
+    assert running.process.returncode == status
+
+
+@both
+def test_a_task_that_blocks_signals_is_stopped_all_the_same(farm, start_method):
+    """Whatever it does with signals, and although it never comes back from C code."""
+    # only when the other one has its item too: it could not hand over what waits in it
+    both_busy = "wait_until(lambda: len(list(folder.glob('begun*'))) == 2)"
+    deaf = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()); any(iter(int, 1))"
+    block = f"wait_for(folder / 'done10'); {both_busy}; {deaf}"
+    running = farm(
+        options=f"start_method={start_method!r}", block=block.replace("{", "{{").replace("}", "}}")
+    )
+    running.start(INTERRUPTED).ctrl_c()
+    out, err = running.end()
+    assert out.startswith("[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] [")
+    assert err.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_ctrl_c_under_nohup_is_nothing(farm):
     """The signal is ignored before the farm starts, so it stays ignored."""
     running = farm().start("""
