@@ -13,11 +13,14 @@ import pytest
 from farm_tasks import (
     FAST,
     fail_until,
+    is_alive,
     leave_a_trace,
+    pids_in,
     square,
     square_unless_odd,
     touch_and_wait,
     wait_for,
+    wait_until,
 )
 from farmhand import MemoryStore, ProcessesKeepDying, TasksFailed, UsageError, call, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
@@ -87,7 +90,7 @@ def test_an_item_that_always_kills_its_process_takes_no_other_with_it(store, sta
 @pytest.mark.parametrize("retries", [{"dead": 1}, {"unpicklable item": 1}, {"died": -1}, {"died": "x"}])
 def test_retries_that_mean_nothing_are_refused(store, retries):
     """With the kinds there are."""
-    with pytest.raises(UsageError, match="retries|raised, died, timeout, memory"):
+    with pytest.raises(UsageError, match=r"retries|raised, died, timeout, memory"):
         run(store, square, range(3), retries=retries)
 
 
@@ -481,3 +484,49 @@ def test_bad_numbers_start_nothing(store, tmp_path):
             run(store, leave_a_trace, [str(tmp_path)], **options)
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def pool_in_task(x: int) -> list[int]:
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(abs, [-x, x])
+
+
+@both
+def test_a_task_may_use_a_pool_of_its_own(store, start_method):
+    """Whose processes are ended by SIGTERM, which must therefore mean to them what it always means."""
+    run(store, pool_in_task, [1, 2], start_method=start_method)
+    assert store.values() == [[1, 1], [2, 2]]
+
+
+def start_elsewhere(folder: str) -> None:
+    import subprocess
+
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    Path(folder, str(child.pid)).touch()
+    child.wait()
+
+
+@linux
+def test_what_a_task_started_in_a_session_of_its_own_is_killed_too(store, tmp_path):
+    """A time-out ends the program that the task started, however it was started."""
+    assert run(store, start_elsewhere, [str(tmp_path)], timeout=0.5).kinds == {"timeout": 1}
+    [pid] = pids_in(tmp_path)
+    wait_until(lambda: not is_alive(pid), "the end of the program")
+
+
+def test_a_process_that_cannot_be_started_ends_the_run_with_the_reason(store):
+    """Here the limit of open files; the error says what to do."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 25, limits[1]))
+    try:
+        with pytest.raises(
+            ProcessesKeepDying, match=r"could not be started \(Too many open files\); use fewer"
+        ):
+            run(store, square, range(1000), poolsize=30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

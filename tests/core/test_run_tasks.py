@@ -971,6 +971,7 @@ TERMINATED = """
         go()
     except SystemExit as leaving:
         print(store.values(), [run.outcome for run in store.runs()], leaving.code)
+        assert not store.failures()
         raise
 """
 
@@ -985,6 +986,17 @@ def test_what_asks_the_script_to_end_stores_what_has_finished(farm, start_method
     assert out == f"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] ['stopped'] {status}"
     assert err == ""
     assert running.process.returncode == status
+
+
+@both
+def test_a_batch_system_that_sends_it_to_all_processes_costs_nothing(farm, start_method):
+    """Not even the running items are failures then: they are run again."""
+    running = farm(options=f"start_method={start_method!r}").start(TERMINATED)
+    for pid in pids_in(running.pids):
+        os.kill(pid, signal.SIGTERM)
+    running.process.send_signal(signal.SIGTERM)
+    out, _ = running.end()
+    assert out == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] ['stopped'] 143"
 
 
 @both

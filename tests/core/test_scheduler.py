@@ -520,6 +520,31 @@ def test_a_death_on_an_item_that_had_ended_fails_nothing():
     assert sends(farm.ready(0)) == {0: [1]}
 
 
+def test_items_that_were_there_when_a_process_died_are_sent_alone_until_it_is_known_which_it_was():
+    """A task may spoil its process and return; then nobody knows, but no item may go on killing for ever."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    farm.done(0, 0, seconds=0.01)
+    held = sorted(farm.scheduler.holder(0))
+    assert len(held) > 1
+    assert not only(RecordFailed, farm(ProcessDied(0, None, "signal 9 (SIGKILL)")))
+    assert sends(farm.ready(0)) == {0: held[:1]}
+    assert sends(farm.done(0, held[0])) == {0: held[1:2]}
+    (record,) = only(RecordFailed, farm(ProcessDied(0, None, "signal 9 (SIGKILL)")))
+    assert (record.index, record.error.kind) == (held[1], "died")
+    assert farm.scheduler.error is None
+
+
+def test_an_item_that_was_there_once_is_no_culprit():
+    """Its process may have been killed by somebody; it takes two deaths to be blamed without proof."""
+    farm = History(items=1, processes=1)
+    farm.ready(0)
+    assert not only(RecordFailed, farm(ProcessDied(0, None, "signal 9 (SIGKILL)")))
+    farm.ready(0)
+    (record,) = only(RecordDone, farm.done(0, 0))
+    assert record.attempts == {}
+
+
 def test_processes_that_die_before_they_are_ready_end_the_run():
     """Else they would be started for ever; the error says how the last one ended."""
     farm = History(processes=1)
@@ -946,9 +971,13 @@ class World:
 
     def end(self, process: Process, index: int | None, reason: str = SEGFAULT) -> None:
         del self.processes[process.number]
-        if index in process.queue and self.scheduler.state != "stopping":
+        said = index
+        held = self.scheduler.holder(process.number)
+        if index not in held and len(held) == 1 and held <= self.scheduler.suspects:
+            (index,) = held
+        if index in held and self.scheduler.state != "stopping":
             self.attempts[index] = self.attempts.get(index, 0) + 1
-        self.tell(ProcessDied(process.number, index, reason))
+        self.tell(ProcessDied(process.number, said, reason))
 
     def work(self, process: Process, count: int, seconds: float = 0.001, again: bool = False) -> None:
         indices, process.queue = process.queue[:count], process.queue[count:]

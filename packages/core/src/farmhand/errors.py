@@ -134,7 +134,7 @@ class ProcessesKeepDying(FarmhandError):
         times, reason, output = self.args
         text = (
             f"{times} processes in a row ended before they could take an item; the last one: "
-            f"{reason}. Loading the task or its modules ends the interpreter"
+            f"{reason}. Something in the task or its modules, or a limit of the system, ends them"
         )
         return f"{text}. It printed:\n\n{output.rstrip()}" if output.strip() else text
 

@@ -1,4 +1,4 @@
-"""Memory: what this computer has left, what a process uses, and whom the system has killed for it.
+"""Processes and memory: what a process started and uses, what is left, whom the system has killed for it.
 
 All of it is read from files of Linux; elsewhere nothing is known, and nothing is limited.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from farmhand import cgroups
 
-__all__ = ["free_memory", "memory_of", "oom_kills"]
+__all__ = ["descendants", "free_memory", "memory_of", "oom_kills"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -49,22 +49,32 @@ def _of_group(folder: str) -> Iterator[tuple[int, int]]:
             yield max(0, int(limit) - max(0, int(used) - cache)), int(limit)
 
 
+def descendants(pid: int) -> Iterator[int]:
+    """The process itself, what it has started, what these have started, and so on."""
+    todo = [pid]
+    while todo:
+        each = todo.pop()
+        yield each
+        try:
+            for thread in os.listdir(f"/proc/{each}/task"):
+                with open(f"/proc/{each}/task/{thread}/children", "rb") as file:
+                    todo += map(int, file.read().split())
+        except (OSError, ValueError):
+            continue  # it has just ended, or the kernel does not tell of children
+
+
 def memory_of(pid: int) -> int:
     """The memory that a process and its descendants have in use, in bytes; 0 when it is gone.
 
     Resident memory, so that what several of them share is counted several times.
     """
-    total, todo = 0, [pid]
-    while todo:
-        each = todo.pop()
+    total = 0
+    for each in descendants(pid):
         try:
             with open(f"/proc/{each}/statm", "rb") as file:
                 total += int(file.read().split()[1]) * _PAGE
-            for thread in os.listdir(f"/proc/{each}/task"):
-                with open(f"/proc/{each}/task/{thread}/children", "rb") as file:
-                    todo += map(int, file.read().split())
         except (OSError, IndexError, ValueError):
-            continue  # it has just ended, or the kernel does not tell of children
+            continue
     return total
 
 

@@ -150,6 +150,9 @@ class Scheduler:
         self._waiting: deque[int] = deque()
         self._attempts: dict[int, list[str]] = {}  # kinds of failed attempts at items that have not ended
         self._resting: list[tuple[float, int]] = []  # a heap: when an item that failed may be tried again
+        # Items that a process held when it died without saying which one it was on. Each is sent alone
+        # now, so that the next death shows which of them it was.
+        self._suspects: set[int] = set()
         self._memory_low = False
         self._feed_open = True
         self._ask_again = False
@@ -280,6 +283,11 @@ class Scheduler:
         process = self._processes.get(number)
         return frozenset(process.held) if process else frozenset()
 
+    @property
+    def suspects(self) -> frozenset[int]:
+        """The items that were there when a process died, one of which must have been the reason."""
+        return frozenset(self._suspects)
+
     def learn(self, total: int | None) -> None:
         """The number of items is ``total`` after all (some were skipped)."""
         self._total = total
@@ -306,7 +314,10 @@ class Scheduler:
         assert self.read == ended + len(places), "an item was lost, or ended twice"
         assert min(self.done, self.failed, self.abandoned) >= 0
         assert self._attempts.keys() <= set(places), "the attempts of an item that has ended are still kept"
+        assert self._suspects <= set(places), "an item that has ended is still under suspicion"
         for process in self._processes.values():
+            suspected = process.held & self._suspects
+            assert not suspected or len(process.held) == 1, "a suspect is not alone"
             assert process.state != "starting" or not process.held, "work for a process that is not ready"
             if self._recycle is not None:
                 assert process.sent <= self._recycle, "a process was sent more than its share"
@@ -363,6 +374,8 @@ class Scheduler:
         commands: list[Command] = []
         lost = sorted(process.held)
         culprit = event.index if event.index in process.held else None
+        if culprit is None and process.held <= self._suspects and len(lost) == 1:
+            culprit = lost[0]
         error = ItemError(event.kind, "", f"process died: {event.reason}")
         if process.condemned is not None:
             if culprit != process.condemned[0]:
@@ -377,6 +390,8 @@ class Scheduler:
         elif process.state != "leaving" or process.condemned is not None:
             self._deaths_in_a_row += 1
             broken = self._deaths_in_a_row >= max(3, self._target)
+        if culprit is None and process.state == "ready":
+            self._suspects.update(lost)
         self._give_back(lost)
         if broken:
             reason = event.reason if process.condemned is None else process.condemned[1].message
@@ -437,9 +452,10 @@ class Scheduler:
             size = min(size, self._recycle - process.sent)
         if self._memory_low:
             size = 1
+        if not process.held.isdisjoint(self._suspects):
+            return []  # nothing else is to be there if it dies
         if self._waiting:
-            indices = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-            return self._send(process, indices)
+            return self._send(process, self._next_waiting(size, alone=not process.held))
         if self._feed_open:
             process.reading = True
             return [ReadItems(process.number, size)]
@@ -447,7 +463,20 @@ class Scheduler:
             return self._recall_for_idle()
         return []
 
+    def _next_waiting(self, size: int, alone: bool) -> list[int]:
+        """Up to ``size`` of the items that wait; a suspect comes alone, or not at all."""
+        indices: list[int] = []
+        while self._waiting and len(indices) < size:
+            if self._waiting[0] in self._suspects:
+                if alone and not indices:
+                    indices.append(self._waiting.popleft())
+                break
+            indices.append(self._waiting.popleft())
+        return indices
+
     def _send(self, process: _Process, indices: Sequence[int]) -> list[Command]:
+        if not indices:
+            return []
         process.held.update(indices)
         process.sent += len(indices)
         process.last_chunk = len(indices)
@@ -514,6 +543,8 @@ class Scheduler:
             for index in event.indices:
                 if index in self._attempts:
                     attempts[index] = len(self._attempts.pop(index)) + 1
+        if self._suspects:
+            self._suspects -= fresh
         commands: list[Command] = [RecordDone(event, attempts)]
         if self._timeout_factor is not None:
             commands += self._limit_items(event.seconds, self._timeout_factor)
@@ -548,6 +579,7 @@ class Scheduler:
         self, index: int, error: ItemError, number: int, started: float, seconds: float, usage: Usage
     ) -> list[Command]:
         """An attempt at an item failed: record it, and try again unless it has failed for good."""
+        self._suspects.discard(index)
         kinds = [*self._attempts.pop(index, ()), error.kind]
         if isinstance(self._retries, int):
             again = len(kinds) <= self._retries
@@ -582,6 +614,7 @@ class Scheduler:
         indices = list(indices)
         if self.state in ("finishing", "stopping"):
             self.abandoned += len(indices)
+            self._suspects.difference_update(indices)
             for index in indices:
                 self._attempts.pop(index, None)
         else:

@@ -5,12 +5,12 @@ Everything here is about the file; what is in its tables is the business of ``st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -172,11 +172,11 @@ class DatabaseFile:
         for descriptor in descriptors:
             try:
                 if os.path.samestat(os.fstat(descriptor), status):
-                    return os.pread(descriptor, 100, 0), status.st_size
+                    return os.pread(descriptor, 100, 0), os.stat(self._file).st_size
             except OSError:
                 pass  # it was closed meanwhile, or it is for writing only
         with open(self._file, "rb") as file:
-            return file.read(100), status.st_size
+            return file.read(100), os.stat(self._file).st_size
 
     def _is_half_made(self) -> bool:
         """Whether there is a journal that says that the file was empty.
@@ -203,6 +203,7 @@ class DatabaseFile:
 
     def _bring_up_to_date(self, db: sqlite3.Connection) -> None:
         """Create what is missing, in one transaction; somebody else may have done it meanwhile."""
+        self.execute(db, "PRAGMA synchronous = FULL")  # whatever this SQLite does on its own
         self.execute(db, "BEGIN IMMEDIATE")
         version = 0
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -316,7 +317,7 @@ class DatabaseFile:
                 found.append(None)
         return tuple(found)
 
-    @contextmanager
+    @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
         """Turn what SQLite raises into a ``StoreError``."""
         try:
@@ -337,11 +338,11 @@ class DatabaseFile:
         import fcntl
         import tempfile
 
-        try:
-            file = tempfile.TemporaryFile(dir=os.path.dirname(self._file))
-        except OSError:
-            return True  # as far as anybody knows
-        with file:
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(self._file)))
+            except OSError:
+                return True  # as far as anybody knows
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

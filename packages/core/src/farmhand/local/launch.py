@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from farmhand import resources
 from farmhand.cpus import SHARE
 from farmhand.local.output import Output
 from farmhand.local.page import Page
@@ -82,13 +83,17 @@ class Child:
                 self.pidfd = os.pidfd_open(pid)
 
     def kill(self) -> None:
-        """Kill the process and all that it started and that stayed in its group."""
+        """Kill the process and all that it started.
+
+        Of a process that has ended already, only what stayed in its group is known to be its own.
+        """
         if hasattr(os, "killpg"):
+            started = list(resources.descendants(self.pid))  # between fork and setsid it has no group
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-            # between fork and setsid it is in no group of its own
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, signal.SIGKILL)
+            for pid in started:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
         elif self._popen is not None:
             self._popen.kill()
 
@@ -108,11 +113,11 @@ class Child:
         self.kill()  # while it is a zombie, nothing else can have its number
         try:
             status = os.waitpid(self.pid, 0)[1] if self._status is None else self._status
-            code = os.waitstatus_to_exitcode(status)
+            code: int | None = os.waitstatus_to_exitcode(status)
         except ChildProcessError:
-            code = 0
+            code = None
         if self._popen is not None:
-            self._popen.returncode = code  # it need not wait any more
+            self._popen.returncode = code or 0  # it need not wait any more
         self.sock.close()
         os.close(self.lifeline)
         if self.output is not None:
@@ -120,12 +125,37 @@ class Child:
         self.page.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
+        if code is None:
+            return "in a way that only somebody else knows, who has waited for it"
         if code >= 0:
             return f"exit code {code}"
         try:
             return f"signal {-code} ({signal.Signals(-code).name})"
         except ValueError:
             return f"signal {-code}"
+
+
+class _Parts:
+    """What the farm and a new process share: channel, page, lifeline and output."""
+
+    def __init__(self, keep: int, undo: contextlib.ExitStack) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        undo.callback(self.ours.close)
+        undo.callback(self.theirs.close)
+        self.page = Page()
+        undo.callback(self.page.close)
+        self.output = Output(self.page, keep) if keep else None
+        if self.output is not None:
+            undo.callback(self.output.close)
+        self.lifeline, self.end = os.pipe()
+        undo.callback(os.close, self.lifeline)
+        undo.callback(os.close, self.end)
+
+    def child(self, pid: int, popen: subprocess.Popen[bytes] | None = None) -> Child:
+        """The farm's half, when the process has its own."""
+        self.theirs.close()
+        os.close(self.lifeline)
+        return Child(pid, self.ours, self.page, self.end, self.output, popen)
 
 
 def spawn(number: int, threads: int, keep: int) -> Child:
@@ -140,39 +170,25 @@ def spawn(number: int, threads: int, keep: int) -> Child:
     keep : int
         How many bytes of what an item prints are kept; 0: it prints where this process prints.
     """
-    ours, theirs = socket.socketpair()
-    page = Page()
-    output = Output(page, keep) if keep else None
-    inherited = (theirs.fileno(), page.fileno())
-    lifeline, end = os.pipe()
-    try:
+    with contextlib.ExitStack() as undo:
+        parts = _Parts(keep, undo)
+        output, theirs = parts.output, parts.theirs.fileno()
         printed = -1 if output is None else output.fileno()
-        names = {"sock": theirs.fileno(), "page": page.fileno(), "lifeline": lifeline, "output": printed}
+        numbers = {"sock": theirs, "page": parts.page.fileno(), "lifeline": parts.lifeline, "output": printed}
         popen = subprocess.Popen(
             [
-                sys.executable,
-                *_interpreter_flags(),
-                "-c",
-                _BOOT.format(root=_ROOT, keep=keep, number=number, **names),
+                *(sys.executable, *_interpreter_flags(), "-c"),
+                _BOOT.format(root=_ROOT, keep=keep, number=number, **numbers),
             ],
             stdin=subprocess.DEVNULL,
             stdout=printed if output else None,
             stderr=printed if output else None,
-            pass_fds=(*inherited, lifeline, *([printed] if output else [])),
+            pass_fds=[descriptor for descriptor in numbers.values() if descriptor >= 0],
             start_new_session=True,
             env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, SHARE: str(threads)},
         )
-    except BaseException:
-        ours.close()
-        os.close(end)
-        if output is not None:
-            output.close()
-        page.close()
-        raise
-    finally:
-        theirs.close()
-        os.close(lifeline)
-    return Child(popen.pid, ours, page, end, output, popen)
+        undo.pop_all()
+    return parts.child(popen.pid, popen)
 
 
 def fork(
@@ -195,26 +211,23 @@ def fork(
         Called in the copy with its socket, its page, its end of the lifeline, its output and its
         number; never returns.
     """
-    ours, theirs = socket.socketpair()
-    page = Page()
-    output = Output(page, keep) if keep else None
-    lifeline, end = os.pipe()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()  # or both processes would print what waits there
-    pid = os.fork()
+    with contextlib.ExitStack() as undo:
+        parts = _Parts(keep, undo)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()  # or both processes would print what waits there
+        pid = os.fork()
+        undo.pop_all()
     if pid:
-        theirs.close()
-        os.close(lifeline)
-        return Child(pid, ours, page, end, output)
+        return parts.child(pid)
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         atexit._clear()  # the exit handlers of the script are the script's
-        ours.close()
-        os.close(end)
+        parts.ours.close()
+        os.close(parts.end)
         for thing in inherited:
             os.close(thing) if isinstance(thing, int) else thing.close()
         null = os.open(os.devnull, os.O_RDONLY)
@@ -223,10 +236,10 @@ def fork(
             os.close(null)
         os.environ.update({name: str(threads) for name in _THREADS if name not in os.environ})
         os.environ[SHARE] = str(threads)
-        page.protect()
-        if output is not None:
-            output.redirect()
-        serve(theirs, page, lifeline, output, number)
+        parts.page.protect()
+        if parts.output is not None:
+            parts.output.redirect()
+        serve(parts.theirs, parts.page, parts.lifeline, parts.output, number)
     finally:
         os._exit(1)
 

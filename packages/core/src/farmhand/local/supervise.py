@@ -112,13 +112,19 @@ class LocalExecutor:
     def start(self, number: int) -> None:
         job = self._job
         assert job is not None
-        if job.start_method == "fork":
-            others = self._not_for_children()
-            child = launch.fork(number, self._threads, job.capture, others, self._serve_forked)
-            setup = frames.pack(frames.SETUP, None, None, None)
-        else:
-            child = launch.spawn(number, self._threads, job.capture)
-            setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped)
+        try:
+            if job.start_method == "fork":
+                others = self._not_for_children()
+                child = launch.fork(number, self._threads, job.capture, others, self._serve_forked)
+                setup = frames.pack(frames.SETUP, None, None, None)
+            else:
+                child = launch.spawn(number, self._threads, job.capture)
+                setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped)
+        except OSError as error:  # too many processes, descriptors, or too little memory
+            why = error.strerror or error
+            reason = f"it could not be started ({why}); use fewer processes, or raise that limit"
+            self._events.append(ProcessDied(number, None, reason))
+            return
         child.sock.setblocking(False)
         worker = self._workers[number] = _Worker(number, child)
         self._selector.register(child.sock, selectors.EVENT_READ, worker)

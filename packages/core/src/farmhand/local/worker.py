@@ -91,6 +91,9 @@ class Worker:
         self._output = output
         self._memory = PeakMemory()
         _hold_on(lifeline)
+        # A batch system sends this to all processes of a job. It is the farm that stops then; what a
+        # task starts has the default again, unlike with a signal that is ignored.
+        signal.signal(signal.SIGTERM, _wait_for_the_farm)
         # what a task forks must not speak to the farm, and ends if it ever comes back to this code
         os.register_at_fork(after_in_child=self._be_nobody)
         self._number = number
@@ -290,6 +293,8 @@ class Worker:
     def _be_nobody(self) -> None:
         """In a process that the task has forked."""
         self._sock.close()
+        if signal.getsignal(signal.SIGTERM) is _wait_for_the_farm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._flush_at = 0.0  # should it come back from the task, it sends at once, and so ends
 
     def _flush(self) -> None:
@@ -443,6 +448,10 @@ class PeakMemory:
             return peak
         except (OSError, ValueError, IndexError):
             return None
+
+
+def _wait_for_the_farm(number: int, frame: object) -> None:
+    """The farm was sent that signal, too, and will say what is to be done."""
 
 
 def _nothing() -> bool:
