@@ -922,6 +922,7 @@ class Process:
     state: str = "starting"  # then "ready"; "failed" when its task could not be made
     asked_to_leave: bool = False
     killed: bool = False
+    condemned: int | None = None  # the item for which it is being killed, -1 for none in particular
     queue: list[int] = field(default_factory=list)  # the first is running
     last_ended: int | None = None
     recalls: list[tuple[bool, list[int]]] = field(default_factory=list)  # what was there to be returned
@@ -949,6 +950,7 @@ class World:
         self.items = items
         self.retries = retries
         self.memory_is_low = False
+        self.told: Event | None = None  # the latest
         self.recycle = recycle
         self.reads = deque(reads)  # how the next readings are answered, then always in full
         self.now = 0.0
@@ -967,6 +969,7 @@ class World:
         assert not self.finished, "something happened after the end"
         commands = self.scheduler.handle(event, self.now)
         self.scheduler.check()
+        self.told = event
         self.perform(commands)
 
     def end(self, process: Process, index: int | None, reason: str = SEGFAULT) -> None:
@@ -975,6 +978,8 @@ class World:
         held = self.scheduler.holder(process.number)
         if index not in held and len(held) == 1 and held <= self.scheduler.suspects:
             (index,) = held
+        if process.condemned not in (None, index):
+            index = None  # it had gone on to another item when it was killed for this one
         if index in held and self.scheduler.state != "stopping":
             self.attempts[index] = self.attempts.get(index, 0) + 1
         self.tell(ProcessDied(process.number, said, reason))
@@ -1027,6 +1032,9 @@ class World:
                     self.processes[number].asked_to_leave = True
                 case KillProcess(number):
                     self.processes[number].killed = True
+                    if isinstance(self.told, ItemTimedOut | ItemOverMemory):
+                        on = self.told.index
+                        self.processes[number].condemned = -1 if on is None else on
                 case ReadItems(number, count):
                     self._read(number, count)
                 case RecordDone(result, attempts):

@@ -147,6 +147,11 @@ class Scheduler:
         self._max_time = max_time
         self._end_by: float | None = None
         self._processes: dict[int, _Process] = {}
+        self._idle: dict[int, _Process] = {}  # those that are ready, hold nothing and are not reading
+        self._leaving: dict[int, _Process] = {}  # those whose grace ends, the earliest first
+        self._reading = 0  # processes with a ReadItems that has no answer yet
+        self._recalling = 0  # RecallItems that have no answer yet, of all processes
+        self._nothing_to_take = False  # no process holds an item that it could give back
         self._waiting: deque[int] = deque()
         self._attempts: dict[int, list[str]] = {}  # kinds of failed attempts at items that have not ended
         self._resting: list[tuple[float, int]] = []  # a heap: when an item that failed may be tried again
@@ -204,8 +209,7 @@ class Scheduler:
                 commands = self._process_died(event)
             case ItemRejected():
                 self.read += 1
-                self.failed += 1
-                commands = [RecordFailed(event.index, event.error)]
+                commands = [RecordFailed(event.index, event.error), *self._failed_for_good()]
             case ItemsEnded():
                 self._feed_open = False
                 commands = self._feed_all()
@@ -238,8 +242,6 @@ class Scheduler:
                 commands = []  # of interest to others
             case _:
                 assert_never(event)
-        if self._max_failures is not None and self.failed >= self._max_failures:
-            commands += self._limit_reached(f"max_failures={self._max_failures} is reached")
         starts = self._staff()
         if starts:
             # before the reading: its answer may already end the run, and with it these processes
@@ -253,7 +255,10 @@ class Scheduler:
         """When ``Tick`` is wanted at the latest, on the clock of ``now``; None for never."""
         if self._ask_again:
             return float("-inf")
-        wakes = [process.leave_by for process in self._processes.values() if process.leave_by is not None]
+        wakes = []
+        first = next(iter(self._leaving.values()), None)
+        if first is not None and first.leave_by is not None:
+            wakes.append(first.leave_by)
         if self._end_by is not None and self.state not in ("stopping", "ended"):
             wakes.append(self._end_by)
         if self._resting:
@@ -321,6 +326,15 @@ class Scheduler:
             assert process.state != "starting" or not process.held, "work for a process that is not ready"
             if self._recycle is not None:
                 assert process.sent <= self._recycle, "a process was sent more than its share"
+        assert self._held() == len(held), "the number of held items is wrong"
+        everybody = self._processes.values()
+        idle = {p.number for p in everybody if p.state == "ready" and not p.held and not p.reading}
+        assert self._idle.keys() == idle, "the idle processes are others"
+        assert self._leaving.keys() == {p.number for p in everybody if p.leave_by is not None}
+        graces = [p.leave_by for p in self._leaving.values() if p.leave_by is not None]
+        assert graces == sorted(graces), "the earliest grace is not the first"
+        assert self._reading == sum(p.reading for p in everybody)
+        assert self._recalling == sum(p.recalls for p in everybody)
         if self.state == "ended":
             assert not places and not self._processes, "ended with something left"
 
@@ -356,6 +370,11 @@ class Scheduler:
             return 0
         return None if self._total is None or self.read > self._total else self._total - self.read
 
+    def _held(self) -> int:
+        """How many items are held by processes."""
+        ended = self.done + self.failed + self.abandoned
+        return self.read - ended - len(self._waiting) - len(self._resting)
+
     def _work_is_left(self) -> bool:
         """Whether there are items that no process holds."""
         return self._feed_open or bool(self._waiting or self._resting)
@@ -365,12 +384,31 @@ class Scheduler:
         if process is None or process.state != "starting":
             return []
         process.state = "ready"
+        self._note(process)
         return self._feed(process)
+
+    def _note(self, process: _Process) -> None:
+        """Keep the list of idle processes right: after each change of what it is decided by."""
+        if process.state == "ready" and not process.held and not process.reading:
+            self._idle[process.number] = process
+        else:
+            self._idle.pop(process.number, None)
+
+    def _give_grace(self, process: _Process) -> None:
+        process.state = "leaving"
+        process.leave_by = self._now + GRACE
+        self._leaving.pop(process.number, None)
+        self._leaving[process.number] = process
+        self._note(process)
 
     def _process_died(self, event: ProcessDied) -> list[Command]:
         process = self._processes.pop(event.number, None)
         if process is None:
             return []
+        self._idle.pop(event.number, None)
+        self._leaving.pop(event.number, None)
+        self._reading -= process.reading
+        self._recalling -= process.recalls
         commands: list[Command] = []
         lost = sorted(process.held)
         culprit = event.index if event.index in process.held else None
@@ -406,8 +444,7 @@ class Scheduler:
         if process is None or process.condemned or (index is not None and index not in process.held):
             return []
         process.condemned = (-1 if index is None else index, error)
-        process.state = "leaving"  # whatever it still says is welcome, but it gets no more work
-        process.leave_by = self._now + GRACE
+        self._give_grace(process)  # whatever it still says is welcome, but it gets no more work
         return [KillProcess(number)]
 
     def _mind_memory(self, event: MemoryLow) -> list[Command]:
@@ -424,10 +461,15 @@ class Scheduler:
     # -- items -------------------------------------------------------------------------------------
 
     def _feed_all(self) -> list[Command]:
+        """Give work to those that have none; the others ask for more by themselves."""
         commands: list[Command] = []
-        # those with least first, so that an idle one is never passed over
-        for process in sorted(self._processes.values(), key=lambda process: len(process.held)):
-            commands += self._feed(process)
+        nothing = False
+        for process in list(self._idle.values()):
+            if nothing and process.number < self._target and process.sent != self._recycle:
+                continue  # what there is not for one, there is not for another
+            fed = self._feed(process)
+            nothing = nothing or not fed
+            commands += fed
         return commands
 
     def _feed(self, process: _Process) -> list[Command]:
@@ -440,7 +482,7 @@ class Scheduler:
             return [self._let_go(process)]
         if self.state != "running" or process.reading:
             return []
-        if self._memory_low and any(p.held or p.reading for p in self._processes.values()):
+        if self._memory_low and (self._reading or self._held()):
             return []
         unread = self._unread()
         left = None if unread is None else len(self._waiting) + unread
@@ -458,6 +500,8 @@ class Scheduler:
             return self._send(process, self._next_waiting(size, alone=not process.held))
         if self._feed_open:
             process.reading = True
+            self._reading += 1
+            self._note(process)
             return [ReadItems(process.number, size)]
         if not process.held and not self._memory_low:
             return self._recall_for_idle()
@@ -480,16 +524,22 @@ class Scheduler:
         process.held.update(indices)
         process.sent += len(indices)
         process.last_chunk = len(indices)
+        if len(process.held) > 1:
+            self._nothing_to_take = False
+        self._note(process)
         return [SendItems(process.number, indices)]
 
     def _recall_for_idle(self) -> list[Command]:
         """A process has nothing to do: take half of the items that wait in another."""
+        if self._recalling or self._nothing_to_take:
+            return []
         victims = [
             process
             for process in self._processes.values()
             if len(process.held) > 1 and process.state == "ready" and not process.barren
         ]
-        if not victims or any(process.recalls for process in victims):
+        if not victims:
+            self._nothing_to_take = True  # until something is sent, or a barren process goes on
             return []
         return self._recall(max(victims, key=lambda process: len(process.held)), everything=False)
 
@@ -497,6 +547,7 @@ class Scheduler:
         if not process.held or process.state != "ready":
             return []
         process.recalls += 1
+        self._recalling += 1
         return [RecallItems(process.number, everything)]
 
     def _recall_everything(self, from_number: int = 0) -> list[Command]:
@@ -511,6 +562,8 @@ class Scheduler:
         self.read += len(event.indices)
         if process is not None and process.reading:
             process.reading = False
+            self._reading -= 1
+            self._note(process)
         else:
             self._asking = False
         if not event.indices:
@@ -521,7 +574,8 @@ class Scheduler:
         if process is None or process.state != "ready" or self.state != "running" or self._memory_low:
             self._give_back(event.indices)
             return self._feed_all()
-        return self._send(process, event.indices)
+        # once more: a process with items of 20 to 100 ms has a second one waiting behind the one it is on
+        return self._send(process, event.indices) + self._feed(process)
 
     def _items_done(self, event: ItemsDone) -> list[Command]:
         process = self._processes.get(event.number)
@@ -534,7 +588,10 @@ class Scheduler:
         if not count:
             return []
         process.held -= fresh
+        self._note(process)
         missed, process.barren = process.barren, False
+        if missed:
+            self._nothing_to_take = False
         self._deaths_in_a_row = 0
         self.done += count
         self._pace.add(count, sum(event.seconds))
@@ -567,7 +624,10 @@ class Scheduler:
         if process is None or event.index not in process.held:
             return []
         process.held.remove(event.index)
+        self._note(process)
         missed, process.barren = process.barren, False
+        if missed:
+            self._nothing_to_take = False
         self._deaths_in_a_row = 0
         self._pace.add(1, event.seconds)
         about = (event.number, event.started, event.seconds, event.usage)
@@ -586,25 +646,36 @@ class Scheduler:
         else:
             again = kinds.count(error.kind) <= self._retries.get(error.kind, 0)
         again = again and error.kind not in _FINAL and self.state in ("running", "paused")
+        record = RecordFailed(index, error, number, started, seconds, len(kinds), usage, again)
         if not again:
-            self.failed += 1
-        elif self._backoff > 0.0:
+            return [record, *self._failed_for_good()]
+        if self._backoff > 0.0:
             wait = min(_LONGEST_WAIT, self._backoff * 2.0 ** min(len(kinds) - 1, 30))
             heappush(self._resting, (self._now + wait, index))
         else:
             self._waiting.append(index)
-        if again:
-            self._attempts[index] = kinds
-        return [RecordFailed(index, error, number, started, seconds, len(kinds), usage, again)]
+        self._attempts[index] = kinds
+        return [record]
+
+    def _failed_for_good(self) -> list[Command]:
+        self.failed += 1
+        if self._max_failures is None or self.failed < self._max_failures:
+            return []
+        return self._limit_reached(f"max_failures={self._max_failures} is reached")
 
     def _items_returned(self, event: ItemsReturned) -> list[Command]:
         process = self._processes.get(event.number)
         if process is None:
             return []
         returned = [index for index in dict.fromkeys(event.indices) if index in process.held]
-        process.recalls = max(0, process.recalls - 1)
+        if process.recalls:
+            process.recalls -= 1
+            self._recalling -= 1
         process.barren = not returned
+        if returned:
+            self._nothing_to_take = False
         process.held.difference_update(returned)
+        self._note(process)
         process.sent -= len(returned)
         self._give_back(returned)
         return self._feed_all()
@@ -667,16 +738,16 @@ class Scheduler:
 
     def _let_go(self, process: _Process) -> Command:
         """Ask a process to leave; it is killed when it has not left in time."""
-        process.state = "leaving"
-        process.leave_by = self._now + GRACE
+        self._give_grace(process)
         return StopProcess(process.number)
 
     def _tick(self) -> list[Command]:
         commands: list[Command] = []
-        for process in self._processes.values():
-            if process.leave_by is not None and self._now >= process.leave_by:
-                process.leave_by = self._now + GRACE
-                commands.append(KillProcess(process.number))
+        for process in list(self._leaving.values()):
+            if process.leave_by is None or self._now < process.leave_by:
+                break
+            self._give_grace(process)
+            commands.append(KillProcess(process.number))
         if self._end_by is not None and self._now >= self._end_by:
             commands += self._limit_reached(f"max_time={self._max_time:g} s is over")
         rested = False
@@ -691,11 +762,11 @@ class Scheduler:
     def _end_if_over(self) -> list[Command]:
         if self.state == "ended" or self._work_is_left():
             return []
-        busy = self._asking or any(process.held or process.reading for process in self._processes.values())
+        busy = self._asking or self._reading or self._held()
         if busy and self.state != "stopping":
             return []
         if self._processes:
-            return self._dismiss()
+            return self._dismiss() if len(self._leaving) < len(self._processes) else []
         self.state = "ended"
         return [Finished()]
 
