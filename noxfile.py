@@ -101,3 +101,18 @@ def benchmarks(session: nox.Session) -> None:
     """The farm and its peers on the same work, side by side."""
     install(session, *paths("core", "store-sqlite"), group="bench")
     session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """The scheduler with thousands of processes and millions of items, in virtual time."""
+    session.env["PIP_BUILD_CONSTRAINT"] = "constraints.txt"
+    session.install("-c", "constraints.txt", *paths("core"))
+    session.run("python", "benchmarks/simulate.py", *session.posargs)
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Farms and their processes, killed hundreds of times: nothing may be lost, doubled or left alive."""
+    install(session, *paths("core", "store-sqlite"), group="test")
+    session.run("python", "tests/torture/torture.py", *session.posargs, stderr=None, **LET_IT_STOP)

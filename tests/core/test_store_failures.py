@@ -71,7 +71,7 @@ def test_whichever_write_fails_the_run_stops_and_nothing_that_was_stored_is_lost
     for fails_at in range(1, count + 1):
         store = FailingStore()
         store.fails_at = fails_at
-        with pytest.raises(StoreError, match="the disk is full. Make room"):
+        with pytest.raises(StoreError, match=r"the disk is full\. Make room"):
             run(store, script)
         assert store.writes <= fails_at + 1, "after a failed write only the end of the run is written down"
         before = store.values()

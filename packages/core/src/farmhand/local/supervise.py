@@ -59,6 +59,7 @@ class _Worker:
         "killed",
         "number",
         "outgoing",
+        "parting",
         "peak",
         "reader",
         "reason",
@@ -74,6 +75,7 @@ class _Worker:
         self.timed_out: int | None = None  # the item that was already called too long
         self.end_by = math.inf  # when it must have ended, for it cannot be heard of any more
         self.killed = False
+        self.parting = False  # it closes its channel when it has said everything, and is killed then
         self.reason = ""  # why it had to be killed, when it was not told to
         self.peak: tuple[int | None, int] = (None, 0)  # an item, and the most memory seen in it
 
@@ -154,8 +156,10 @@ class LocalExecutor:
             self._send(self._workers[number], frames.pack(frames.RECALL, everything))
 
     def stop(self, number: int) -> None:
-        if number in self._workers:
-            self._send(self._workers[number], frames.pack(frames.EXIT))
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.parting = True
+            self._send(worker, frames.pack(frames.EXIT))
 
     def kill(self, number: int) -> None:
         if number in self._workers:
@@ -247,10 +251,14 @@ class LocalExecutor:
         if not data:
             self._selector.unregister(worker.child.sock)
             worker.closed = True
-            worker.end_by = time.monotonic() + _LAST  # most likely it is just ending
+            if worker.parting:
+                self._kill(worker)
+            else:
+                worker.end_by = time.monotonic() + _LAST  # most likely it is just ending
             return False
         try:
             for kind, fields in worker.reader.feed(data):
+                worker.parting = worker.parting or kind == frames.SETUP_FAILED
                 self._events.append(self._seen(worker, _event(worker.number, kind, fields)))
         except (ValueError, TypeError):
             self._selector.unregister(worker.child.sock)

@@ -90,6 +90,7 @@ class Worker:
         self._page = page
         self._output = output
         self._memory = PeakMemory()
+        self._lifeline = lifeline
         _hold_on(lifeline)
         # A batch system sends this to all processes of a job. It is the farm that stops then; what a
         # task starts has the default again, unlike with a signal that is ignored.
@@ -131,7 +132,7 @@ class Worker:
             # forked copy of a script must not run on behind the farm's back.
             with contextlib.suppress(BaseException):
                 atexit._run_exitfuncs()
-            leave(code)
+            self._part() if code == 0 else leave(code)
 
     # -- the task's thread -----------------------------------------------------------------------
 
@@ -406,7 +407,19 @@ class Worker:
         if self._exiting.wait(HANDOVER):
             return  # the task's thread leaves in good order; else it is in an item, which is given up
         self._flush()
-        leave(0)
+        self._part()
+
+    def _part(self) -> NoReturn:
+        """Say good-bye, and wait to be killed, with all that tasks have started.
+
+        A process that ended by itself would leave these behind, if the farm were killed just then.
+        """
+        _flush_streams()
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+            os.set_blocking(self._lifeline, True)
+            os.read(self._lifeline, 1)
+        vanish()
 
 
 def describe(error: BaseException) -> tuple[str, str, str]:
@@ -481,10 +494,14 @@ def _hold_on(lifeline: int) -> None:
 
 def leave(code: int) -> NoReturn:
     """End this process now, with what it printed."""
+    _flush_streams()
+    os._exit(code)
+
+
+def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
             stream.flush()
-    os._exit(code)
 
 
 def vanish() -> NoReturn:
