@@ -5,8 +5,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -344,20 +342,6 @@ def test_a_run_does_not_begin_in_a_file_that_was_replaced(full, tmp_path):
 
 
 # -- without the right to write ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def nobody():
-    """A folder, and the rights of a user who owns nothing else; root itself may write anywhere."""
-    folder = Path(tempfile.mkdtemp())
-    me = os.geteuid()
-    if not me:
-        os.chown(folder, 65534, -1)
-        os.seteuid(65534)
-    yield folder
-    os.seteuid(me)
-    folder.chmod(0o700)
-    shutil.rmtree(folder)
 
 
 def test_a_read_only_file_can_be_read_but_not_written(nobody, write_some):

@@ -132,7 +132,9 @@ class Worker:
             # forked copy of a script must not run on behind the farm's back.
             with contextlib.suppress(BaseException):
                 atexit._run_exitfuncs()
-            self._part() if code == 0 else leave(code)
+            if code == 0:
+                self._part()
+            leave(code)
 
     # -- the task's thread -----------------------------------------------------------------------
 
