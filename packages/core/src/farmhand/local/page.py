@@ -11,7 +11,6 @@ import fcntl
 import io
 import mmap
 import os
-import tempfile
 from time import monotonic
 
 __all__ = ["Page", "nameless_file"]
@@ -25,6 +24,8 @@ def nameless_file() -> io.FileIO:
     if hasattr(os, "memfd_create"):
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         return io.FileIO(os.memfd_create("farmhand", flags), "r+")
+    import tempfile  # not needed in a worker on Linux, and slow
+
     with tempfile.TemporaryFile() as file:
         return io.FileIO(os.dup(file.fileno()), "r+")
 

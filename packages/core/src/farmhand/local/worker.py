@@ -27,7 +27,6 @@ from time import monotonic, sleep, time
 from typing import Any, NoReturn
 
 from farmhand import codec, shipping
-from farmhand.events import Usage
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import Page
@@ -196,6 +195,7 @@ class Worker:
         add_started, add_ended = self._started.append, self._ended.append
         current, since = page.index, page.since
         printed = self._output.watch() if self._output is not None else _nothing
+        long = frames.LONG
         start = clock()
         while True:
             try:
@@ -220,9 +220,8 @@ class Worker:
             add_value(data)
             add_started(start)
             ended = clock()
-            if ended - start > frames.LONG or printed():
-                used = self._used(ended - start)
-                self._usage[index] = used.memory, used.output
+            if ended - start > long or printed():
+                self._usage[index] = self._used(ended - start)
             start = ended
             add_ended(start)
             add_index(index)
@@ -259,13 +258,12 @@ class Worker:
         seconds = monotonic() - start
         used = self._used(seconds)
         self._flush()
-        when = (time() - seconds, seconds)
-        self._send(frames.FAILED, index, kind, name, message, text, *when, used.memory, used.output)
+        self._send(frames.FAILED, index, kind, name, message, text, time() - seconds, seconds, *used)
 
-    def _used(self, seconds: float) -> Usage:
-        """What the item that has just ended used and printed."""
+    def _used(self, seconds: float) -> tuple[int | None, str]:
+        """The memory that the item which has just ended has used, and what it printed."""
         memory = self._memory.take() if seconds > frames.LONG else None
-        return Usage(memory, self._output.take() if self._output is not None else "")
+        return memory, self._output.take() if self._output is not None else ""
 
     def _report(self, index: int, complete: float | None, taskname: str | None) -> None:
         self._send(frames.REPORT, index, complete, taskname)
