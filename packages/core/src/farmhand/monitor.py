@@ -26,6 +26,8 @@ from farmhand.scheduler import Scheduler
 
 __all__ = ["Display", "Monitor"]
 
+_MOST_OUTPUT = 1 << 20  # characters that items have printed since the last snapshot
+
 
 class Monitor:
     """What is known about the run beside what the scheduler must know.
@@ -51,6 +53,7 @@ class Monitor:
         self._reports: dict[int, Reported] = {}
         self._failures: deque[str] = deque(maxlen=20)
         self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
+        self._outputs_size = 0
         self.done = self.failed = 0  # committed to the store
         self.skipped = 0
 
@@ -77,8 +80,14 @@ class Monitor:
                     self._printed(event.index, event.usage)
 
     def _printed(self, index: int, usage: Usage) -> None:
-        if usage.output:
-            self._outputs.append(Output(index, usage.output))
+        if not usage.output:
+            return
+        if len(self._outputs) == self._outputs.maxlen:
+            self._outputs_size -= len(self._outputs[0].text)
+        self._outputs.append(Output(index, usage.output))
+        self._outputs_size += len(usage.output)
+        while self._outputs_size > _MOST_OUTPUT:  # perhaps nobody looks
+            self._outputs_size -= len(self._outputs.popleft().text)
 
     def stored(self, done: int, failed: list[RecordFailed]) -> None:
         """So many results and these failures are in the store."""
@@ -111,6 +120,7 @@ class Monitor:
         working = elapsed - self._paused
         outputs = tuple(self._outputs)
         self._outputs.clear()
+        self._outputs_size = 0
         active = sum(phase != "leaving" for phase in scheduler.processes.values())
         return Snapshot(
             task=self._task,

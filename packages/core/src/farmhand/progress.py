@@ -94,8 +94,8 @@ class Snapshot:
     failures : tuple of str
         The last few failures, one line each, the newest last.
     outputs : tuple of Output
-        What the items printed that ended since the snapshot before, in that order (the last
-        thousand of them).
+        What the items printed that ended since the snapshot before, in that order: the last
+        thousand of them, and the last million characters.
     """
 
     task: str = ""

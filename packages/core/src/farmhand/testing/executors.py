@@ -25,6 +25,7 @@ from farmhand import codec
 from farmhand.events import (
     ExecutorEvent,
     ItemFailed,
+    ItemOverMemory,
     ItemsDone,
     ItemsReturned,
     ItemsUnreadable,
@@ -496,6 +497,49 @@ class ExecutorConformance:
         farm.executor.kill(0)
         assert farm.next(ProcessDied, 0).index == 1
         assert len(farm.of(ItemTimedOut)) == 1
+
+    @needs_processes
+    def test_how_long_an_item_may_take_can_be_said_while_it_runs(
+        self, drive: OpenDrive, tmp_path: Path
+    ) -> None:
+        """When the durations of others show what is too long."""
+        farm = drive()
+        farm.start(0)
+        farm.send(0, {0: self.gate(tmp_path)})
+        self.at_gate(tmp_path)
+        farm.executor.limit(0.01)
+        late = farm.next(ItemTimedOut, 0)
+        assert late.index == 0
+        assert late.seconds >= 0.01
+        self.open_gate(tmp_path)
+
+    @needs_processes
+    def test_what_an_item_prints_comes_with_its_end(self, drive: OpenDrive, tmp_path: Path) -> None:
+        """Whether it is done, fails, or takes its process along; of much output the end."""
+        farm = drive(capture=100)
+        farm.start(0)
+        farm.send(0, {0: "print('milk')", 1: "2", 2: "print('x' * 500)", 3: "print('sour') or 1 / 0"})
+        farm.results(3)
+        usage = {index: used for event in farm.of(ItemsDone) for index, used in event.usage.items()}
+        assert usage[0].output == "milk\n"
+        assert 1 not in usage or not usage[1].output
+        assert usage[2].output == "x" * 99 + "\n"
+        assert farm.next(ItemFailed, 0).usage.output == "sour\n"
+        farm.send(0, {4: "print('spilt') or __import__('os')._exit(1)"})
+        assert farm.next(ProcessDied, 0).usage.output == "spilt\n"
+
+    @needs_processes
+    def test_a_process_that_uses_too_much_memory_is_named(self, drive: OpenDrive, tmp_path: Path) -> None:
+        """Together with the item that it is on, and with how much it is."""
+        if not os.path.isdir("/proc/self/task"):
+            pytest.skip("the memory of processes is not known here")
+        farm = drive(memory_limit=1)
+        farm.start(0)
+        farm.send(0, {7: self.gate(tmp_path)})
+        while farm.next(ItemOverMemory, 0).index != 7:
+            pass
+        assert farm.events
+        self.open_gate(tmp_path)
 
     @needs_processes
     def test_the_running_item_is_known(self, drive: OpenDrive, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farmhand.events import Control
-from farmhand.progress import Estimate, Frontend, FrontendOptions, ProcessView, Snapshot
+from farmhand.progress import Estimate, Frontend, FrontendOptions, Output, ProcessView, Snapshot
 
 __all__ = ["NASTY_TEXTS", "FrontendConformance", "RecordingFrontend", "a_run", "play", "snapshots"]
 
@@ -204,6 +204,14 @@ class FrontendConformance:
         ]
         play(frontend, [*history, replace(history[-1], state="finished")])
 
+    def test_what_tasks_print_is_shown_or_left_out(self, frontend: Frontend) -> None:
+        """However much it is, and whatever is in it."""
+        texts = ["one line\n", "no end", "\x1b[2J\r\a", "many\n" * 1000]
+        shown = [
+            replace(s, outputs=(Output(n, texts[n % len(texts)]),)) for n, s in enumerate(a_run(items=10))
+        ]
+        play(frontend, shown)
+
     def test_a_process_that_is_replaced_keeps_its_place(self, frontend: Frontend) -> None:
         """The number is the same, the pid is another, and in between there is none."""
         old = ProcessView(0, pid=10, state="busy", index=3, item="3", elapsed=1.0, complete=0.5)
@@ -296,4 +304,5 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         remaining=st.none() | st.builds(Estimate, low=seconds, median=seconds, high=seconds),
         processes=st.lists(process, max_size=4).map(tuple),
         failures=st.lists(text, max_size=4).map(tuple),
+        outputs=st.lists(st.builds(Output, st.integers(0), text), max_size=4).map(tuple),
     )
