@@ -7,7 +7,6 @@ store what ended in one transaction, and ten times a second show a snapshot.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from farmhand import arguments, codec, resources
+from farmhand import arguments, codec
 from farmhand.errors import TasksFailed, UsageError
 from farmhand.events import (
     Command,
@@ -46,6 +45,7 @@ from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend
+from farmhand.resources import MemoryWatch
 from farmhand.resume import done_before
 from farmhand.scheduler import Scheduler
 from farmhand.shipping import Shipper
@@ -68,9 +68,6 @@ _SNAPSHOT_INTERVAL = 0.1  # seconds
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _START_METHODS = ("spawn", "fork")
 _ERRORS = ("raise", "collect")
-_MEMORY_INTERVAL = 0.5  # seconds between looks at the computer's free memory
-_MEMORY_FLOOR = (0.05, 2**30)  # with less than this part of all of it, or this many bytes, left ...
-_MEMORY_ENOUGH = 1.25  # ... it is low, until there is so many times as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +325,7 @@ class _Farm:
         self._uid = os.urandom(8).hex()
         self._failures: list[Record] = []
         self._kinds: Counter[str] = Counter()
-        self._memory_low = False
-        self._look_at_memory = self._began
+        self._memory = MemoryWatch(self._began)
         self._finished = False
         # what the current turn has to store
         self._blocks: list[Block] = []
@@ -389,8 +385,8 @@ class _Farm:
             if self._finished:
                 return
             now = clock()
-            if now >= self._look_at_memory:
-                self._mind_memory(now)
+            if now >= self._memory.look_at and self._memory.look(now):
+                self._handle(MemoryLow(self._memory.low))
             if display and now >= next_snapshot:
                 next_snapshot = now + _SNAPSHOT_INTERVAL
                 monitor.skipped = self._feed.skipped
@@ -402,8 +398,8 @@ class _Farm:
             if wake is not None:
                 left = max(0.0, wake - clock())
                 timeout = left if timeout is None else min(timeout, left)
-            if self._memory_low:  # else it is enough to look when there is something to do
-                left = max(0.0, self._look_at_memory - clock())
+            if self._memory.low:  # else it is enough to look when there is something to do
+                left = max(0.0, self._memory.look_at - clock())
                 timeout = left if timeout is None else min(timeout, left)
             events = executor.wait(timeout)
             if interrupts.asked and not stop_told:
@@ -469,20 +465,6 @@ class _Farm:
             self._users_error = None if self._interrupts.asked else error
         if self._reason or self._users_error:
             self._handle(Stop())
-
-    def _mind_memory(self, now: float) -> None:
-        """Tell the scheduler when the computer's memory runs short, and when there is enough again."""
-        self._look_at_memory = now + _MEMORY_INTERVAL
-        known = resources.free_memory()
-        if known is None:
-            self._look_at_memory = math.inf
-            return
-        free, total = known
-        floor = min(_MEMORY_FLOOR[0] * total, _MEMORY_FLOOR[1])
-        low = free < floor * (_MEMORY_ENOUGH if self._memory_low else 1.0)
-        if low != self._memory_low:
-            self._memory_low = low
-            self._handle(MemoryLow(low))
 
     # -- items -------------------------------------------------------------------------------------
 

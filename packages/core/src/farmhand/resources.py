@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from farmhand import cgroups
 
-__all__ = ["descendants", "free_memory", "memory_of", "oom_kills"]
+__all__ = ["MemoryWatch", "descendants", "free_memory", "memory_of", "oom_kills"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -37,6 +37,43 @@ def free_memory(
     for folder in cgroups.folders("memory", root, membership):
         found += _of_group(folder)
     return min(found, default=None)
+
+
+class MemoryWatch:
+    """Looks at the free memory now and then, and says when it runs short and when it has recovered.
+
+    Parameters
+    ----------
+    now : float
+        The clock.
+
+    Attributes
+    ----------
+    low : bool
+        Whether there is less than 5 % left, and less than 1 GiB; a quarter more ends that.
+    look_at : float
+        When to look again.
+    """
+
+    INTERVAL = 0.5  # seconds
+    SHARE, MOST = 0.05, 2**30  # of all memory; bytes
+    ENOUGH = 1.25
+
+    def __init__(self, now: float) -> None:
+        self.low = False
+        self.look_at = now
+
+    def look(self, now: float) -> bool:
+        """Look, and say whether ``low`` has changed."""
+        known = free_memory()
+        if known is None:
+            self.look_at = float("inf")
+            return False
+        self.look_at = now + self.INTERVAL
+        free, total = known
+        floor = min(self.SHARE * total, self.MOST)
+        before, self.low = self.low, free < floor * (self.ENOUGH if self.low else 1.0)
+        return self.low != before
 
 
 def _of_group(folder: str) -> Iterator[tuple[int, int]]:
