@@ -121,6 +121,22 @@ def test_tasks_failed_counts_the_kinds_and_says_where_the_rest_is(store):
     assert "store.failures()" in text
 
 
+def test_tasks_failed_has_the_last_words_of_a_process_that_died(store, tmp_path):
+    """A crash in C leaves no traceback, but the interpreter says where it was."""
+    with pytest.raises(TasksFailed) as caught:
+        run(store, crash, [1], errors="raise")
+    assert "item 0: process died: signal 11 (SIGSEGV)" in str(caught.value)
+    assert "    about to crash" in str(caught.value)
+    assert "in crash" in str(caught.value)
+
+
+def crash(x: int) -> None:
+    import ctypes
+
+    print("about to crash")
+    ctypes.string_at(0)
+
+
 def die_or_odd(x: int) -> int:
     if x == 0:
         os._exit(9)

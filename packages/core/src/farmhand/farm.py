@@ -66,6 +66,7 @@ __all__ = ["RunSummary", "run_tasks"]
 
 _SNAPSHOT_INTERVAL = 0.1  # seconds
 _KEPT_FAILURES = 100  # in the summary; the store has them all
+_DETAILS = 30  # lines of a traceback or an output in the text of TasksFailed
 _START_METHODS = ("spawn", "fork")
 _ERRORS = ("raise", "collect")
 
@@ -285,8 +286,8 @@ def run_tasks(
             max_time=max_time,
         )
         summary = _Farm(store, checked, feed, engine, shipper, total, scheduler, stop_when).run(makers)
-    if summary.failed and errors == "raise":
-        raise _tasks_failed(summary, store.basepath)
+        if summary.failed and errors == "raise":
+            raise _tasks_failed(summary, store)
     return summary
 
 
@@ -558,14 +559,16 @@ class _Farm:
         )
 
 
-def _tasks_failed(summary: RunSummary, location: str) -> TasksFailed:
+def _tasks_failed(summary: RunSummary, store: DataManager) -> TasksFailed:
     examples = []
     for record in summary.failures[:3]:
         assert record.error is not None
         text = f"item {record.index}: {record.error}"
-        if record.error.traceback:
-            text += "\n" + "\n".join("    " + line for line in record.error.traceback.rstrip().splitlines())
+        # of a process that died, its last words say more than anything else
+        details = record.error.traceback or (store.output(record.key) if record.process is not None else "")
+        for line in details.rstrip().splitlines()[-_DETAILS:]:
+            text += f"\n    {line}"
         examples.append(text)
-    error = TasksFailed(summary.failed, summary.done, examples, summary.kinds, location)
+    error = TasksFailed(summary.failed, summary.done, examples, summary.kinds, store.basepath)
     error.summary = summary
     return error

@@ -121,7 +121,7 @@ class Worker:
         code = 1
         try:
             with contextlib.suppress(Exception):  # no descriptor 2, say
-                faulthandler.enable(2)  # the last words of a crash: where in Python it was
+                faulthandler.enable(2, all_threads=False)  # the last words of a crash: where in Python it was
             for target in (self._read, self._help):
                 threading.Thread(target=target, name=f"farmhand {target.__name__}", daemon=True).start()
             self._serve()
