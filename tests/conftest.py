@@ -39,6 +39,7 @@ class Leftovers:
         self.found: list[str] = []
         place = tempfile.gettempdir()
         self.folder = Path(tempfile.mkdtemp(prefix="farmhand-tests-"))
+        self.folder.chmod(0o711)  # tests that become another user must get through
         self.temporary = self.folder / "tmp"
         self.temporary.mkdir()
         self.forks = self.folder / "forks"
