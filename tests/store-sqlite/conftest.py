@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import farmhand.farm
+import farmhand.local.supervise  # noqa: F401 - that user may have no right to read these later
+
 
 @pytest.fixture
 def nobody():
