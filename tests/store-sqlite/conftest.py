@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
-import farmhand.farm
-import farmhand.local.supervise  # noqa: F401 - that user may have no right to read these later
+from farmhand import open_store, run_tasks
+
+
+@pytest.fixture(scope="session")
+def everything_is_imported(tmp_path_factory):
+    """What a run imports on demand: another user may have no right to read it later."""
+    with open_store(tmp_path_factory.mktemp("first") / "first.db") as store:
+        run_tasks(store, abs, [-1], gui=False, poolsize=1)
+        assert store.values() == [1]
 
 
 @pytest.fixture
-def nobody():
+def nobody(everything_is_imported):
     """A folder, and the rights of a user who owns nothing else; root itself may write anywhere."""
     folder = Path(tempfile.mkdtemp())
     me = os.geteuid()
