@@ -456,9 +456,10 @@ class _Farm:
 
     def _ask_to_stop(self, stop_when: Callable[[Sequence[Record]], object], turn: Turn) -> None:
         """Show the newest records to the user's function; what it raises ends the run, too."""
+        records = records_of(self._uid, turn)
         try:
             with self._interrupts.users_code():
-                if stop_when(records_of(self._uid, turn)):
+                if records and stop_when(records):
                     self._reason = "stop_when said so"
         except BaseException as error:
             if self._interrupts.insisted:

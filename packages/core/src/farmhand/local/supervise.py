@@ -103,9 +103,12 @@ class LocalExecutor:
     # -- the farm's side ---------------------------------------------------------------------------
 
     def open(self, job: Job) -> None:
+        here = ""
         self._job = job
         self._timeout = job.timeout
-        self._path = [path or os.getcwd() for path in sys.path]  # the script may change directory later
+        with contextlib.suppress(FileNotFoundError):  # somebody may have deleted it
+            here = os.getcwd()
+        self._path = [path or here for path in sys.path]  # the script may change directory later
         self._oom_kills = resources.oom_kills()
         self._threads = max(1, cpu_count() // job.processes)
         if job.start_method == "spawn":
@@ -392,6 +395,7 @@ def _event(number: int, kind: int, fields: tuple) -> ExecutorEvent:  # type: ign
         return ItemsUnreadable(number, fields[0])
     if kind == frames.READY:
         return ProcessReady(number)
-    assert kind == frames.SETUP_FAILED, kind
+    if kind != frames.SETUP_FAILED:
+        raise ValueError("a process does not say this")
     name, message, text = fields
     return SetupFailed(number, ItemError("setup", name, message, text))
