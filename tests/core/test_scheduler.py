@@ -295,6 +295,26 @@ def test_a_process_with_short_items_never_waits_for_the_next():
     assert farm.scheduler.holder(0) == {*block[len(block) * 2 // 3 :], *more[0]}
 
 
+def test_an_item_of_some_milliseconds_has_the_next_one_waiting_behind_it():
+    """A round trip for each would be a part of its time."""
+    farm = History(items=10, processes=1)
+    farm.ready(0)
+    assert sends(farm.done(0, 0, seconds=0.05)) == {0: [2]}
+    assert farm.scheduler.holder(0) == {1, 2}
+    assert sends(farm.done(0, 1, seconds=0.05)) == {0: [3]}
+
+
+def test_a_feed_that_has_less_than_it_was_asked_for_is_not_asked_again_at_once():
+    """It is slow, and what had ended would not be stored meanwhile."""
+    scheduler = Scheduler(1)
+    scheduler.begin(0.0)
+    scheduler.handle(ProcessReady(0), 0.0)
+    scheduler.handle(ItemsRead(0, [0]), 0.0)
+    (asked,) = only(ReadItems, scheduler.handle(done(0, 0, seconds=0.001), 0.001))
+    assert asked.count > 1
+    assert scheduler.handle(ItemsRead(0, [1]), 0.001) == [SendItems(0, [1])]
+
+
 def test_an_idle_process_takes_half_of_what_waits_in_another():
     """At the end, when there is nothing more to read."""
     farm = History(items=100, processes=2, told=False)

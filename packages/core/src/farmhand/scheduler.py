@@ -73,7 +73,7 @@ class _Process:
     held: set[int] = field(default_factory=set)
     sent: int = 0  # items since it started
     last_chunk: int = 0
-    reading: bool = False  # a ReadItems for it has no answer yet
+    reading: int = 0  # how many items a ReadItems that has no answer yet asks for
     recalls: int = 0  # RecallItems that have no answer yet
     barren: bool = False  # the last recall brought nothing, and nothing has ended since
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
@@ -333,7 +333,7 @@ class Scheduler:
         assert self._leaving.keys() == {p.number for p in everybody if p.leave_by is not None}
         graces = [p.leave_by for p in self._leaving.values() if p.leave_by is not None]
         assert graces == sorted(graces), "the earliest grace is not the first"
-        assert self._reading == sum(p.reading for p in everybody)
+        assert self._reading == sum(bool(p.reading) for p in everybody)
         assert self._recalling == sum(p.recalls for p in everybody)
         if self.state == "ended":
             assert not places and not self._processes, "ended with something left"
@@ -407,7 +407,7 @@ class Scheduler:
             return []
         self._idle.pop(event.number, None)
         self._leaving.pop(event.number, None)
-        self._reading -= process.reading
+        self._reading -= bool(process.reading)
         self._recalling -= process.recalls
         commands: list[Command] = []
         lost = sorted(process.held)
@@ -499,7 +499,7 @@ class Scheduler:
         if self._waiting:
             return self._send(process, self._next_waiting(size, alone=not process.held))
         if self._feed_open:
-            process.reading = True
+            process.reading = size
             self._reading += 1
             self._note(process)
             return [ReadItems(process.number, size)]
@@ -560,8 +560,10 @@ class Scheduler:
     def _items_read(self, event: ItemsRead) -> list[Command]:
         process = self._processes.get(event.number)
         self.read += len(event.indices)
+        in_full = False
         if process is not None and process.reading:
-            process.reading = False
+            in_full = len(event.indices) == process.reading
+            process.reading = 0
             self._reading -= 1
             self._note(process)
         else:
@@ -574,8 +576,9 @@ class Scheduler:
         if process is None or process.state != "ready" or self.state != "running" or self._memory_low:
             self._give_back(event.indices)
             return self._feed_all()
-        # once more: a process with items of 20 to 100 ms has a second one waiting behind the one it is on
-        return self._send(process, event.indices) + self._feed(process)
+        # a process with items of 20 to 100 ms has a second one waiting behind the one that it is on; but
+        # nobody waits here for a feed that has less to give than it was asked for
+        return self._send(process, event.indices) + (self._feed(process) if in_full else [])
 
     def _items_done(self, event: ItemsDone) -> list[Command]:
         process = self._processes.get(event.number)
