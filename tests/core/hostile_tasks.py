@@ -31,11 +31,12 @@ def close_all_descriptors() -> None:
     os.closerange(3, 4096)
 
 
-def close_all_and_open_a_file(path: str) -> None:
+def close_all_and_open_a_file(path: str, seconds: float) -> None:
     """As a daemon does; now its file and its connection have the numbers that were the farm's."""
     os.closerange(0, 4096)
     for _ in range(30):
-        os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        os.open(path, os.O_RDWR | os.O_CREAT)
+    time.sleep(seconds)
 
 
 def close_all_and_connect() -> None:

@@ -54,14 +54,17 @@ def test_a_hostile_task_costs_at_most_its_item(store, tmp_path, deed, start_meth
 
 
 @both
-def test_a_file_that_has_the_number_of_the_farms_connection_is_left_alone(store, tmp_path, start_method):
+@pytest.mark.parametrize("seconds", [0.0, 0.05], ids=["a short item", "a long item"])
+def test_a_file_that_has_the_number_of_the_farms_connection_is_left_alone(
+    store, tmp_path, start_method, seconds
+):
     """A task that has closed everything and opened its own file finds in it what it wrote, and no more."""
     path = tmp_path / "precious"
     path.write_text("precious")
     summary = run_tasks(
         store,
         hostile_tasks.close_all_and_open_a_file,
-        [str(path)],
+        [(str(path), seconds)],
         poolsize=1,
         errors="collect",
         start_method=start_method,

@@ -4,9 +4,9 @@ The task has the main thread. A reader thread takes what the farm sends, so that
 not begun can be recalled while the task runs, and so that the end of the farm is noticed: when
 its end of the socket closes, for whatever reason, this process ends with all that it started.
 
-A task may do anything to its process. What is used here is bound when this module is imported,
-before a task could patch it, and a descriptor is looked at before it is written to: the task may
-have closed it, and have its own file under that number now.
+A task may do anything to its process. The clock and the codec are bound when this module is
+imported, before a task could patch them, and a descriptor is looked at before it is written to: the
+task may have closed it, and have its own file under that number now.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Worker:
         task: Task | None = None,
     ) -> None:
         self._sock = sock
-        self._channel = os.fstat(sock.fileno())
+        self._channel = _Identity(sock.fileno())
         self._page = page
         self._output = output
         self._memory = PeakMemory()
@@ -284,12 +284,8 @@ class Worker:
 
     def _look_at_channel(self) -> None:
         """End this process when a task has closed the channel: that number may be anything now."""
-        try:
-            if os.path.samestat(os.fstat(self._sock.fileno()), self._channel):
-                return
-        except OSError:
-            pass
-        leave(frames.LOST)
+        if not self._channel.is_at(self._sock.fileno()):
+            leave(frames.LOST)
 
     def _be_nobody(self) -> None:
         """In a process that the task has forked."""
@@ -443,17 +439,35 @@ def describe(error: BaseException) -> tuple[str, str, str]:
     return tuple(part.encode("utf-8", "backslashreplace").decode() for part in (name, message, text))  # type: ignore[return-value]
 
 
+class _Identity:
+    """What a descriptor leads to, so that it is noticed when its number leads to something else."""
+
+    def __init__(self, fd: int) -> None:
+        self._status = os.fstat(fd)
+
+    def is_at(self, fd: int) -> bool:
+        """Whether the descriptor ``fd`` leads there."""
+        try:
+            return os.path.samestat(os.fstat(fd), self._status)
+        except OSError:
+            return False
+
+
 class PeakMemory:
     """The most memory that this process has had in use at once; from Linux, elsewhere unknown."""
 
     def __init__(self) -> None:
-        self._status = self._reset = -1
+        self._known = False
         with contextlib.suppress(OSError):
             self._status = os.open("/proc/self/status", os.O_RDONLY)
             self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY)
+            self._reset_identity = _Identity(self._reset)
+            self._known = True
 
     def take(self) -> int | None:
         """The peak since the last call, in bytes."""
+        if not self._known or not self._reset_identity.is_at(self._reset):
+            return None
         try:
             _, _, rest = os.pread(self._status, 8192, 0).partition(b"VmHWM:")
             peak = int(rest.split(maxsplit=1)[0]) * 1024
