@@ -103,6 +103,7 @@ def test_what_is_relative_stays_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     items = [(item, "change_directory", str(tmp_path / "gate")) for item in range(4)]
     run_tasks("here.db", hostile_tasks.act, items, poolsize=1, **FAST)
-    assert len(open_store(tmp_path / "here.db")) == 4
+    with open_store(tmp_path / "here.db") as store:
+        assert len(store) == 4
     assert Path.cwd() == tmp_path
     assert os.listdir(tmp_path)
