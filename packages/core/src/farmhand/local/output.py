@@ -91,14 +91,16 @@ class Output:
         except OSError:
             return ""
 
-    def trim(self) -> None:
+    def trim(self) -> bool:
         """Cut a file that has become long to its end; for the farm, while the process prints."""
         try:
             end = os.lseek(self._fd, 0, os.SEEK_CUR)
-            if end > max(_LONG, 2 * self._keep):
-                self._restart(self._bytes(end))
+            if end <= max(_LONG, 2 * self._keep):
+                return False
+            self._restart(self._bytes(end))
+            return True
         except OSError:
-            return
+            return False
 
     def close(self) -> None:
         """Let go of the file."""

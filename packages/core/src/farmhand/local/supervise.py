@@ -46,7 +46,7 @@ _READ = 1 << 20
 _LOOK = 0.1  # seconds between looks at processes, where the system does not tell of their end
 _LAST = 0.1  # seconds that a process has for its end once its channel is closed
 _CARE = 0.25  # seconds between looks at what processes print and use
-_LIMITED_CARE = 0.05  # the same, where their memory is limited
+_SOON = 0.05  # the same, where their memory is limited, or much is printed
 
 
 class _Worker:
@@ -326,10 +326,10 @@ class LocalExecutor:
     def _care(self) -> None:
         """Look at what processes print and at the memory that they use."""
         limit = self._job.memory_limit if self._job is not None else None
-        self._care_at = time.monotonic() + (_CARE if limit is None else _LIMITED_CARE)
+        soon = limit is not None
         for worker in self._workers.values():
-            if worker.child.output is not None:
-                worker.child.output.trim()
+            if worker.child.output is not None and worker.child.output.trim():
+                soon = True  # it may print gigabytes in a second
             current = worker.child.page.current()
             if current is None and limit is None:
                 continue
@@ -340,6 +340,7 @@ class LocalExecutor:
                 worker.peak = (index, max(before, memory))
             if limit is not None and memory > limit:
                 self._events.append(ItemOverMemory(worker.number, index, memory))
+        self._care_at = time.monotonic() + (_SOON if soon else _CARE)
 
     def _seen(self, worker: _Worker, event: ExecutorEvent) -> ExecutorEvent:
         """``event``, and what was seen from here of the memory that its item used, with all it started."""
