@@ -216,7 +216,7 @@ def run_program(code: str) -> int:
 class Greedy:
     def __init__(self) -> None:
         self.kept = bytearray(b"1") * (400 << 20)
-        time.sleep(5)  # until somebody has noticed; it is killed long before
+        signal.pause()  # until somebody has noticed, and kills it
 
     def __call__(self, x: int) -> int:
         return x
