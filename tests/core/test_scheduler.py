@@ -442,6 +442,18 @@ def test_an_item_that_fails_is_recorded_and_its_process_goes_on():
     assert farm(failed(0, 0)) == [RecordFailed(0, RAISED, 0, 0.0, 1.0, 1), SendItems(0, range(1, 2))]
 
 
+def test_a_process_whose_item_failed_is_sent_more_although_it_still_holds_some():
+    """Also while items wait for whoever is free: it is among these."""
+    farm = History(items=1000, processes=1, retries=1)
+    farm.ready(0)
+    farm.done(0, 0, seconds=0.01)
+    held = sorted(farm.scheduler.holder(0))
+    assert len(held) > 3
+    for index in held[:-1]:
+        farm(ItemFailed(0, index, RAISED, started=0.0, seconds=0.01))
+    assert len(farm.scheduler.holder(0)) > 1
+
+
 def test_an_item_is_tried_again_as_often_as_was_asked():
     """Each failed attempt is recorded with its number; only the last one is the item's end."""
     farm = History(items=1, processes=1, retries=2)
@@ -573,6 +585,17 @@ def test_processes_that_die_before_they_are_ready_end_the_run():
     assert farm(ProcessDied(0, None, SEGFAULT)) == [Finished()]
     assert isinstance(farm.scheduler.error, ProcessesKeepDying)
     assert SEGFAULT in str(farm.scheduler.error)
+
+
+def test_a_process_that_is_killed_for_an_item_is_none_that_cannot_start():
+    """Even when it had gone on to another item, so that nobody is blamed."""
+    farm = History(items=10, processes=1)
+    for _ in range(2):
+        farm(ProcessDied(0, None, SEGFAULT))
+    farm.ready(0)
+    farm(ItemTimedOut(0, 0, 9.0))
+    farm(ProcessDied(0, None, "signal 9 (SIGKILL)"))
+    assert farm.scheduler.error is None
 
 
 def test_any_item_that_ends_shows_that_processes_can_live():

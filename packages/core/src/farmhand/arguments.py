@@ -11,7 +11,7 @@ from typing import Any
 from farmhand import codec
 from farmhand.cpus import cpu_count
 from farmhand.errors import UnknownName, UsageError
-from farmhand.events import KINDS
+from farmhand.events import FINAL_KINDS, KINDS
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend, FrontendOptions
 
@@ -86,7 +86,7 @@ def retries_by_kind(value: Any) -> int | dict[str, int]:
     """What ``retries`` means: so many for every item, or so many for each kind of failure."""
     if not isinstance(value, Mapping):
         return whole("retries", value, least=0)
-    known = [kind for kind in KINDS if not kind.startswith("unpicklable")]
+    known = [kind for kind in KINDS if kind not in FINAL_KINDS]
     for kind in value:
         choice("kind of failure that can be tried again", kind, known)
     return {kind: whole(f"retries[{kind!r}]", number, least=0) for kind, number in value.items()}

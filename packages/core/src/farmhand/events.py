@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "FINAL_KINDS",
     "KINDS",
     "Command",
     "Control",
@@ -53,6 +54,7 @@ __all__ = [
 
 # What can go wrong with an item, by the names that records and ``retries`` use.
 KINDS = ("raised", "died", "timeout", "memory", "unpicklable item", "unpicklable result")
+FINAL_KINDS = KINDS[-2:]  # trying again would change nothing
 
 
 @dataclass(frozen=True, slots=True)

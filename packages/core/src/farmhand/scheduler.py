@@ -19,6 +19,7 @@ from typing import assert_never
 from farmhand.chunking import Middle, Pace, chunk_size, refill
 from farmhand.errors import FarmhandError, ProcessesKeepDying, SetupError, UsageError
 from farmhand.events import (
+    FINAL_KINDS,
     Command,
     Event,
     Finish,
@@ -60,7 +61,6 @@ __all__ = ["Scheduler"]
 
 GRACE = 1.0  # seconds that a process which was asked to leave has before it is killed
 
-_FINAL = ("unpicklable item", "unpicklable result")  # trying again would change nothing
 _LONGEST_WAIT = 60.0  # seconds before another attempt
 _LIMIT_FROM = 5  # items whose durations say what is too long
 _LEAST_LIMIT = 1.0  # seconds; nobody means to kill what takes less
@@ -425,7 +425,7 @@ class Scheduler:
             lost.remove(culprit)
             about = (event.number, event.started, event.seconds, event.usage)
             commands += self._fail(culprit, error, *about)
-        elif process.state != "leaving" or process.condemned is not None:
+        elif process.state != "leaving" or (process.condemned is not None and process.condemned[0] < 0):
             self._deaths_in_a_row += 1
             broken = self._deaths_in_a_row >= max(3, self._target)
         if culprit is None and process.state == "ready":
@@ -590,12 +590,7 @@ class Scheduler:
             event = _only(event, fresh)  # an executor told us twice
         if not count:
             return []
-        process.held -= fresh
-        self._note(process)
-        missed, process.barren = process.barren, False
-        if missed:
-            self._nothing_to_take = False
-        self._deaths_in_a_row = 0
+        missed = self._ended(process, fresh)
         self.done += count
         self._pace.add(count, sum(event.seconds))
         attempts = {}
@@ -608,10 +603,25 @@ class Scheduler:
         commands: list[Command] = [RecordDone(event, attempts)]
         if self._timeout_factor is not None:
             commands += self._limit_items(event.seconds, self._timeout_factor)
-        # whoever found nothing to take from this process may find something now, and with little
-        # memory it may be another's turn
-        everybody = missed or self._memory_low
-        return commands + (self._feed_all() if everybody else self._feed(process))
+        return commands + self._go_on(process, missed)
+
+    def _ended(self, process: _Process, indices: Iterable[int]) -> bool:
+        """These items have left ``process``; whether somebody has found nothing to take from it before."""
+        process.held.difference_update(indices)
+        self._note(process)
+        missed, process.barren = process.barren, False
+        if missed:
+            self._nothing_to_take = False
+        self._deaths_in_a_row = 0
+        return missed
+
+    def _go_on(self, process: _Process, everybody: bool) -> list[Command]:
+        """Feed a process in which items have ended, and ``everybody`` who may find something now.
+
+        With little memory left it may be another's turn.
+        """
+        commands = self._feed(process)
+        return commands + self._feed_all() if everybody or self._memory_low else commands
 
     def _limit_items(self, seconds: Sequence[float], factor: float) -> list[Command]:
         """How long an item may take, whenever that has changed by more than a tenth."""
@@ -626,17 +636,11 @@ class Scheduler:
         process = self._processes.get(event.number)
         if process is None or event.index not in process.held:
             return []
-        process.held.remove(event.index)
-        self._note(process)
-        missed, process.barren = process.barren, False
-        if missed:
-            self._nothing_to_take = False
-        self._deaths_in_a_row = 0
+        missed = self._ended(process, (event.index,))
         self._pace.add(1, event.seconds)
         about = (event.number, event.started, event.seconds, event.usage)
         commands = self._fail(event.index, event.error, *about)
-        everybody = missed or self._waiting or self._memory_low
-        return commands + (self._feed_all() if everybody else self._feed(process))
+        return commands + self._go_on(process, missed or bool(self._waiting))
 
     def _fail(
         self, index: int, error: ItemError, number: int, started: float, seconds: float, usage: Usage
@@ -648,7 +652,7 @@ class Scheduler:
             again = len(kinds) <= self._retries
         else:
             again = kinds.count(error.kind) <= self._retries.get(error.kind, 0)
-        again = again and error.kind not in _FINAL and self.state in ("running", "paused")
+        again = again and error.kind not in FINAL_KINDS and self.state in ("running", "paused")
         record = RecordFailed(index, error, number, started, seconds, len(kinds), usage, again)
         if not again:
             return [record, *self._failed_for_good()]
