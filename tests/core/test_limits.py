@@ -407,8 +407,7 @@ def test_while_an_item_prints_without_end_its_file_stays_small(store, tmp_path):
 def print_until_it_is_cut(x: int) -> None:
     while os.fstat(1).st_size < 2 << 20:
         os.write(1, b"x" * 65536)
-    while os.fstat(1).st_size >= 2 << 20:
-        time.sleep(0.01)
+    wait_until(lambda: os.fstat(1).st_size < 2 << 20, "somebody to cut the file")
     print("the file was cut")
 
 

@@ -20,12 +20,17 @@ DEADLINE = 60.0  # seconds after which something hangs for certain
 QUIET = {"gui": False, "progress": "none", "poolsize": 2}
 
 
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return as soon as ``condition()`` is true."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.005)
+
+
 def wait_for(path: str | Path) -> None:
     """Return as soon as the file is there."""
-    deadline = time.monotonic() + DEADLINE
-    while not os.path.exists(path):
-        assert time.monotonic() < deadline, f"waited in vain for {path}"
-        time.sleep(0.005)
+    wait_until(lambda: os.path.exists(path), str(path))
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -52,8 +57,7 @@ class Long:
     def __call__(self, item: int) -> tuple[int, str]:
         Path(self.folder, str(os.getpid())).touch()
         if item == 20 and self.harm is not None:
-            while not has_results(self.location):
-                time.sleep(0.005)
+            wait_until(lambda: has_results(self.location), "the first results")
             self.harm(self.location, self.folder)
         return item, "x" * 5000
 

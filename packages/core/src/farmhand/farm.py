@@ -7,6 +7,7 @@ store what ended in one transaction, and ten times a second show a snapshot.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections import Counter
@@ -394,15 +395,13 @@ class _Farm:
                 controls = display.show(monitor.snapshot(now, scheduler, executor, self._ledger))
                 for control in controls:
                     self._handle(control)
-            timeout = max(0.0, next_snapshot - clock()) if display else None
             wake = scheduler.next_wake()
-            if wake is not None:
-                left = max(0.0, wake - clock())
-                timeout = left if timeout is None else min(timeout, left)
+            due = math.inf if wake is None else wake
+            if display:
+                due = min(due, next_snapshot)
             if self._memory.low:  # else it is enough to look when there is something to do
-                left = max(0.0, self._memory.look_at - clock())
-                timeout = left if timeout is None else min(timeout, left)
-            events = executor.wait(timeout)
+                due = min(due, self._memory.look_at)
+            events = executor.wait(None if due == math.inf else max(0.0, due - clock()))
             if interrupts.asked and not stop_told:
                 stop_told = True
                 self._handle(Stop())

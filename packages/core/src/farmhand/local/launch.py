@@ -172,18 +172,20 @@ def spawn(number: int, threads: int, keep: int) -> Child:
     """
     with contextlib.ExitStack() as undo:
         parts = _Parts(keep, undo)
-        output, theirs = parts.output, parts.theirs.fileno()
-        printed = -1 if output is None else output.fileno()
-        numbers = {"sock": theirs, "page": parts.page.fileno(), "lifeline": parts.lifeline, "output": printed}
+        printed = -1 if parts.output is None else parts.output.fileno()
+        inherited = {
+            "sock": parts.theirs.fileno(),
+            "page": parts.page.fileno(),
+            "lifeline": parts.lifeline,
+            "output": printed,
+        }
+        boot = _BOOT.format(root=_ROOT, keep=keep, number=number, **inherited)
         popen = subprocess.Popen(
-            [
-                *(sys.executable, *_interpreter_flags(), "-c"),
-                _BOOT.format(root=_ROOT, keep=keep, number=number, **numbers),
-            ],
+            [sys.executable, *_interpreter_flags(), "-c", boot],
             stdin=subprocess.DEVNULL,
-            stdout=printed if output else None,
-            stderr=printed if output else None,
-            pass_fds=[descriptor for descriptor in numbers.values() if descriptor >= 0],
+            stdout=printed if keep else None,
+            stderr=printed if keep else None,
+            pass_fds=[descriptor for descriptor in inherited.values() if descriptor >= 0],
             start_new_session=True,
             env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, SHARE: str(threads)},
         )

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from farmhand.local.page import Page, nameless_file
+from farmhand.local.page import FileIdentity, Page, nameless_file
 
 __all__ = ["Output"]
 
@@ -39,9 +39,8 @@ class Output:
         self._page = page
         self._keep = keep
         self._file = nameless_file() if fd is None else io.FileIO(fd, "r+", closefd=False)
-        os.set_inheritable(self._file.fileno(), False)
         self._fd = self._file.fileno()
-        self._identity = self._who()
+        self._identity = FileIdentity(self._fd)
 
     def fileno(self) -> int:
         """The descriptor to pass to the other process."""
@@ -71,9 +70,9 @@ class Output:
 
     def take(self) -> str:
         """What the running item has printed; what comes next belongs to the next item."""
+        if not self._identity.is_at(self._fd):
+            return ""  # the descriptor is somebody else's by now
         try:
-            if self._who() != self._identity:
-                return ""  # the descriptor is somebody else's by now
             end = os.lseek(self._fd, 0, os.SEEK_CUR)
             text = self._text(end)
             if end > self._keep:
@@ -122,7 +121,3 @@ class Output:
         self._page.output[2] = 0
         if beginning:
             os.write(self._fd, beginning)
-
-    def _who(self) -> tuple[int, int]:
-        status = os.fstat(self._fd)
-        return status.st_dev, status.st_ino

@@ -13,7 +13,7 @@ import mmap
 import os
 from time import monotonic
 
-__all__ = ["Page", "nameless_file"]
+__all__ = ["FileIdentity", "Page", "nameless_file"]
 
 _SIZE = mmap.PAGESIZE
 _SEALS = 0x02 | 0x10  # of Linux: nobody makes the file shorter, and nobody but those who map it writes
@@ -28,6 +28,20 @@ def nameless_file() -> io.FileIO:
 
     with tempfile.TemporaryFile() as file:
         return io.FileIO(os.dup(file.fileno()), "r+")
+
+
+class FileIdentity:
+    """What a descriptor leads to, so that it is noticed when its number leads to something else."""
+
+    def __init__(self, fd: int) -> None:
+        self._status = os.fstat(fd)
+
+    def is_at(self, fd: int) -> bool:
+        """Whether the descriptor ``fd`` leads there."""
+        try:
+            return os.path.samestat(os.fstat(fd), self._status)
+        except OSError:
+            return False
 
 
 class Page:

@@ -296,10 +296,8 @@ class LocalExecutor:
                 reason, kind = f"{reason} by the system, which had run out of memory", "memory"
         index, seconds = current if current else (None, 0.0)
         usage = Usage(worker.peak[1] if worker.peak[0] == index and worker.peak[1] else None, output)
-        died = ProcessDied(
-            worker.number, index, worker.reason or reason, time.time() - seconds, seconds, usage
-        )
-        self._events.append(replace(died, kind=kind) if kind != "died" else died)
+        about = (worker.reason or reason, time.time() - seconds, seconds, usage, kind)
+        self._events.append(ProcessDied(worker.number, index, *about))
 
     def _next_look(self, now: float) -> float | None:
         """When something has to be looked at that no descriptor tells of."""

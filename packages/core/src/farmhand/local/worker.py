@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
-from farmhand.local.page import Page
+from farmhand.local.page import FileIdentity, Page
 from farmhand.task import RunItem, Task
 
 __all__ = ["Worker", "main"]
@@ -46,8 +46,9 @@ def main(sock: int, page: int, lifeline: int, output: int, keep: int, number: in
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("sys", "main"):  # what the command line needed; __main__ is for the script's names
         vars(sys.modules["__main__"]).pop(name, None)
-    for descriptor in (sock, lifeline):  # a task that starts a program, or becomes one, keeps them here
-        os.set_inheritable(descriptor, False)
+    for descriptor in (sock, lifeline, output):  # a program that the task starts, or becomes, gets none
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)
     shared = Page(page)
     printed = None
     if output >= 0:
@@ -85,7 +86,7 @@ class Worker:
         task: Task | None = None,
     ) -> None:
         self._sock = sock
-        self._channel = _Identity(sock.fileno())
+        self._channel = FileIdentity(sock.fileno())
         self._page = page
         self._output = output
         self._memory = PeakMemory()
@@ -439,20 +440,6 @@ def describe(error: BaseException) -> tuple[str, str, str]:
     return tuple(part.encode("utf-8", "backslashreplace").decode() for part in (name, message, text))  # type: ignore[return-value]
 
 
-class _Identity:
-    """What a descriptor leads to, so that it is noticed when its number leads to something else."""
-
-    def __init__(self, fd: int) -> None:
-        self._status = os.fstat(fd)
-
-    def is_at(self, fd: int) -> bool:
-        """Whether the descriptor ``fd`` leads there."""
-        try:
-            return os.path.samestat(os.fstat(fd), self._status)
-        except OSError:
-            return False
-
-
 class PeakMemory:
     """The most memory that this process has had in use at once; from Linux, elsewhere unknown."""
 
@@ -461,7 +448,7 @@ class PeakMemory:
         with contextlib.suppress(OSError):
             self._status = os.open("/proc/self/status", os.O_RDONLY)
             self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY)
-            self._reset_identity = _Identity(self._reset)
+            self._reset_identity = FileIdentity(self._reset)
             self._known = True
 
     def take(self) -> int | None:
