@@ -26,7 +26,7 @@ SOURCE = Path(farmhand.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 
 LAYERS = [
-    ["errors"],
+    ["errors", "values"],
     ["events", "codec", "progress", "eta", "wording", "chunking", "cgroups", "cpus", "resources"],
     ["task", "scheduler", "shipping"],
     ["store", "feed", "executor"],
@@ -147,7 +147,7 @@ def test_decisions_are_pure(module):
 def test_a_worker_imports_little():
     """A process starts in tens of milliseconds, since it knows only what it needs."""
     shared = {"local", "local.frames", "local.output", "local.page"}
-    allowed = {"task", "codec", "errors", "shipping"} | shared
+    allowed = {"task", "codec", "errors", "values", "shipping"} | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(
         "import sys, farmhand.local.worker\n"

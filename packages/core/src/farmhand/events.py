@@ -8,7 +8,8 @@ more than everything else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from farmhand.values import dataclass, field
 
 __all__ = [
     "FINAL_KINDS",

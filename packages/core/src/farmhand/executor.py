@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from farmhand.events import ExecutorEvent
 from farmhand.task import Task
+from farmhand.values import dataclass
 
 __all__ = ["Executor", "Job"]
 

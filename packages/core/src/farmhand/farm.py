@@ -12,7 +12,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -62,6 +61,7 @@ from farmhand.store import (
     records_of,
 )
 from farmhand.task import Task
+from farmhand.values import dataclass, field, replace
 
 __all__ = ["RunSummary", "run_tasks"]
 

@@ -12,7 +12,6 @@ import time
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -20,6 +19,7 @@ from farmhand import codec
 from farmhand.errors import UsageError
 from farmhand.events import ItemError
 from farmhand.store import Block
+from farmhand.values import dataclass
 
 __all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading", "text_block"]
 

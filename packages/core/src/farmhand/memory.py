@@ -8,16 +8,16 @@ forked child has a copy that nobody else sees.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
 from farmhand.errors import StoreError
 from farmhand.events import RecordFailed, Usage
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key, record_of
+from farmhand.values import dataclass, field, replace
 
 __all__ = ["MemoryStore"]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Run:
     info: RunInfo
     done: dict[int, tuple[bytes, int, float, float]] = field(default_factory=dict)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from farmhand.events import Control
+from farmhand.values import dataclass
 
 __all__ = ["Estimate", "Frontend", "FrontendOptions", "Output", "ProcessView", "Snapshot"]
 

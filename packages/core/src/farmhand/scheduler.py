@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import assert_never
 
@@ -56,6 +55,7 @@ from farmhand.events import (
     Tick,
     Usage,
 )
+from farmhand.values import dataclass, field
 
 __all__ = ["Scheduler"]
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from farmhand import codec
 from farmhand.errors import FarmhandError
 from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
+from farmhand.values import dataclass
 
 __all__ = [
     "Block",

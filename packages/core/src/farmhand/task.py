@@ -14,11 +14,11 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from farmhand.errors import UsageError
+from farmhand.values import dataclass, field
 
 __all__ = ["Call", "Report", "Task", "call"]
 
@@ -29,7 +29,7 @@ SendReport = Callable[[int, float | None, str | None], None]
 _REPORT_INTERVAL = 0.05  # seconds; a task may report in its innermost loop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """The exact arguments of one call of the task; see :func:`call`."""
 
@@ -144,7 +144,7 @@ class Report:
             self._send(self._index, self._complete, self._taskname)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task, checked, before it is made in any process.
 

@@ -10,12 +10,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple, TextIO
 from unicodedata import combining, east_asian_width
 
 from farmhand.events import Control
 from farmhand.progress import FrontendOptions, Snapshot
+from farmhand.values import replace
 from farmhand.wording import (
     clock_text,
     percent,

@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NoReturn
 
 from farmhand import resources
@@ -39,6 +38,7 @@ from farmhand.executor import Job
 from farmhand.local import frames, launch
 from farmhand.local.output import Output
 from farmhand.local.page import Page
+from farmhand.values import replace
 
 __all__ = ["LocalExecutor"]
 
