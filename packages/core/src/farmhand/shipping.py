@@ -26,38 +26,36 @@ task has no name. The task comes first, as only pickling it says which names are
 a class of the script runs code while it is loaded (``__setstate__``, ``__init_subclass__``, ...),
 all is pickled once more in another order (constants, functions, the rest, the task), so that this
 code finds the names that it needs. A first byte says whether dill is needed at all, as importing it
-costs a worker some thirty milliseconds.
+costs both sides some thirty milliseconds: functions that refer to modules, to plain values and to
+each other are taken apart here. All else that is rarely needed is imported where it is, too.
 """
 
 from __future__ import annotations
 
-import collections
+import builtins
 import contextlib
-import dataclasses
-import dis
-import enum
 import importlib
 import io
-import pickle
-import re
+import marshal
 import sys
-import threading
-import typing
-from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
 
+from farmhand.codec import Pickler, Unpickler, pickle_dumps, pickle_loads
 from farmhand.errors import TaskNotPicklable
 from farmhand.task import Task
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
 __all__ = ["Shipper", "receive"]
 
-_PLAIN, _DILL = b"P", b"D"
+_PLAIN, _FUNCTIONS, _DILL = b"P", b"F", b"D"
 _OWN_TO_EVERY_MAIN = {"__name__", "__builtins__", "__spec__", "__loader__", "__cached__"}
 _GLOBAL_NAMES = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _MENTIONED_LIMIT = 1 << 20  # bytes; a name in a string is a guess, so it may not cost much
-_WORD = re.compile(r"[^\W\d]\w*")
 
 
 class Shipper:
@@ -86,22 +84,22 @@ class Shipper:
             Names the part at fault.
         """
         try:
-            plain = pickle.dumps(value, 5)
+            plain = pickle_dumps(value, 5)
             if b"__main__" not in plain:
                 return _PLAIN + plain
         except Exception:
             pass  # pickle refuses lambdas, closures and more, which dill takes
-        load = _Load(self._main, self._shipped)
-        if isinstance(value, Task):
-            bound = [value.target.args, value.target.keywords] if isinstance(value.target, partial) else None
-            load.mention(_words_in([value.initargs, value.initkwds, bound]))
-        try:
-            load.add((None, value))
-        except Exception as error:
-            culprit, reason = _blame(value, what, error)
-            raise TaskNotPicklable(culprit, reason) from error
-        load.add_names()
-        return load.finish(value)
+
+        def fill(load: _Load) -> bytes:
+            if isinstance(value, Task):
+                target = value.target
+                bound = [target.args, target.keywords] if isinstance(target, partial) else None
+                load.mention(_words_in([value.initargs, value.initkwds, bound]))
+            load.add((None, value), value, what)
+            load.add_names()
+            return load.finish(value)
+
+        return self._filled(fill)
 
     def definitions(self, payload: bytes) -> bytes | None:
         """What processes must load before they can decode ``payload``; None for nothing.
@@ -117,21 +115,40 @@ class Shipper:
         names = [name for name in finder.names if name in self._main and name not in self._shipped]
         if not names:
             return None
-        load = _Load(self._main, self._shipped)
-        load.want(names)
-        load.add_names()
-        return load.finish()
+
+        def fill(load: _Load) -> bytes:
+            load.want(names)
+            load.add_names()
+            return load.finish()
+
+        return self._filled(fill)
+
+    def _filled(self, fill: Callable[[_Load], bytes]) -> bytes:
+        """A shipment without dill, if that is possible."""
+        load = _Load(self._main, set(self._shipped), _FunctionPickler, blames=False)
+        try:
+            data = fill(load)
+            if b"__main__" not in data:  # else there is more of the script than functions
+                self._shipped = load.shipped
+                return data
+        except Exception:
+            pass  # dill will do it, or say why not
+        return fill(_Load(self._main, self._shipped))
 
 
 def receive(data: bytes) -> Any:
     """Undo :meth:`Shipper.ship` in another process, whose ``__main__`` gains the names."""
     view = memoryview(data)[1:]
     if data[:1] == _PLAIN:
-        return pickle.loads(view)
-    import dill
+        return pickle_loads(view)
+    unpickler: Any
+    if data[:1] == _FUNCTIONS:
+        unpickler = Unpickler(io.BytesIO(view))
+    else:
+        import dill
 
+        unpickler = dill.Unpickler(io.BytesIO(view), ignore=True)
     main = sys.modules["__main__"].__dict__
-    unpickler = dill.Unpickler(io.BytesIO(view), ignore=True)
     task = None
     while (pair := unpickler.load()) is not None:
         name, value = pair
@@ -150,7 +167,7 @@ def _import_all(modules: list[str]) -> None:
             importlib.import_module(module)
 
 
-class _Finder(pickle.Unpickler):
+class _Finder(Unpickler):
     """Finds the names of ``__main__`` that a pickle refers to."""
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -166,25 +183,35 @@ class _Finder(pickle.Unpickler):
 class _Load:
     """The bytes of one shipment, as they grow."""
 
-    def __init__(self, main: dict[str, Any], shipped: set[str], *, blames: bool = True) -> None:
+    def __init__(
+        self, main: dict[str, Any], shipped: set[str], pickler: Any = None, *, blames: bool = True
+    ) -> None:
         self._blames = blames
         self._main = main
-        self._shipped = shipped
+        self.shipped = shipped
         self._wanted: dict[str, None] = {}  # an ordered set
         self._mentioned: dict[str, None] = {}
         self._modules: dict[str, None] = {}
         self._added: list[str] = []
         self._runs_code = False
         self._file = io.BytesIO()
-        self._pickler = _pickler_class()(self._file, protocol=5)
+        self._file.write(_FUNCTIONS if pickler else _DILL)
+        self._pickler = (pickler or _dill_pickler())(self._file, protocol=5)
         self._pickler.farmhand_load = self
 
-    def add(self, value: Any) -> None:
-        self._pickler.dump(value)
+    def add(self, pair: Any, value: Any = None, what: str = "") -> None:
+        """Append ``pair``; if that is impossible, ``value`` is at fault, called ``what``."""
+        try:
+            self._pickler.dump(pair)
+        except Exception as error:
+            if not what or not self._blames:
+                raise
+            culprit, reason = _blame(value, what, error)
+            raise TaskNotPicklable(culprit, reason) from error
 
     def want(self, names: list[str]) -> None:
         for name in names:
-            if name in self._main and name not in self._shipped and name not in _OWN_TO_EVERY_MAIN:
+            if name in self._main and name not in self.shipped and name not in _OWN_TO_EVERY_MAIN:
                 self._wanted[name] = None
 
     def met(self, thing: FunctionType | type) -> None:
@@ -232,21 +259,15 @@ class _Load:
             if self._wanted:
                 name = next(iter(self._wanted))
                 del self._wanted[name]
-                self._shipped.add(name)
+                self.shipped.add(name)
                 self._added.append(name)
                 value = self._main[name]
                 self.mention(_words_in(value))
-                try:
-                    self.add((name, value))
-                except Exception as error:
-                    if not self._blames:
-                        raise
-                    culprit, reason = _blame(value, f"the global {name!r}", error)
-                    raise TaskNotPicklable(culprit, reason) from error
+                self.add((name, value), value, f"the global {name!r}")
             else:
                 name = next(iter(self._mentioned))
                 del self._mentioned[name]
-                if name not in self._shipped and name not in _OWN_TO_EVERY_MAIN:
+                if name not in self.shipped and name not in _OWN_TO_EVERY_MAIN:
                     self._try_mentioned(name)
 
     def _try_mentioned(self, name: str) -> None:
@@ -255,11 +276,11 @@ class _Load:
             return  # code refers to these by name, not in strings
         trial = io.BytesIO()
         try:
-            pickle.Pickler(_Limited(trial, _MENTIONED_LIMIT), 5).dump(value)
+            Pickler(_Limited(trial, _MENTIONED_LIMIT), 5).dump(value)
         except Exception:
             return
         if b"__main__" not in trial.getvalue():
-            self._shipped.add(name)
+            self.shipped.add(name)
             self._added.append(name)
             self.add((name, value))
             self.mention(_words_in(value))
@@ -267,7 +288,7 @@ class _Load:
     def finish(self, task: Any = None) -> bytes:
         load = self
         if self._runs_code:
-            load = _Load(self._main, self._shipped)
+            load = _Load(self._main, self.shipped)
             load.add(("", list(self._modules)))
             for name in self._added:
                 if type(self._main[name]) in (dict, list, set):  # a registry that classes enter themselves in
@@ -279,7 +300,7 @@ class _Load:
         elif self._modules:
             load.add(("", list(self._modules)))
         load.add(None)
-        return _DILL + load._file.getvalue()
+        return load._file.getvalue()
 
 
 class _Limited:
@@ -313,17 +334,61 @@ def _run_while_loading(cls: type) -> Iterator[Any]:
     return (vars(cls)[name] for name in names if name in vars(cls))
 
 
+class _FunctionPickler(Pickler):
+    """Takes functions of ``__main__`` apart, and leaves to dill what is not as plain as it looks."""
+
+    farmhand_load: _Load
+
+    def reducer_override(self, thing: Any) -> Any:
+        kind = type(thing)
+        if kind is ModuleType and thing is not builtins:
+            return importlib.import_module, (thing.__name__,)
+        if kind is FunctionType and thing.__module__ == "__main__":
+            self.farmhand_load.met(thing)
+            made = _make_function(*(parts := _parts_of(thing)))
+            if all(getattr(made, name, None) == getattr(thing, name, None) for name in _ATTRIBUTES):
+                return _make_function, parts
+        elif kind.__module__ not in _SPECIAL and kind is not ModuleType:
+            return NotImplemented
+        raise TypeError(f"{thing!r} needs dill")
+
+
+# what is one object in all the process, and what the globals of a module have in them
+_SPECIAL = ("dataclasses", "_frozen_importlib")
+_ATTRIBUTES = ("__globals__", "__closure__", "__dict__", "__doc__", "__type_params__")
+
+
+def _parts_of(function: FunctionType) -> tuple[Any, ...]:
+    code = marshal.dumps(function.__code__)
+    defaults = function.__defaults__, function.__kwdefaults__
+    return code, function.__name__, function.__qualname__, *defaults, function.__annotations__
+
+
+def _make_function(
+    code: bytes, name: str, qualname: str, defaults: Any, kwdefaults: Any, annotations: dict[str, Any]
+) -> FunctionType:
+    function = FunctionType(marshal.loads(code), sys.modules["__main__"].__dict__, name, defaults)
+    function.__qualname__, function.__kwdefaults__ = qualname, kwdefaults
+    function.__annotations__ = annotations
+    return function
+
+
 @cache
-def _pickler_class() -> Any:
+def _dill_pickler() -> Any:
     """dill's pickler, told to say what it meets and to keep globals and modules by name.
 
     Made on first use, because importing dill takes tens of milliseconds.
     """
+    import dataclasses
+    import pickle
+    import threading
+    import typing
+
     import dill
 
     base = dill.Pickler.dispatch
 
-    class Dispatch(dict[type, Any]):
+    class Dispatch(dict):  # type: ignore[type-arg]
         def get(self, kind: type, default: Any = None) -> Any:
             saver = super().get(kind)
             if saver is None and issubclass(kind, type):
@@ -423,9 +488,14 @@ def _pickler_class() -> Any:
 
 def _remaking(cls: type) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
     """For classes that dill gets wrong: what makes them again, of what, and what to add to them."""
+    import collections
+    import enum
+    import pickle
+
     own = vars(cls)
     if isinstance(cls, enum.EnumMeta):
-        members = [(name, member.value) for name, member in dict[str, Any](cls.__members__).items()]
+        named: dict[str, Any] = dict(cls.__members__)
+        members = [(name, member.value) for name, member in named.items()]
         at_once = {name: own[name] for name in ("__init__", "__doc__") if name in own}
         if "__new_member__" in own:
             raise pickle.PicklingError(
@@ -480,12 +550,16 @@ def _make_enum(
 
 
 def _make_namedtuple(name: str, qualname: str, fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+    import collections
+
     made = collections.namedtuple(name, fields, defaults=tuple(defaults.values()), module="__main__")  # type: ignore[misc]
     made.__qualname__ = qualname
     return made
 
 
 def _make_type_variable(name: str, constraints: Any, bound: Any, covariant: bool, contravariant: bool) -> Any:
+    import typing
+
     return typing.TypeVar(name, *constraints, bound=bound, covariant=covariant, contravariant=contravariant)
 
 
@@ -506,8 +580,11 @@ def _names_in(function: FunctionType) -> tuple[list[str], list[str]]:
     names: list[str] = []
     words: list[str] = []
     for code in _codes(function.__code__):
-        # not all of co_names, which has the attributes as well: `self.lock` is not the global `lock`
-        names += [each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL_NAMES]
+        if not function.__globals__.keys().isdisjoint(code.co_names):
+            import dis
+
+            # not all of co_names, which has the attributes as well: `self.lock` is not the global `lock`
+            names += [each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL_NAMES]
         docstring = code.co_consts[0] if code.co_consts else None
         for constant in code.co_consts:
             if not (constant is docstring and constant == function.__doc__):
@@ -518,7 +595,9 @@ def _names_in(function: FunctionType) -> tuple[list[str], list[str]]:
 def _words_in(value: Any, depth: int = 3) -> Iterator[str]:
     """The words in a string, or in the strings of a short plain container."""
     if isinstance(value, str):
-        yield from _WORD.findall(value[:_MENTIONED_LIMIT])
+        import re
+
+        yield from re.findall(r"[^\W\d]\w*", value[:_MENTIONED_LIMIT])
     elif depth and isinstance(value, list | tuple | set | frozenset | dict) and len(value) <= 1000:
         for part in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from _words_in(part, depth - 1)
@@ -605,8 +684,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield ".keywords", value.keywords
         return
     for name, part in getattr(value, "__dict__", {}).items():
-        yield "" if type(value) is Task and name == "target" else f".{name}", part
+        yield f".{name}", part
     for cls in type(value).__mro__:
         for name in getattr(cls, "__slots__", ()):
             if hasattr(value, name):
-                yield f".{name}", getattr(value, name)
+                yield "" if cls is Task and name == "target" else f".{name}", getattr(value, name)
