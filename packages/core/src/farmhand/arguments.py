@@ -6,7 +6,6 @@ import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from farmhand import codec
 from farmhand.cpus import cpu_count
@@ -14,6 +13,10 @@ from farmhand.errors import UnknownName, UsageError
 from farmhand.events import FINAL_KINDS, KINDS
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend, FrontendOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "choice",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from farmhand.events import Control
 from farmhand.hookspecs import MakeExecutor, MakeFrontend, OpenStore, hookimpl
 from farmhand.progress import Frontend, FrontendOptions, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from farmhand.executor import Executor
     from farmhand.store import DataManager
 

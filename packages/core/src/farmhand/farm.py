@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
 
 from farmhand import arguments, codec
 from farmhand.errors import TasksFailed, UsageError
@@ -62,6 +61,10 @@ from farmhand.store import (
 )
 from farmhand.task import Task
 from farmhand.values import dataclass, field, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 __all__ = ["RunSummary", "run_tasks"]
 

@@ -13,13 +13,16 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
 
 from farmhand import codec
 from farmhand.errors import UsageError
 from farmhand.events import ItemError
 from farmhand.store import Block
 from farmhand.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 __all__ = ["Batch", "Feed", "Identity", "Ledger", "Reading", "text_block"]
 

@@ -9,13 +9,15 @@ itself comes through the same hooks (``farmhand.builtin``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
 
 import pluggy
 
 from farmhand.progress import Frontend, FrontendOptions
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from farmhand.executor import Executor
     from farmhand.store import DataManager
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -18,7 +17,10 @@ from farmhand import builtin, hookspecs
 from farmhand.errors import PluginError, UnknownName, UsageError
 from farmhand.progress import Frontend, FrontendOptions
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from farmhand.executor import Executor
     from farmhand.store import DataManager
 

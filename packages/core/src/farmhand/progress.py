@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from farmhand.events import Control
 from farmhand.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 __all__ = ["Estimate", "Frontend", "FrontendOptions", "Output", "ProcessView", "Snapshot"]
 

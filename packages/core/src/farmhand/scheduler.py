@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import assert_never
 
 from farmhand.chunking import Middle, Pace, chunk_size, refill
 from farmhand.errors import FarmhandError, ProcessesKeepDying, SetupError, UsageError
@@ -58,6 +57,15 @@ from farmhand.events import (
 from farmhand.values import dataclass, field
 
 __all__ = ["Scheduler"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import assert_never
+else:
+
+    def assert_never(event):
+        raise AssertionError(f"{event!r} is no event")
+
 
 GRACE = 1.0  # seconds that a process which was asked to leave has before it is killed
 

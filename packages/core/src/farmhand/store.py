@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from farmhand import codec
 from farmhand.errors import FarmhandError
 from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
 from farmhand.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "Block",

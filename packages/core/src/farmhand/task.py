@@ -11,21 +11,26 @@ The rules are those of ``brian.tools.taskfarm`` (Brian 1.4), made exact:
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from types import FunctionType
 
 from farmhand.errors import UsageError
 from farmhand.values import dataclass, field
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias, TypeVar
+
+    T = TypeVar("T")
+
 __all__ = ["Call", "Report", "Task", "call"]
 
-T = TypeVar("T")
-RunItem = Callable[[int, Any], Any]
-SendReport = Callable[[int, float | None, str | None], None]
+RunItem: TypeAlias = "Callable[[int, Any], Any]"
+SendReport: TypeAlias = "Callable[[int, float | None, str | None], None]"
 
+_VARKEYWORDS = 0x08  # a flag of code: it takes **kwds
 _REPORT_INTERVAL = 0.05  # seconds; a task may report in its innermost loop
 
 
@@ -182,7 +187,7 @@ class Task:
             raise UsageError(f"initargs must be a sequence of arguments, such as (3,), not {initargs!r}")
         if initkwds is not None and not isinstance(initkwds, Mapping):
             raise UsageError(f"initkwds must be a dict of keyword arguments, not {initkwds!r}")
-        if inspect.isclass(target):
+        if isinstance(target, type):
             if not any("__call__" in vars(base) for base in target.__mro__):
                 raise UsageError(
                     f"the task class {target.__qualname__} has no __call__ method; farmhand makes the class "
@@ -210,7 +215,7 @@ class Task:
     def takes_rng(self) -> bool:
         """Whether the task has a parameter ``rng``."""
         target = self.target
-        return _takes(target.__call__ if inspect.isclass(target) else target, "rng", or_kwds=False)
+        return _takes(target.__call__ if isinstance(target, type) else target, "rng", or_kwds=False)
 
     def make(self, process_number: int, send: SendReport) -> RunItem:
         """Make the task in this process and return what runs one item.
@@ -229,7 +234,7 @@ class Task:
         """
         target = make = self.target
         owner: object = None
-        if inspect.isclass(target):
+        if isinstance(target, type):
             kwds = dict(self.initkwds)
             if _takes(target, "process_number", or_kwds=True):
                 kwds.setdefault("process_number", process_number)
@@ -284,6 +289,12 @@ def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:
     """Whether ``function`` has a parameter ``name`` that a keyword can fill (Brian: or ``**kwds``)."""
     if isinstance(function, partial) and name in function.keywords:
         return False  # the user has filled it
+    if type(function) is FunctionType and not function.__dict__:  # as most are: there is an easy way
+        code = function.__code__
+        named = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+        return name in named or (or_kwds and bool(code.co_flags & _VARKEYWORDS))
+    import inspect
+
     try:
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError):  # many functions written in C have no signature
@@ -301,9 +312,11 @@ def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:
 
 
 def _is_python(function: Any) -> bool:
+    import inspect
+
     function = inspect.unwrap(_unbound(function))
     return (
-        inspect.isclass(function)
+        isinstance(function, type)
         or hasattr(function, "__code__")
         or hasattr(type(function).__call__, "__code__")
     )

@@ -7,15 +7,13 @@ It draws snapshots and nothing else: no clock, no state of the farm. Where nobod
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable
-from typing import NamedTuple, TextIO
 from unicodedata import combining, east_asian_width
 
 from farmhand.events import Control
 from farmhand.progress import FrontendOptions, Snapshot
-from farmhand.values import replace
+from farmhand.values import dataclass, replace
 from farmhand.wording import (
     clock_text,
     percent,
@@ -26,6 +24,10 @@ from farmhand.wording import (
     summary_text,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
 __all__ = ["TextFrontend"]
 
 _OVER = frozenset({"finished", "stopped", "broken"})
@@ -34,7 +36,8 @@ _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
 _MANY_FAILURES = 100
 
 
-class _Bar(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Bar:
     done: str
     tip: str
     rest: str
@@ -44,7 +47,8 @@ _UNICODE_BAR = _Bar("━", "╸", "─")
 _ASCII_BAR = _Bar("#", "", "-")
 
 
-class _Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Part:
     """A piece of the line; on a narrow terminal those of the lowest rank are left out first."""
 
     rank: int
@@ -73,7 +77,11 @@ class TextFrontend:
         ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
         self._ansi = self._live and ansi
         self._colour = self._ansi and not os.environ.get("NO_COLOR")
-        self._bar = _UNICODE_BAR if _can_encode(self._stream, "".join(_UNICODE_BAR)) else _ASCII_BAR
+        self._bar = (
+            _UNICODE_BAR
+            if _can_encode(self._stream, _UNICODE_BAR.done + _UNICODE_BAR.tip + _UNICODE_BAR.rest)
+            else _ASCII_BAR
+        )
         self._last: Snapshot | None = None
         self._over = False
         self._status = ""  # what stands in the line that is redrawn
@@ -288,6 +296,8 @@ class TextFrontend:
             columns = os.get_terminal_size(self._stream.fileno() if self._stream else -1).columns
         except (OSError, ValueError, AttributeError):
             columns = 0
+        import shutil  # it imports what unpacks archives, too
+
         return columns or shutil.get_terminal_size().columns
 
     def _paint(self, style: str, text: str) -> str:

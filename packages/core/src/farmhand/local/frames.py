@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from marshal import dumps, loads
 from struct import Struct
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "DEFINE",

@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
 
 from farmhand import resources
 from farmhand.cpus import SHARE
 from farmhand.local.output import Output
 from farmhand.local.page import Page
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["Child", "fork", "spawn"]
 

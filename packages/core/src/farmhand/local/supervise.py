@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
 
 from farmhand import resources
 from farmhand.cpus import cpu_count
@@ -39,6 +38,10 @@ from farmhand.local import frames, launch
 from farmhand.local.output import Output
 from farmhand.local.page import Page
 from farmhand.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["LocalExecutor"]
 

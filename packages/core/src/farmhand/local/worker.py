@@ -24,13 +24,16 @@ import traceback
 from collections import deque
 from operator import sub
 from time import monotonic, sleep, time
-from typing import Any, NoReturn
 
 from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import FileIdentity, Page
 from farmhand.task import RunItem, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 __all__ = ["Worker", "main"]
 
