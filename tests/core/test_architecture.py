@@ -27,7 +27,18 @@ REPOSITORY = Path(__file__).parents[2]
 
 LAYERS = [
     ["errors", "values"],
-    ["events", "codec", "progress", "eta", "wording", "chunking", "cgroups", "cpus", "resources"],
+    [
+        "events",
+        "codec",
+        "progress",
+        "eta",
+        "wording",
+        "chunking",
+        "cgroups",
+        "cpus",
+        "resources",
+        "entrypoints",
+    ],
     ["task", "scheduler", "shipping"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],

@@ -209,7 +209,7 @@ def test_an_unknown_name_lists_the_known_ones(refused, options, kind, known):
 )
 def test_a_plugin_that_is_not_installed_is_named(refused, monkeypatch, options, package):
     """The error says what to install for the names that this project provides elsewhere."""
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **kwds: [])
+    monkeypatch.setattr("farmhand.entrypoints.entry_points", lambda group: [])
     hint = rf"pip install {package}" if package else ""
     refused(UnknownName, rf"no .* is called .*known: .*{hint}", **options)
 
@@ -343,7 +343,7 @@ def test_a_plugin_whose_hook_raises_is_named(plugins, refused):
 
 def test_a_gui_that_is_not_installed_is_one_warning_and_then_text(monkeypatch, capsys):
     """gui=True is the default, and Brian's; a cluster has no window, and the work is what counts."""
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **kwds: [])
+    monkeypatch.setattr("farmhand.entrypoints.entry_points", lambda group: [])
     with pytest.warns(UserWarning, match="needs the Tk window.*pip install farmhand-tk.*gui=False") as warned:
         summary = run_tasks(MemoryStore(), square, [1, 2], poolsize=1)
     assert summary.done == 2

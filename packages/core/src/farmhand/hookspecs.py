@@ -10,28 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import pluggy
-
 from farmhand.progress import Frontend, FrontendOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias, TypeVar
+
+    Hook = TypeVar("Hook", bound=Callable[..., Any])
 
     from farmhand.executor import Executor
     from farmhand.store import DataManager
 
-__all__ = ["MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl", "hookspec"]
+__all__ = ["MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl"]
 
-hookspec = pluggy.HookspecMarker("farmhand")
-hookimpl = pluggy.HookimplMarker("farmhand")
+HOOKS = ("farmhand_executors", "farmhand_frontends", "farmhand_stores")
+MARK = "is_farmhand_hook"
 
 OpenStore: TypeAlias = "Callable[..., DataManager]"
 MakeFrontend: TypeAlias = "Callable[[FrontendOptions], Frontend]"
 MakeExecutor: TypeAlias = "Callable[[str], Executor]"
 
 
-@hookspec
+def hookimpl(function: Hook) -> Hook:
+    """Mark a function of a plugin as one of the hooks below, by its name."""
+    setattr(function, MARK, True)
+    return function
+
+
 def farmhand_stores() -> Mapping[str, OpenStore]:  # type: ignore[empty-body]
     """The stores that this plugin can open, by the ending of their path (``'.db'``).
 
@@ -46,7 +51,6 @@ def farmhand_stores() -> Mapping[str, OpenStore]:  # type: ignore[empty-body]
     """
 
 
-@hookspec
 def farmhand_frontends() -> Mapping[str, MakeFrontend]:  # type: ignore[empty-body]
     """The progress frontends of this plugin, by the name that ``progress=`` takes.
 
@@ -61,7 +65,6 @@ def farmhand_frontends() -> Mapping[str, MakeFrontend]:  # type: ignore[empty-bo
     """
 
 
-@hookspec
 def farmhand_executors() -> Mapping[str, MakeExecutor]:  # type: ignore[empty-body]
     """The executors of this plugin, by the name that ``executor=`` takes.
 

@@ -1,8 +1,7 @@
 """Finds the plugins and asks them, through the hooks, for what a call needs.
 
-A manager is made for each call. What farmhand brings itself is asked first, and the installed
-distributions are searched only for names that it does not know: that search takes longer than
-starting a process.
+This is done for each call. What farmhand brings itself is asked first, and the installed
+distributions are searched only for names that it does not know.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 
-import pluggy
-
-from farmhand import builtin, hookspecs
+from farmhand import builtin, entrypoints, hookspecs
 from farmhand.errors import PluginError, UnknownName, UsageError
 from farmhand.progress import Frontend, FrontendOptions
 
@@ -45,9 +42,7 @@ class Plugins:
     """The plugins that are installed now."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager("farmhand")
-        self._manager.add_hookspecs(hookspecs)
-        self._manager.register(builtin, "farmhand")
+        self._hooks = {"farmhand": _hooks_of(builtin)}
         self._searched = False
 
     def open_store(self, location: str | os.PathLike[str], **options: Any) -> DataManager:
@@ -105,10 +100,11 @@ class Plugins:
     def _ask(self, hook: str) -> dict[str, Callable[..., Any]]:
         claims: dict[str, Callable[..., Any]] = {}
         owner: dict[str, str] = {}
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            plugin = implementation.plugin_name
+        for plugin, hooks in self._hooks.items():
+            if hook not in hooks:
+                continue
             try:
-                offered = dict(implementation.function())
+                offered = dict(hooks[hook]())
             except Exception as error:
                 raise PluginError(
                     f"plugin {plugin!r} failed in its hook {hook}: {type(error).__name__}: {error}. "
@@ -125,29 +121,34 @@ class Plugins:
 
     def _search(self) -> None:
         self._searched = True
-        from importlib.metadata import entry_points
-
-        seen: set[tuple[str, str]] = set()
-        for point in entry_points(group=ENTRY_POINTS):
-            if (point.name, point.value) in seen:
-                continue  # the same distribution, found twice on the path
-            seen.add((point.name, point.value))
-            name = point.name
-            if self._manager.has_plugin(name):  # two distributions chose one name
-                name = f"{name} ({point.value})"
+        for point, value in dict.fromkeys(entrypoints.entry_points(ENTRY_POINTS)):
+            # two distributions may have chosen one name
+            name = f"{point} ({value})" if point in self._hooks else point
             try:
-                plugin = point.load()
-                self._manager.register(plugin, name)
-                self._manager.check_pending()
+                self._hooks[name] = _hooks_of(entrypoints.load(value))
             except Exception as error:
-                if self._manager.has_plugin(name):
-                    self._manager.unregister(name=name)
                 warnings.warn(
-                    f"farmhand plugin {point.name!r} ({point.value}) could not be loaded and is skipped: "
+                    f"farmhand plugin {point!r} ({value}) could not be loaded and is skipped: "
                     f"{type(error).__name__}: {error}",
                     RuntimeWarning,
                     stacklevel=4,
                 )
+
+
+def _hooks_of(plugin: object) -> dict[str, Callable[..., Any]]:
+    """The functions of a plugin that carry ``hookimpl``, by name."""
+    hooks = {}
+    for name in dir(plugin):
+        function: Any = getattr(plugin, name, None)
+        if getattr(function, hookspecs.MARK, None) is True:
+            if name not in hookspecs.HOOKS:
+                raise PluginError(f"there is no hook {name}")
+            if getattr(function, "__code__", None) is None or function.__code__.co_argcount:
+                import inspect
+
+                inspect.signature(function).bind()  # an error unless it can be called without arguments
+            hooks[name] = function
+    return hooks
 
 
 def open_store(location: str | os.PathLike[str], **options: Any) -> DataManager:

@@ -23,12 +23,15 @@ import struct
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
 
 from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key
 from farmhand_sqlite.file import DatabaseFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["SqliteStore"]
 
