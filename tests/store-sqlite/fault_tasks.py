@@ -66,7 +66,7 @@ def has_results(location: str) -> bool:
     """Whether something is stored already."""
     db = sqlite3.connect(f"file:{location}?mode=ro", uri=True)
     try:
-        return bool(db.execute("SELECT count(*) FROM results").fetchone()[0])
+        return bool(db.execute("SELECT count(*) FROM packs").fetchone()[0])
     finally:
         db.close()
 

@@ -250,7 +250,7 @@ def test_an_item_of_no_run_is_damage(location):
     """SQLite does not mind; a KeyError would say that the caller is wrong."""
     some_results(location)
     with sqlite3.connect(location) as db:
-        db.execute("UPDATE results SET id = 7 WHERE id & 1023 = 7")
+        db.execute("UPDATE packs SET id = 7 WHERE id = (SELECT max(id) FROM packs)")
     db.close()
     with open_store(location) as store, pytest.raises(StoreError, match=r"damaged: .*of a run.*backup"):
         list(store.records())
@@ -393,7 +393,7 @@ def test_a_store_of_format_1_is_brought_up_to_date_and_keeps_everything(location
     """It then takes what the old format had no place for."""
     version_1.make(location)
     with open_store(location) as store:
-        assert format_of(location) == 2
+        assert format_of(location) == 3
         has_all_of_version_1(store)
         session = store.begin(a_run(uid="new"))
         retry = failed(0, usage=Usage(2048, "first"), again=True)

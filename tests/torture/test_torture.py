@@ -67,8 +67,8 @@ def kind_of_fault(it, status=-9):
 
 def test_a_result_that_is_gone_is_noticed(tortured):
     """The farm has said that it was stored."""
-    execute(tortured, "DELETE FROM results WHERE id = (SELECT max(id) FROM results)")
-    execute(tortured, "UPDATE runs SET done = done - 1")
+    execute(tortured, "UPDATE runs SET done = done - (SELECT count FROM packs ORDER BY id DESC LIMIT 1)")
+    execute(tortured, "DELETE FROM packs WHERE id = (SELECT max(id) FROM packs)")
     assert kind_of_fault(tortured) == "lost"
 
 
@@ -87,13 +87,13 @@ def test_a_count_that_is_wrong_is_noticed(tortured):
 
 def test_a_wrong_result_is_noticed(tortured):
     """Another item's, for example."""
-    execute(tortured, "UPDATE results SET value = (SELECT value FROM results ORDER BY id DESC LIMIT 1)")
+    execute(tortured, "UPDATE packs SET payload = (SELECT payload FROM packs ORDER BY id DESC LIMIT 1)")
     assert kind_of_fault(tortured) == "damaged"
 
 
 def test_half_a_result_is_noticed(tortured):
     """It cannot be decoded."""
-    execute(tortured, "UPDATE results SET value = substr(value, 1, 3)")
+    execute(tortured, "UPDATE packs SET payload = substr(payload, 1, 3)")
     assert kind_of_fault(tortured) == "damaged"
 
 

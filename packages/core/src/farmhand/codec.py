@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copyreg import dispatch_table as _dispatch_table
 from marshal import dumps as _marshal_dumps
 from marshal import loads as _marshal_loads
@@ -28,10 +28,11 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
 __all__ = [
+    "PLAIN",
+    "Packed",
     "Pickler",
     "Unpickler",
     "decode",
@@ -41,6 +42,7 @@ __all__ = [
     "encode_items",
     "encode_result",
     "fingerprint",
+    "pack",
     "pickle_dumps",
     "pickle_loads",
     "short",
@@ -50,6 +52,8 @@ PROTOCOL = 5
 _STACK_GLOBAL = 0x93  # the opcode by which a protocol 5 pickle names a class or function
 _DEEPEST = 30  # levels that a fingerprint walks; an object is about three
 _EACH = b"E"  # first byte of items encoded one by one; a pickle begins with 0x80
+# Results of these types cannot change and always travel, so that many can be pickled at once, later.
+PLAIN = frozenset([bool, int, float, complex, str, type(None)])
 
 _double = Struct(">d").pack
 _repr = reprlib.Repr()
@@ -124,6 +128,68 @@ def decode_items(payload: bytes) -> list[Any]:
         return [decode(data) for data in encoded]
     items: list[Any] = pickle_loads(payload)
     return items
+
+
+class Packed(Sequence[bytes]):
+    """Encoded results that travel, and are stored, as one; what each is alone is found when asked for.
+
+    Parameters
+    ----------
+    payload : bytes
+        From :func:`pack`; of a single result it is its own encoding.
+    count : int
+        How many results there are.
+    """
+
+    __slots__ = ("_count", "_parts", "payload")
+
+    def __init__(self, payload: bytes, count: int) -> None:
+        self.payload = payload
+        self._count = count
+        self._parts: list[bytes] | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[bytes]) -> Packed:
+        """``values`` as one, if they are not already."""
+        if isinstance(values, cls):
+            return values
+        values = list(values)
+        return cls(values[0] if len(values) == 1 else encode_each(values), len(values))
+
+    def decode(self) -> list[Any]:
+        """The results themselves. Runs code: only for data that you trust."""
+        return [decode(self.payload)] if self._count == 1 else decode_items(self.payload)
+
+    def decode_one(self, place: int) -> Any:
+        """One of the results, without decoding what is not plain beside it."""
+        encoded = None if self._count == 1 else split_each(self.payload)
+        return self.decode()[place] if encoded is None else decode(encoded[place])
+
+    def _split(self) -> list[bytes]:
+        if self._parts is None:
+            encoded = [self.payload] if self._count == 1 else split_each(self.payload)
+            self._parts = list(map(encode, self.decode())) if encoded is None else encoded
+        return self._parts
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._split()[place]
+
+
+def pack(results: Sequence[object]) -> bytes:
+    """At least one result as the payload of a :class:`Packed`.
+
+    Parameters
+    ----------
+    results : sequence
+        Values of the types in ``PLAIN``, and of all others what :func:`encode_result` gave.
+    """
+    if bytes not in set(map(type, results)):
+        return pickle_dumps(results[0] if len(results) == 1 else results, PROTOCOL)
+    encoded = [result if type(result) is bytes else pickle_dumps(result, PROTOCOL) for result in results]
+    return encoded[0] if len(encoded) == 1 else encode_each(encoded)
 
 
 def short(item: object) -> str:

@@ -7,12 +7,29 @@ forked child has a copy that nobody else sees.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 
 from farmhand.errors import StoreError
 from farmhand.events import RecordFailed, Usage
-from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key, record_of
+from farmhand.store import (
+    Block,
+    DataManager,
+    Pack,
+    Record,
+    RunInfo,
+    Session,
+    Turn,
+    join_key,
+    packs_of,
+    record_of,
+)
 from farmhand.values import dataclass, field, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["MemoryStore"]
 
@@ -20,12 +37,27 @@ __all__ = ["MemoryStore"]
 @dataclass(slots=True)
 class _Run:
     info: RunInfo
-    done: dict[int, tuple[bytes, int, float, float]] = field(default_factory=dict)
+    packs: list[Pack] = field(default_factory=list)  # ascending
+    firsts: list[int] = field(default_factory=list)  # the first index of each
+    done: int = 0
     attempts: dict[int, int] = field(default_factory=dict)
     failed: dict[int, RecordFailed] = field(default_factory=dict)
     retried: dict[tuple[int, int], RecordFailed] = field(default_factory=dict)  # by item and attempt
     usage: dict[int, Usage] = field(default_factory=dict)  # of done items
     blocks: dict[int, Block] = field(default_factory=dict)
+
+    def pack_of(self, index: int) -> Pack | None:
+        """The pack that has the result of an item."""
+        place = bisect_right(self.firsts, index) - 1
+        return self.packs[place] if place >= 0 and index in self.packs[place].indices else None
+
+    def overlaps(self, pack: Pack) -> bool:
+        """Whether there is a result already of an item of ``pack``."""
+        first, last = pack.indices[0], pack.indices[-1]
+        after = bisect_right(self.firsts, first)
+        return self.pack_of(first) is not None or any(
+            known <= last for known in self.firsts[after : after + 1]
+        )
 
 
 class MemoryStore(DataManager):
@@ -48,11 +80,12 @@ class MemoryStore(DataManager):
     def records(self, run: str | None = None) -> Iterator[Record]:
         for each in list(self._runs.values()) if run is None else [self._runs[run]]:
             uid, records = each.info.uid, []
-            for index, (_, number, started, seconds) in each.done.items():
-                attempts = each.attempts.get(index, 1)
-                memory = each.usage[index].memory if index in each.usage else None
-                key, about = join_key(uid, index), (number, started, seconds, attempts, None, memory)
-                records.append(Record(key, uid, index, "done", *about))
+            for pack in each.packs:
+                for index, started, seconds in zip(pack.indices, pack.started, pack.seconds, strict=True):
+                    attempts = each.attempts.get(index, 1)
+                    memory = each.usage[index].memory if index in each.usage else None
+                    about = (pack.number, started, seconds, attempts, None, memory)
+                    records.append(Record(join_key(uid, index), uid, index, "done", *about))
             records += [record_of(uid, failed) for failed in each.failed.values()]
             yield from sorted(records, key=lambda record: record.index)
 
@@ -71,20 +104,37 @@ class MemoryStore(DataManager):
         return usage.output if attempt in (None, attempts) else ""
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
-        done = self._runs[run].done
-        yield from [(index, done[index][0]) for index in sorted(done)]
+        for pack in list(self._runs[run].packs):
+            yield from zip(pack.indices, pack.values, strict=True)
 
     def encoded_at(self, run: str, index: int) -> bytes:
-        return self._runs[run].done[index][0]
+        pack = self._pack(run, index)
+        data: bytes = pack.values[index - pack.indices[0]]
+        return data
+
+    def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
+        for pack in list(self._runs[run].packs):
+            yield from zip(pack.indices, pack.values.decode(), strict=True)
+
+    def decoded_at(self, run: str, index: int) -> Any:
+        pack = self._pack(run, index)
+        return pack.values.decode_one(index - pack.indices[0])
+
+    def _pack(self, run: str, index: int) -> Pack:
+        pack = self._runs[run].pack_of(index)
+        if pack is None:
+            raise KeyError(join_key(run, index))
+        return pack
 
     def blocks(self, run: str) -> Iterator[Block]:
         yield from [block for _, block in sorted(self._runs[run].blocks.items())]
 
     def itemcount(self) -> int:
-        return sum(len(run.done) for run in self._runs.values())
+        return sum(run.done for run in self._runs.values())
 
     def done_indices(self, run: str) -> Iterator[int]:
-        yield from sorted(self._runs[run].done)
+        for pack in list(self._runs[run].packs):
+            yield from pack.indices
 
     def close(self) -> None:
         """Nothing to release; what is here stays readable."""
@@ -95,33 +145,31 @@ class _MemorySession(Session):
         self._run = run
 
     def record(self, turn: Turn) -> None:
-        new = _Run(self._run.info)
-        count = 0
-        for record in turn.done:
-            done = record.done
-            numbers = [done.number] * len(done.indices)
-            rows = zip(done.values, numbers, done.started, done.seconds, strict=True)
-            new.done.update(zip(done.indices, rows, strict=True))
-            new.attempts.update(record.attempts)
-            new.usage.update(done.usage)
-            count += len(done.indices)
-        for failed in turn.failed:
-            if failed.again:
-                new.retried[failed.index, failed.attempts] = failed
-            else:
-                new.failed[failed.index] = failed
-        new.blocks.update((block.indices[0], block) for block in turn.blocks)
-        if count > len(new.done) or new.done.keys() & self._run.done.keys():
+        run = self._run
+        packs = sorted([pack for record in turn.done for pack in packs_of(record.done)], key=_first)
+        if any(map(run.overlaps, packs)) or any(a.indices[-1] >= _first(b) for a, b in pairwise(packs)):
             raise StoreError(
                 MemoryStore.basepath, "an item was recorded twice", "This is a fault in farmhand"
             )
         # only now, when nothing can go wrong any more, is any of it kept
-        self._run.done.update(new.done)
-        self._run.attempts.update(new.attempts)
-        self._run.failed.update(new.failed)
-        self._run.retried.update(new.retried)
-        self._run.usage.update(new.usage)
-        self._run.blocks.update(new.blocks)
+        for pack in packs:
+            place = bisect_right(run.firsts, _first(pack))
+            run.firsts.insert(place, _first(pack))
+            run.packs.insert(place, pack)
+            run.done += len(pack.indices)
+        for record in turn.done:
+            run.attempts.update(record.attempts)
+            run.usage.update(record.done.usage)
+        for failed in turn.failed:
+            if failed.again:
+                run.retried[failed.index, failed.attempts] = failed
+            else:
+                run.failed[failed.index] = failed
+        run.blocks.update((block.indices[0], block) for block in turn.blocks)
 
     def close(self, outcome: str, ended: float) -> None:
         self._run.info = replace(self._run.info, outcome=outcome, ended=ended)
+
+
+def _first(pack: Pack) -> int:
+    return pack.indices[0]

@@ -10,11 +10,13 @@ The names of the reading API are those of ``brian.tools.datamanager.DataManager`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 from farmhand import codec
 from farmhand.errors import FarmhandError
-from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
+from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
 from farmhand.values import dataclass
 
 TYPE_CHECKING = False
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Block",
     "DataManager",
+    "Pack",
     "Record",
     "Result",
     "RunInfo",
@@ -31,6 +34,7 @@ __all__ = [
     "Turn",
     "computer_name",
     "join_key",
+    "packs_of",
     "record_of",
     "records_of",
     "split_key",
@@ -164,6 +168,50 @@ class Result:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Results of consecutive items that came together, for a store that keeps them together.
+
+    Parameters
+    ----------
+    indices : range
+        Which items these are.
+    number : int
+        The process that ran them.
+    started, seconds : array of float
+        When each began, in seconds since the epoch, and how long it took.
+    values : Packed
+        Their results.
+    """
+
+    indices: range
+    number: int
+    started: array[float]
+    seconds: array[float]
+    values: codec.Packed
+
+
+def packs_of(done: ItemsDone) -> list[Pack]:
+    """The results of ``done``, cut where items are missing between them; ascending."""
+    indices, values = done.indices, done.values
+    if isinstance(indices, range) and indices.step == 1:
+        started, seconds = array("d", done.started), array("d", done.seconds)
+        return [Pack(indices, done.number, started, seconds, codec.Packed.of(values))] if indices else []
+    packs = []
+    order = sorted(range(len(indices)), key=indices.__getitem__)
+    cuts = [place for place in range(1, len(order)) if indices[order[place]] != indices[order[place - 1]] + 1]
+    for start, stop in pairwise([0, *cuts, len(order)]):
+        places = order[start:stop]
+        if places:
+            span = range(indices[places[0]], indices[places[-1]] + 1)
+            started, seconds = (
+                array("d", [part[place] for place in places]) for part in (done.started, done.seconds)
+            )
+            packed = codec.Packed.of([values[place] for place in places])
+            packs.append(Pack(span, done.number, started, seconds, packed))
+    return packs
+
+
 def record_of(run: str, failed: RecordFailed) -> Record:
     """The record of a failure, or of an attempt that failed and is followed by another."""
     status = "retried" if failed.again else "failed"
@@ -289,6 +337,14 @@ class DataManager(ABC):
         """The indices of the done items of ``run``, ascending. A store may know a faster way."""
         return (record.index for record in self.records(run) if record.status == "done")
 
+    def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
+        """Index and result of each done item of ``run``, by index. A store may know a faster way."""
+        return ((index, codec.decode(data)) for index, data in self.encoded(run))
+
+    def decoded_at(self, run: str, index: int) -> Any:
+        """One result; KeyError when there is none. A store may know a faster way."""
+        return codec.decode(self.encoded_at(run, index))
+
     # -- Brian's reading API -------------------------------------------------------------------
 
     @property
@@ -313,14 +369,14 @@ class DataManager(ABC):
     def iteritems(self) -> Iterator[tuple[str, Any]]:
         """Key and value of every result, one at a time."""
         for run in self.session_names():
-            for index, data in self.encoded(run):
-                yield join_key(run, index), codec.decode(data)
+            for index, value in self.decoded(run):
+                yield join_key(run, index), value
 
     def itervalues(self) -> Iterator[Any]:
         """Every result, one at a time: run by run, in the order of the items."""
         for run in self.session_names():
-            for _, data in self.encoded(run):
-                yield codec.decode(data)
+            for _, value in self.decoded(run):
+                yield value
 
     def items(self) -> list[tuple[str, Any]]:
         """Key and value of every result."""
@@ -334,10 +390,10 @@ class DataManager(ABC):
         """``{session name: value}`` for each session that has ``key``."""
         try:
             run, index = split_key(key)
-            data = self.encoded_at(run, index)
+            value = self.decoded_at(run, index)
         except KeyError:
             return {}
-        return {run: codec.decode(data)}
+        return {run: value}
 
     def get_merged(self, key: str) -> list[Any]:
         """The values of ``key`` in all sessions, which must be lists or tuples, as one list.
@@ -379,7 +435,7 @@ class DataManager(ABC):
         return self.itemcount()
 
     def __getitem__(self, key: str) -> Any:
-        return codec.decode(self.encoded_at(*split_key(key)))
+        return self.decoded_at(*split_key(key))
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -422,11 +478,11 @@ class DataManager(ABC):
         for run in self.session_names():
             described = self._described(run)
             index, item, text = -1, None, ""
-            for wanted, data in self.encoded(run):
+            for wanted, value in self.decoded(run):
                 while index < wanted:  # an item that no block has is None (as in old stores)
                     index, item, text = next(described, (wanted, None, ""))
                 given = (item, text) if index == wanted else (None, "")
-                yield Result(join_key(run, wanted), wanted, *given, codec.decode(data))
+                yield Result(join_key(run, wanted), wanted, *given, value)
 
     def pairs(self) -> list[tuple[Any, Any]]:
         """Item and result of every result. Of a large item, its short text."""

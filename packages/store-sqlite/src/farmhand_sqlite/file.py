@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from farmhand.errors import StoreError
+from farmhand.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["DatabaseFile"]
+__all__ = ["DatabaseFile", "Schema"]
 
 APPLICATION_ID = int.from_bytes(b"farm", "big")  # at offset 68 of the file, where SQLite keeps it
 _JOURNAL = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"  # what a journal of SQLite begins with
@@ -76,6 +77,23 @@ _PROBLEMS = {  # by SQLite's extended codes, and then by its primary ones
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One version of what is in a file. Statements are separated by semicolons.
+
+    Parameters
+    ----------
+    made_by : str
+        What makes it of the version before.
+    stood_in_by : str
+        What makes a file of the version before, which may not be written, look like it: temporary
+        tables and views, for one connection alone.
+    """
+
+    made_by: str
+    stood_in_by: str = ""
+
+
 class DatabaseFile:
     """The file ``path``, which is created when it is not there, and brought up to date when it is old.
 
@@ -83,10 +101,8 @@ class DatabaseFile:
     ----------
     path : path-like
         The file; its folder must exist.
-    schemas : sequence of str
-        Statements, separated by semicolons: those that create the tables of version 1, those that
-        lead from version 1 to version 2, and so on. From version 1 on they only create tables, so
-        that an old file which may not be written can be read all the same. A file of a version
+    schemas : sequence of Schema
+        What makes version 1, what leads from version 1 to version 2, and so on. A file of a version
         beyond these is refused.
     timeout : float
         Seconds to wait for another program that keeps the file locked.
@@ -99,7 +115,7 @@ class DatabaseFile:
         What may not be written to, the file or its folder; ``''`` when both may.
     """
 
-    def __init__(self, path: str | os.PathLike[str], schemas: Sequence[str], timeout: float) -> None:
+    def __init__(self, path: str | os.PathLike[str], schemas: Sequence[Schema], timeout: float) -> None:
         self.path = os.path.abspath(path)
         self._file = os.path.realpath(self.path)  # SQLite puts its -wal beside what a link points to
         self._timeout = timeout
@@ -212,7 +228,7 @@ class DatabaseFile:
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             version = self._version(db)
         for schema in self._schemas[version:]:
-            for statement in _statements(schema):
+            for statement in _statements(schema.made_by):
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(self._schemas)}")
@@ -237,9 +253,8 @@ class DatabaseFile:
             return self._connect("mode=rw")
         db = self._connect_to_read()
         for schema in self._schemas[len(self._schemas) - self._lacking :]:
-            for statement in _statements(schema):
-                # empty, and for this connection alone, so that an old file reads like a new one
-                db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+            for statement in _statements(schema.stood_in_by):
+                db.execute(statement)
         return db
 
     def _connect_to_read(self) -> sqlite3.Connection:
@@ -304,6 +319,10 @@ class DatabaseFile:
         if identity != self.identity() or identity[0] != self._inode or None in identity:
             problem = "the file, or its -wal beside it, was deleted, moved or replaced while it was in use"
             self._refuse(problem, "What was stored in it went with it; run again")
+
+    def refuse_repetition(self) -> NoReturn:
+        """Raise because something is to be recorded that is there already."""
+        self._refuse(*_PROBLEMS[sqlite3.SQLITE_CONSTRAINT])
 
     def refuse_damage(self, problem: str) -> NoReturn:
         """Raise because of something that no farmhand writes, and that SQLite does not mind."""

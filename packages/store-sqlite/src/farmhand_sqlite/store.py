@@ -12,6 +12,9 @@ of its own, and so an iteration sees the store as it was when it began.
 
 *Keys.* ``id = run number << 40 | item index`` is the primary key of all that belongs to an
 item: rows lie in the order in which they are read, and no other index is needed.
+
+*Packs.* Results of consecutive items that a process hands over together are one row: for tiny tasks
+thousands, for others one. So an item costs hardly more than its bytes, in time and on disk.
 """
 
 from __future__ import annotations
@@ -20,14 +23,17 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
+from farmhand.codec import Packed
 from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
-from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key
-from farmhand_sqlite.file import DatabaseFile
+from farmhand.store import Block, DataManager, Pack, Record, RunInfo, Session, Turn, join_key, packs_of
+from farmhand_sqlite.file import DatabaseFile, Schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore"]
 
 SHIFT = 40
-COLUMNS = 5  # of the table of results
-ROWS = 100  # a statement; more is no faster
 
 # Texts that are no valid Unicode are kept as bytes, so these columns have no type.
 SCHEMA_1 = """
@@ -56,19 +60,49 @@ CREATE TABLE usage (id INTEGER PRIMARY KEY, memory INTEGER, output);
 CREATE TABLE retried (id INTEGER, attempt INTEGER, process INTEGER, started REAL, seconds REAL,
     memory INTEGER, kind, type, message, traceback, output, PRIMARY KEY (id, attempt)) WITHOUT ROWID;
 """
-DONE_ROW = f"({', '.join('?' * COLUMNS)})"
-RECORDS = """
-SELECT id, 'done', process, started, seconds, coalesce(attempts, 1), memory, NULL, NULL, NULL, NULL
-FROM results LEFT JOIN attempts USING (id) LEFT JOIN usage USING (id) WHERE id BETWEEN :first AND :last
-UNION ALL
-SELECT id, 'failed', process, started, seconds, attempts, memory, kind, type, message, traceback
-FROM failures LEFT JOIN usage USING (id) WHERE id BETWEEN :first AND :last
-ORDER BY id
+# ``id`` is that of the first of ``count`` items, ``started`` when the first began, ``seconds`` what they
+# took together. Where there are several, ``times`` has for each when it began, and then for each how
+# long it took, as little-endian doubles.
+SCHEMA_3 = """
+CREATE TABLE packs (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, process INTEGER, started REAL,
+    seconds REAL, times BLOB, payload BLOB);
+INSERT INTO packs SELECT id, 1, process, started, seconds, NULL, value FROM results;
+DROP TABLE results;
 """
+SCHEMAS = (
+    Schema(SCHEMA_1),
+    Schema(SCHEMA_2, SCHEMA_2.replace("CREATE", "CREATE TEMP")),
+    Schema(
+        SCHEMA_3,
+        """
+        CREATE TEMP VIEW packs AS
+        SELECT id, 1 AS count, process, started, seconds, NULL AS times, value AS payload FROM results;
+        """,
+    ),
+)
+# What belongs to an item in a pack comes behind the pack, and before the next pack or failure.
+RECORDS = """
+SELECT id, 0, count, process, started, seconds, times, NULL, NULL, NULL, NULL
+FROM packs WHERE id BETWEEN :first AND :last
+UNION ALL
+SELECT id, 1, attempts, process, started, seconds, NULL, kind, type, message, traceback
+FROM failures WHERE id BETWEEN :first AND :last
+UNION ALL
+SELECT id, 2, attempts, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM attempts WHERE id BETWEEN :first AND :last
+UNION ALL
+SELECT id, 3, memory, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM usage WHERE id BETWEEN :first AND :last AND memory IS NOT NULL
+ORDER BY 1, 2
+"""
+PACK, FAILURE, ATTEMPTS, MEMORY = range(4)
 RETRIED = """
-SELECT id, 'retried', process, started, seconds, attempt, memory, kind, type, message, traceback
+SELECT id, attempt, process, started, seconds, memory, kind, type, message, traceback
 FROM retried WHERE id BETWEEN :first AND :last ORDER BY id, attempt
 """
+_BEFORE = "SELECT id, count FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
+_PACK_AT = "SELECT id, count, payload FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
+_INSERT_PACK = "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_FAILURE = "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_RETRIED = "INSERT INTO retried VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -92,7 +126,7 @@ class SqliteStore(DataManager):
         if durability not in ("power", "process"):
             raise UsageError(f"durability={durability!r} is not known; use 'power' or 'process'")
         self._synchronous = "FULL" if durability == "power" else "NORMAL"
-        self._file = DatabaseFile(path, (SCHEMA_1, SCHEMA_2), timeout)
+        self._file = DatabaseFile(path, SCHEMAS, timeout)
         self.basepath = self._file.path
         self._open = True
         self._idle: list[sqlite3.Connection] = []
@@ -127,23 +161,31 @@ class SqliteStore(DataManager):
 
     def records(self, run: str | None = None) -> Iterator[Record]:
         """How every item (of one run) ended, by run and then by index. No value is even read."""
-        return self._records(RECORDS, run)
+        uids, span = self._uids(run)
+        try:
+            for record in _records(self._rows(RECORDS, span)):
+                yield self._named(uids, *record)
+        except ValueError:
+            self._file.refuse_damage("it has not the times of all items")
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
         """Every attempt (of one run) that failed and was followed by another."""
-        return self._records(RETRIED, run)
+        uids, span = self._uids(run)
+        for id, attempt, number, started, seconds, memory, *error in self._rows(RETRIED, span):
+            about = (number, started, seconds, attempt, _error(error), memory)
+            yield self._named(uids, id, "retried", *about)
 
-    def _records(self, query: str, run: str | None) -> Iterator[Record]:
+    def _uids(self, run: str | None) -> tuple[dict[int, str], dict[str, int]]:
+        """The names of all runs, by number, and the ids that items of ``run``, or of any, can have."""
         uids = dict(self._rows("SELECT number, uid FROM runs"))
         everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
-        span = everything if run is None else self._span(run)
-        for id, status, number, started, seconds, attempts, memory, kind, *error in self._rows(query, span):
-            uid, index = uids.get(id >> SHIFT), id & (1 << SHIFT) - 1
-            if uid is None:
-                self._file.refuse_damage("it has an item of a run that it does not have")
-            why = None if kind is None else ItemError(*map(_text, (kind, *error)))
-            about = (status, number, started, seconds, attempts, why, memory)
-            yield Record(join_key(uid, index), uid, index, *about)
+        return uids, everything if run is None else self._span(run)
+
+    def _named(self, uids: Mapping[int, str], id: int, *about: Any) -> Record:
+        uid, index = uids.get(id >> SHIFT), id & (1 << SHIFT) - 1
+        if uid is None:
+            self._file.refuse_damage("it has an item of a run that it does not have")
+        return Record(join_key(uid, index), uid, index, *about)
 
     def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
         """What an item printed in its last attempt, or in an earlier one that failed."""
@@ -165,24 +207,44 @@ class SqliteStore(DataManager):
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
         """Index and encoded result of each done item of ``run``, by index."""
-        query = "SELECT id - :first, value FROM results WHERE id BETWEEN :first AND :last ORDER BY id"
-        yield from self._rows(query, self._span(run))
+        for indices, values in self._packs(run):
+            yield from zip(indices, values, strict=True)
 
     def encoded_at(self, run: str, index: int) -> bytes:
         """One encoded result; KeyError when there is none."""
-        first, last = self._span(run).values()
-        query = "SELECT value FROM results WHERE id = ? AND id BETWEEN ? AND ?"
-        row = self._first(query, min(first + index, last + 1), first, last)
-        if row is None:
-            raise KeyError(join_key(run, index))
-        value: bytes = row[0]
+        place, values = self._pack_at(run, index)
+        value: bytes = values[place]
         return value
+
+    def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
+        """Index and result of each done item of ``run``, by index."""
+        for indices, values in self._packs(run):
+            yield from zip(indices, values.decode(), strict=True)
+
+    def decoded_at(self, run: str, index: int) -> Any:
+        """One result; KeyError when there is none."""
+        place, values = self._pack_at(run, index)
+        return values.decode_one(place)
 
     def done_indices(self, run: str) -> Iterator[int]:
         """The indices of the done items of ``run``, ascending; no value is read."""
-        query = "SELECT id - :first FROM results WHERE id BETWEEN :first AND :last ORDER BY id"
-        for (index,) in self._rows(query, self._span(run)):
-            yield index
+        query = "SELECT id - :first, count FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+        for index, count in self._rows(query, self._span(run)):
+            yield from range(index, index + count)
+
+    def _packs(self, run: str) -> Iterator[tuple[range, Packed]]:
+        """Indices and results of each pack of ``run``."""
+        query = "SELECT id - :first, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+        for index, count, payload in self._rows(query, self._span(run)):
+            yield range(index, index + count), Packed(payload, count)
+
+    def _pack_at(self, run: str, index: int) -> tuple[int, Packed]:
+        """The pack that has an item's result, and the place in it; KeyError when there is none."""
+        first, last = self._span(run).values()
+        row = self._first(_PACK_AT, first + index) if first + index <= last else None
+        if row is None or row[0] < first or row[0] + row[1] <= first + index:
+            raise KeyError(join_key(run, index))
+        return first + index - row[0], Packed(row[2], row[1])
 
     def blocks(self, run: str) -> Iterator[Block]:
         """The blocks of ``run``, by first index."""
@@ -255,9 +317,6 @@ class _SqliteSession(Session):
             raise
         self._number: int = cursor.lastrowid or 0
         self._base = self._number << SHIFT
-        self._rows = min(ROWS, db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // COLUMNS)
-        self._insert_one = f"INSERT INTO results VALUES {DONE_ROW}"
-        self._insert_many = self._insert_one + f", {DONE_ROW}" * (self._rows - 1)
 
     def record(self, turn: Turn) -> None:
         with self._transaction() as db:
@@ -279,25 +338,21 @@ class _SqliteSession(Session):
             db.executemany(_INSERT_RETRIED, again)
 
     def _record_done(self, db: sqlite3.Connection, records: Sequence[RecordDone]) -> None:
-        flat: list[Any] = []  # all parameters of all rows: no Python runs for each item
-        to_id = self._base.__add__
+        base, count = self._base, 0
         for record in records:
             done = record.done
-            ids, process = map(to_id, done.indices), [done.number] * len(done.indices)
-            # sqlite3 binds a bytearray at once, but for bytes it first looks for an adapter
-            values = map(bytearray, done.values)
-            flat += chain.from_iterable(zip(ids, process, done.started, done.seconds, values, strict=True))
+            for pack in packs_of(done):
+                id = base + pack.indices[0]
+                before = db.execute(_BEFORE, (id + len(pack.indices) - 1,)).fetchone()
+                if before is not None and before[0] + before[1] > id:
+                    self._file.refuse_repetition()
+                db.execute(_INSERT_PACK, _pack_row(id, pack))
+                count += len(pack.indices)
             if record.attempts:
-                attempts = ((to_id(index), count) for index, count in record.attempts.items())
+                attempts = ((base + index, number) for index, number in record.attempts.items())
                 db.executemany("INSERT INTO attempts VALUES (?, ?)", attempts)
             if done.usage:
-                _record_usage(db, self._base, done.usage)
-        step = COLUMNS * self._rows
-        rest = len(flat) // step * step
-        for start in range(0, rest, step):
-            db.execute(self._insert_many, flat[start : start + step])
-        db.executemany(self._insert_one, zip(*[iter(flat[rest:])] * COLUMNS, strict=True))
-        count = len(flat) // COLUMNS
+                _record_usage(db, base, done.usage)
         db.execute("UPDATE runs SET done = done + ? WHERE number = ?", (count, self._number))
 
     def close(self, outcome: str, ended: float) -> None:
@@ -333,7 +388,57 @@ class _SqliteSession(Session):
         file.refuse_loss(self._identity)  # and what went to a deleted file is not called stored
 
 
-# -- rows of the side tables -----------------------------------------------------------------------
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def _pack_row(id: int, pack: Pack) -> tuple[Any, ...]:
+    started, seconds, times, count = pack.started, pack.seconds, None, len(pack.indices)
+    if count > 1:
+        times = b"".join([_swapped(part).tobytes() for part in (started, seconds)])
+    return id, count, pack.number, started[0], sum(seconds), times, pack.values.payload
+
+
+def _swapped(times: array[float]) -> array[float]:
+    """``times`` as a file has them, or has been read from a file, whatever this computer's own order."""
+    if sys.byteorder == "big":
+        times = array("d", times)
+        times.byteswap()
+    return times
+
+
+def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """What rows of ``RECORDS`` say of each item: its id, and what comes after the index in a record."""
+    main: tuple[Any, ...] | None = None  # of a pack or a failure; what belongs to it comes behind it
+    attempts: dict[int, int] = {}
+    memory: dict[int, int] = {}
+    for row in chain(rows, [None]):
+        if row is not None and row[1] == ATTEMPTS:
+            attempts[row[0]] = row[2]
+        elif row is not None and row[1] == MEMORY:
+            memory[row[0]] = row[2]
+        else:
+            if main is not None:
+                id, kind, number, process, started, seconds, times, *error = main
+                if kind == FAILURE:
+                    yield id, "failed", process, started, seconds, number, _error(error), memory.get(id)
+                else:
+                    when = [(started, seconds)] if times is None else zip(*_times(times), strict=True)
+                    for item, (began, took) in zip(range(id, id + number), when, strict=True):
+                        about = (attempts.get(item, 1), None, memory.get(item))
+                        yield item, "done", process, began, took, *about
+            main = row
+            attempts.clear()
+            memory.clear()
+
+
+def _times(blob: bytes) -> tuple[array[float], array[float]]:
+    both = _swapped(array("d", blob))
+    half = len(both) // 2
+    return both[:half], both[half:]
+
+
+def _error(parts: Sequence[Any]) -> ItemError:
+    return ItemError(*map(_text, parts))
 
 
 def _block_row(base: int, block: Block) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ always the same interpreter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from marshal import dumps, loads
 from struct import Struct
 
@@ -30,20 +31,22 @@ __all__ = [
     "SETUP_FAILED",
     "UNREADABLE",
     "FrameReader",
+    "indices",
     "pack",
+    "span",
 ]
 
 # farm to worker
 SETUP = 1  # sys.path, sys.argv, shipped task or None
 DEFINE = 2  # shipped names of __main__
-ITEMS = 3  # indices, payload, which of them to run
+ITEMS = 3  # span, payload, which of them to run
 RECALL = 4  # everything?
 EXIT = 5
 
 # worker to farm
 READY = 16
 SETUP_FAILED = 17  # type, message, traceback
-DONE = 18  # indices, values, started, seconds, usage by item: memory and output
+DONE = 18  # span, packed results, started, seconds, usage by item: memory and output
 FAILED = 19  # index, kind, type, message, traceback, started, seconds, memory, output
 RETURNED = 20  # indices
 UNREADABLE = 21  # indices
@@ -60,6 +63,17 @@ def pack(kind: int, *fields: Any) -> bytes:
     """One message as bytes."""
     payload = dumps(fields)
     return _HEADER.pack(len(payload), kind) + payload
+
+
+def span(indices: Sequence[int]) -> tuple[int, int] | list[int]:
+    """Indices, which ascend, as they travel: first and number of those that are consecutive."""
+    first, count = indices[0], len(indices)
+    return (first, count) if indices[-1] - first == count - 1 else list(indices)
+
+
+def indices(span: tuple[int, int] | list[int]) -> Sequence[int]:
+    """What :func:`span` was given."""
+    return range(span[0], span[0] + span[1]) if isinstance(span, tuple) else span
 
 
 class FrameReader:

@@ -17,9 +17,25 @@ from collections.abc import Callable
 
 from farmhand.local.page import FileIdentity, Page, nameless_file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Output"]
 
 _LONG = 1 << 20  # bytes; a longer file is cut to its end
+
+
+class _Stream(io.FileIO):
+    """Descriptor 1 or 2 for Python's own printing, which tells of each write."""
+
+    def __init__(self, number: int, output: Output) -> None:
+        super().__init__(number, "w", closefd=False)
+        self._output = output
+
+    def write(self, data: Any) -> int:
+        self._output.notice()
+        return super().write(data)
 
 
 class Output:
@@ -41,6 +57,7 @@ class Output:
         self._file = nameless_file() if fd is None else io.FileIO(fd, "r+", closefd=False)
         self._fd = self._file.fileno()
         self._identity = FileIdentity(self._fd)
+        self.notice: Callable[[], object] = int  # nobody is interested yet
 
     def fileno(self) -> int:
         """The descriptor to pass to the other process."""
@@ -50,14 +67,18 @@ class Output:
         """Let this process's descriptors 1 and 2, and Python's streams on them, lead here."""
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(self._fd, number)
-            raw = io.FileIO(number, "w", closefd=False)
+            raw = _Stream(number, self)
             # unbuffered, so that nothing is left for the next item or lost in a crash
             stream = io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 
-    def watch(self) -> Callable[[], bool]:
-        """A function, as fast as can be, that says whether something was printed by this item."""
+    def watch(self, notice: Callable[[], object]) -> Callable[[], bool]:
+        """A function that says whether this item has printed; ``notice`` is called at each print.
+
+        The latter knows of Python's streams alone, and costs nothing as long as nobody prints.
+        """
+        self.notice = notice
         fd, start, seek = self._fd, self._page.output, os.lseek
 
         def anything() -> bool:

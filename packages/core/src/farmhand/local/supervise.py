@@ -13,9 +13,11 @@ import selectors
 import socket
 import sys
 import time
+from array import array
 from collections.abc import Sequence
 
 from farmhand import resources
+from farmhand.codec import Packed
 from farmhand.cpus import cpu_count
 from farmhand.events import (
     ExecutorEvent,
@@ -147,7 +149,7 @@ class LocalExecutor:
         worker = self._workers.get(number)
         if worker is not None:
             wanted = None if len(run) == len(indices) else list(run)
-            self._send(worker, frames.pack(frames.ITEMS, list(indices), payload, wanted))
+            self._send(worker, frames.pack(frames.ITEMS, frames.span(indices), payload, wanted))
 
     def define(self, definitions: bytes) -> None:
         self._definitions.append(definitions)
@@ -383,9 +385,11 @@ def _at_least(usage: Usage, memory: int) -> Usage:
 
 def _event(number: int, kind: int, fields: tuple) -> ExecutorEvent:  # type: ignore[type-arg]
     if kind == frames.DONE:
-        indices, values, started, seconds, used = fields
+        span, packed, started, seconds, used = fields
+        indices = frames.indices(span)
         usage = {index: Usage(*parts) for index, parts in used.items()} if used else used
-        return ItemsDone(number, indices, values, started, seconds, usage)
+        times = array("d", started), array("d", seconds)
+        return ItemsDone(number, indices, Packed(packed, len(indices)), *times, usage)
     if kind == frames.REPORT:
         return Reported(number, *fields)
     if kind == frames.FAILED:

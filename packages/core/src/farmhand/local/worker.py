@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 import traceback
+from array import array
 from collections import deque
 from operator import sub
 from time import monotonic, sleep, time
@@ -33,6 +34,7 @@ from farmhand.task import RunItem, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
 __all__ = ["Worker", "main"]
@@ -40,6 +42,7 @@ __all__ = ["Worker", "main"]
 GATHER = 0.002  # seconds for which small results are gathered before they are sent
 HANDOVER = 0.3  # seconds in which the task's thread may take notice of the end by itself
 PATIENCE = 0.006  # seconds after which the helper thread sends what the task's thread has not
+QUIET = 500  # items that have printed nothing, after which not every tiny one is asked whether it did
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -92,6 +95,11 @@ class Worker:
         self._channel = FileIdentity(sock.fileno())
         self._page = page
         self._output = output
+        self._printed = _nothing
+        self._silent = QUIET  # items in a row that have printed nothing
+        if output is not None:
+            self._printed = output.watch(self._has_printed)
+            self._silent = 0
         self._memory = PeakMemory()
         self._lifeline = lifeline
         _hold_on(lifeline)
@@ -111,12 +119,13 @@ class Worker:
         self._exiting = threading.Event()  # the task's thread is leaving
         # Results that wait to be sent. The task's thread appends to these lists, the index last,
         # and whoever sends takes as many from the front as there are indices: no lock for each item.
-        self._values: list[bytes] = []
+        self._results: list[Any] = []  # for codec.pack
         self._started: list[float] = []
         self._ended: list[float] = []
         self._indices: list[int] = []
         self._usage: dict[int, tuple[int | None, str]] = {}  # by item, before its index is appended
         self._flush_at = 0.0
+        self._look_at = 0.0  # an item that ends later is looked at; never later than the next flush
         self._helper_wanted = threading.Semaphore(0)
         self._helper_awake = False
 
@@ -186,20 +195,21 @@ class Worker:
         self._send(frames.READY)
         return run
 
-    def _run_block(self, run: RunItem, indices: list[int], payload: bytes, wanted: list[int] | None) -> None:
+    def _run_block(
+        self, run: RunItem, span: tuple[int, int] | list[int], payload: bytes, wanted: list[int] | None
+    ) -> None:
+        indices = frames.indices(span)
         page = self._page
         clock = monotonic
         start = clock()
         page.since[1] = start
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
         self._queue.extend(self._decode(indices, payload, wanted))
-        encode = codec.encode_result
+        encode, plain = codec.encode_result, codec.PLAIN
         take = self._queue.popleft
-        add_value, add_index = self._values.append, self._indices.append
+        add_result, add_index = self._results.append, self._indices.append
         add_started, add_ended = self._started.append, self._ended.append
         current, since = page.index, page.since
-        printed = self._output.watch() if self._output is not None else _nothing
-        long = frames.LONG
         start = clock()
         while True:
             try:
@@ -209,43 +219,49 @@ class Worker:
             since[1] = start
             current[0] = index
             try:
-                value = run(index, item)
+                result = run(index, item)
             except BaseException as error:
                 self._fail(index, "raised", error, start)
                 start = clock()
                 continue
-            try:
-                data = encode(value)
-            except BaseException as error:
-                what = f"its result, a {type(value).__name__}, "
-                self._fail(index, "unpicklable result", error, start, what)
-                start = clock()
-                continue
-            add_value(data)
-            add_started(start)
+            if type(result) not in plain:
+                try:
+                    result = encode(result)
+                except BaseException as error:
+                    what = f"its result, a {type(result).__name__}, "
+                    self._fail(index, "unpicklable result", error, start, what)
+                    start = clock()
+                    continue
             ended = clock()
-            if ended - start > long or printed():
-                self._usage[index] = self._used(ended - start)
+            look = ended >= self._look_at
+            if look:
+                self._look(index, ended - start)
+            add_result(result)
+            add_started(start)
             start = ended
-            add_ended(start)
+            add_ended(ended)
             add_index(index)
-            if start >= self._flush_at:
+            if look and ended >= self._flush_at:
                 self._flush()
 
-    def _decode(self, indices: list[int], payload: bytes, wanted: list[int] | None) -> list[tuple[int, Any]]:
+    def _decode(
+        self, indices: Sequence[int], payload: bytes, wanted: list[int] | None
+    ) -> list[tuple[int, Any]]:
         """The items to run; those that cannot be decoded are reported, not returned."""
-        chosen = set(indices if wanted is None else wanted)
         encoded = codec.split_each(payload)
         if encoded is None:
             try:
                 items = codec.decode_items(payload)
             except BaseException:
                 # one bad item spoils the pickle of all; the farm sends them again one by one
-                self._send(frames.UNREADABLE, sorted(chosen))
+                self._send(frames.UNREADABLE, sorted(indices if wanted is None else wanted))
                 return []
+            pairs = list(zip(indices, items, strict=True))
             if wanted is None:
-                return list(zip(indices, items, strict=True))
-            return [pair for pair in zip(indices, items, strict=True) if pair[0] in chosen]
+                return pairs
+            chosen = set(wanted)
+            return [pair for pair in pairs if pair[0] in chosen]
+        chosen = set(indices if wanted is None else wanted)
         pairs = []
         for index, data in zip(indices, encoded, strict=True):
             if index in chosen:
@@ -263,6 +279,23 @@ class Worker:
         used = self._used(seconds)
         self._flush()
         self._send(frames.FAILED, index, kind, name, message, text, time() - seconds, seconds, *used)
+
+    def _look(self, index: int, seconds: float) -> None:
+        """See what the item that has just ended has printed and used.
+
+        Python's own streams tell when something is printed. Whether a library or a program has
+        printed costs a system call to find out, more than a tiny item does; so while nobody prints,
+        only an item that ends when results are sent anyway is asked for it.
+        """
+        printed = self._printed()
+        if printed or seconds > frames.LONG:
+            self._usage[index] = self._used(seconds)
+        self._silent = 0 if printed else self._silent + 1
+        self._look_at = self._flush_at if self._silent >= QUIET else 0.0
+
+    def _has_printed(self) -> None:
+        """The item that runs is writing to one of Python's streams."""
+        self._look_at = 0.0
 
     def _used(self, seconds: float) -> tuple[int | None, str]:
         """The memory that the item which has just ended has used, and what it printed."""
@@ -296,7 +329,7 @@ class Worker:
         self._sock.close()
         if signal.getsignal(signal.SIGTERM) is _wait_for_the_farm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._flush_at = 0.0  # should it come back from the task, it sends at once, and so ends
+        self._flush_at = self._look_at = 0.0  # should it come back from the task, it sends, and so ends
 
     def _flush(self) -> None:
         """Send the results that wait. Any thread may call it."""
@@ -306,17 +339,21 @@ class Worker:
                 return  # and what ends next is sent at once: nobody watches the time after this
             self._flush_at = monotonic() + GATHER
             taken: list[list[Any]] = []
-            for waiting in (self._indices, self._values, self._started, self._ended):
+            for waiting in (self._indices, self._results, self._started, self._ended):
                 taken.append(waiting[:count])
                 del waiting[:count]
-            indices, values, started, ended = taken
-            seconds = list(map(sub, ended, started))
+            indices, results, started, ended = taken
             since_epoch = time() - monotonic()
-            started = [start + since_epoch for start in started]
+            times = (
+                array("d", [start + since_epoch for start in started]).tobytes(),
+                array("d", map(sub, ended, started)).tobytes(),
+            )
             usage = self._usage
             if usage:
                 usage = {index: usage.pop(index) for index in indices if index in usage}
-            self._send_bytes(frames.pack(frames.DONE, indices, values, started, seconds, usage))
+            self._send_bytes(
+                frames.pack(frames.DONE, frames.span(indices), codec.pack(results), *times, usage)
+            )
         signal.setitimer(signal.ITIMER_REAL, 0.0)  # an alarm that an item has left is not for the next
         if not self._helper_awake:
             self._helper_awake = True
@@ -377,7 +414,9 @@ class Worker:
         returned: list[int] = []
         with self._inbox_lock:
             waiting = [entry for entry in self._inbox if entry[0] == frames.ITEMS]
-            blocks = [indices if wanted is None else wanted for _, (indices, _, wanted) in waiting]
+            blocks = [
+                list(frames.indices(span)) if wanted is None else wanted for _, (span, _, wanted) in waiting
+            ]
             count = len(self._queue) + sum(map(len, blocks))
             if not everything:
                 count = (count + (self._page.index[0] >= 0)) // 2
@@ -387,8 +426,8 @@ class Worker:
                 returned += blocks[place][keep:]
                 at = self._inbox.index(waiting[place])
                 if keep:
-                    indices, payload, _ = waiting[place][1]
-                    self._inbox[at] = (frames.ITEMS, (indices, payload, blocks[place][:keep]))
+                    span, payload, _ = waiting[place][1]
+                    self._inbox[at] = (frames.ITEMS, (span, payload, blocks[place][:keep]))
                     break
                 del self._inbox[at]
         while len(returned) < count:

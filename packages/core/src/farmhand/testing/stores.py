@@ -130,6 +130,11 @@ class _Torn(list[T]):
 
     def __iter__(self) -> Iterator[T]:
         yield self[0]
+        yield self[1]
+
+    def __getitem__(self, place: Any) -> Any:
+        if place == 0:
+            return super().__getitem__(0)
         raise InterruptedError("in the middle of a turn")
 
 
@@ -491,15 +496,50 @@ class StoreConformance:
             assert reader.pairs() == [("a", "kept")]
             assert len(list(reader.records())) == len(list(reader.blocks(run.uid))) == reader.itemcount() == 1
 
-    def test_an_item_is_recorded_once(self, store: DataManager, begin: Begin) -> None:
+    @pytest.mark.parametrize(
+        "again",
+        [[[1, 2]], [[4, 5]], [[3]], [[0, 1, 2, 3, 4, 5]], [[7], [7]], [[0, 6, 7], [7, 8]], [[9, 9]]],
+        ids=["below", "above", "within", "around", "in one turn", "overlapping in one turn", "in one record"],
+    )
+    def test_an_item_is_recorded_once(self, store: DataManager, begin: Begin, again: list[list[int]]) -> None:
         """A second result for an item shows a fault; the first one, and the rest, stay as they are."""
         run = a_run()
         session = begin(run)
-        session.record(Turn([block(range(3), "abc")], [done([1], ["first"])]))
+        session.record(Turn([block(range(10), "abcdefghij")], [done([2, 3, 4], ["x", "y", "z"])]))
         with pytest.raises(StoreError, match="twice"):
-            session.record(Turn([], [done([0, 1], ["x", "second"])]))
-        assert store.pairs() == [("b", "first")]
-        assert store.itemcount() == 1
+            session.record(Turn([], [done(indices, indices) for indices in again]))
+        assert store.pairs() == [("c", "x"), ("d", "y"), ("e", "z")]
+        assert store.itemcount() == 3
+
+    def test_results_that_came_together_are_found_one_by_one(self, store: DataManager, begin: Begin) -> None:
+        """Plain ones and others, with gaps between them; what was never done has no key."""
+        run = a_run()
+        session = begin(run)
+        given = {index: [None, index / 3, "text", (index,), b"bytes"][index % 5] for index in range(40)}
+        wanted = {index: value for index, value in given.items() if index % 7}
+        session.record(Turn([block(range(40), range(40))], [done(list(wanted), list(wanted.values()))]))
+        plain = [index * 10 for index in range(100)]
+        packed = codec.Packed(codec.pack(plain), 100)
+        times = [1000.0 + index for index in range(100)], [0.5] * 100
+        session.record(
+            Turn([block(range(100, 200), plain)], [RecordDone(ItemsDone(0, range(100, 200), packed, *times))])
+        )
+        wanted.update(zip(range(100, 200), plain, strict=True))
+        assert store.items() == [(f"{run.uid}-{index}", value) for index, value in wanted.items()]
+        for index in range(201):
+            key = f"{run.uid}-{index}"
+            assert (key in store) == (index in wanted)
+            if index in wanted:
+                assert (store[key], store.encoded_at(run.uid, index)) == (
+                    wanted[index],
+                    codec.encode(wanted[index]),
+                )
+            else:
+                with pytest.raises(KeyError):
+                    store[key]
+        assert [(r.started, r.seconds) for r in store.records(run.uid) if r.index >= 100] == list(
+            zip(*times, strict=True)
+        )
 
     def test_an_empty_turn_stores_nothing(self, store: DataManager, begin: Begin) -> None:
         """The farm may have nothing to say."""
