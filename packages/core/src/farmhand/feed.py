@@ -341,8 +341,9 @@ class Ledger:
         """``indices`` by batch, each in the order given."""
         if not indices:
             return []
-        first = self.batch(min(indices))
-        if max(indices) <= first.indices[-1]:
+        ascending = isinstance(indices, range)
+        first = self.batch(indices[0] if ascending else min(indices))
+        if (indices[-1] if ascending else max(indices)) <= first.indices[-1]:
             return [(first, indices)]
         groups: dict[int, tuple[Batch, list[int]]] = {}
         for index in indices:

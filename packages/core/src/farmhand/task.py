@@ -23,11 +23,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias, TypeVar
 
+    RunItem: TypeAlias = Callable[[int, Any], Any]
     T = TypeVar("T")
 
-__all__ = ["Call", "Report", "Task", "call"]
+__all__ = ["Call", "MadeTask", "Report", "Task", "call"]
 
-RunItem: TypeAlias = "Callable[[int, Any], Any]"
 SendReport: TypeAlias = "Callable[[int, float | None, str | None], None]"
 
 _VARKEYWORDS = 0x08  # a flag of code: it takes **kwds
@@ -217,8 +217,8 @@ class Task:
         target = self.target
         return _takes(target.__call__ if isinstance(target, type) else target, "rng", or_kwds=False)
 
-    def make(self, process_number: int, send: SendReport) -> RunItem:
-        """Make the task in this process and return what runs one item.
+    def make(self, process_number: int, send: SendReport) -> MadeTask:
+        """Make the task in this process.
 
         Parameters
         ----------
@@ -229,8 +229,8 @@ class Task:
 
         Returns
         -------
-        callable
-            ``run(index, item)``, which returns the result or raises what the task raises.
+        MadeTask
+            What runs an item.
         """
         target = make = self.target
         owner: object = None
@@ -241,10 +241,30 @@ class Task:
             target = owner = make(*self.initargs, **kwds)
         takes_report = _takes(target, "report", or_kwds=True)
         if takes_report or owner is not None or self.takes_rng:
-            return _full_runner(
-                target, Report(send, owner), takes_report, self.seed if self.takes_rng else None
-            )
-        return _plain_runner(target)
+            seed = self.seed if self.takes_rng else None
+            return MadeTask(_full_runner(target, Report(send, owner), takes_report, seed))
+        return MadeTask(_plain_runner(target), target)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeTask:
+    """A task as one process has made it.
+
+    Parameters
+    ----------
+    run : callable
+        ``run(index, item)`` returns the result or raises what the task raises.
+    plain : callable or None
+        The task itself, where it is given nothing but what the item says.
+    """
+
+    run: RunItem
+    plain: Callable[[Any], Any] | None = None
+
+    def plain_for(self, items: Sequence[Any]) -> Callable[[Any], Any] | None:
+        """What can be called with each of these items as its one argument, if anything can."""
+        kinds = set(map(type, items))
+        return None if any(issubclass(kind, tuple | Call) for kind in kinds) else self.plain
 
 
 def _plain_runner(target: Callable[..., Any]) -> RunItem:

@@ -30,7 +30,7 @@ from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import FileIdentity, Page
-from farmhand.task import RunItem, Task
+from farmhand.task import MadeTask, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "main"]
 
-GATHER = 0.002  # seconds for which small results are gathered before they are sent
+GATHER = 0.005  # seconds for which small results are gathered before they are sent
 HANDOVER = 0.3  # seconds in which the task's thread may take notice of the end by itself
-PATIENCE = 0.006  # seconds after which the helper thread sends what the task's thread has not
+PATIENCE = 0.008  # seconds after which the helper thread sends what the task's thread has not
 QUIET = 500  # items that have printed nothing, after which not every tiny one is asked whether it did
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -151,15 +151,15 @@ class Worker:
     # -- the task's thread -----------------------------------------------------------------------
 
     def _serve(self) -> None:
-        run: RunItem | None = None
+        made: MadeTask | None = None
         while True:
             kind, fields = self._next()
             if kind == frames.ITEMS:
-                assert run is not None
-                self._run_block(run, *fields)
+                assert made is not None
+                self._run_block(made, *fields)
             elif kind == frames.SETUP:
-                run = self._set_up(*fields)
-                if run is None:
+                made = self._set_up(*fields)
+                if made is None:
                     return
             elif kind == frames.DEFINE:
                 try:
@@ -182,21 +182,21 @@ class Worker:
 
     def _set_up(
         self, path: list[str] | None, argv: list[str] | None, shipped: bytes | None
-    ) -> RunItem | None:
+    ) -> MadeTask | None:
         try:
             if path is not None and argv is not None:
                 sys.path[:] = path
                 sys.argv[:] = argv
             task: Any = shipping.receive(shipped) if shipped is not None else self._task
-            run: RunItem = task.make(self._number, self._report)
+            made: MadeTask = task.make(self._number, self._report)
         except BaseException as error:
             self._send(frames.SETUP_FAILED, *describe(error))
             return None
         self._send(frames.READY)
-        return run
+        return made
 
     def _run_block(
-        self, run: RunItem, span: tuple[int, int] | list[int], payload: bytes, wanted: list[int] | None
+        self, made: MadeTask, span: tuple[int, int] | list[int], payload: bytes, wanted: list[int] | None
     ) -> None:
         indices = frames.indices(span)
         page = self._page
@@ -204,7 +204,9 @@ class Worker:
         start = clock()
         page.since[1] = start
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
-        self._queue.extend(self._decode(indices, payload, wanted))
+        pairs = self._decode(indices, payload, wanted)
+        run, plain_run = made.run, made.plain_for([item for _, item in pairs])
+        self._queue.extend(pairs)
         encode, plain = codec.encode_result, codec.PLAIN
         take = self._queue.popleft
         add_result, add_index = self._results.append, self._indices.append
@@ -219,7 +221,7 @@ class Worker:
             since[1] = start
             current[0] = index
             try:
-                result = run(index, item)
+                result = run(index, item) if plain_run is None else plain_run(item)
             except BaseException as error:
                 self._fail(index, "raised", error, start)
                 start = clock()

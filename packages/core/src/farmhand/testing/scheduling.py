@@ -33,7 +33,7 @@ from farmhand.events import (
 )
 from farmhand.executor import Job
 from farmhand.local.worker import describe
-from farmhand.task import RunItem
+from farmhand.task import MadeTask
 
 __all__ = ["ManualClock", "ScriptedExecutor", "Step"]
 
@@ -134,7 +134,7 @@ class _Block:
 class _Process:
     number: int
     state: str = "starting"  # then "ready", perhaps "leaving" or "killed"
-    run: RunItem | None = None
+    made: MadeTask | None = None
     queue: deque[tuple[int, _Block]] = field(default_factory=deque)
     results: list[tuple[int, bytes, float, float]] = field(default_factory=list)  # not delivered yet
     recalls: deque[bool] = field(default_factory=deque)
@@ -143,7 +143,7 @@ class _Process:
     @property
     def index(self) -> int | None:
         """The item that it is on: one that is ready has begun the first it was sent."""
-        return self.queue[0][0] if self.queue and self.run is not None else None
+        return self.queue[0][0] if self.queue and self.made is not None else None
 
 
 class ScriptedExecutor:
@@ -341,7 +341,7 @@ class ScriptedExecutor:
     def _start(self, process: _Process) -> None:
         assert self._job is not None
         try:
-            process.run = self._job.task.make(process.number, self._reports_of(process.number))
+            process.made = self._job.task.make(process.number, self._reports_of(process.number))
         except (Exception, SystemExit) as error:
             self._events.append(SetupFailed(process.number, ItemError("setup", *describe(error))))
             process.state = "leaving"
@@ -364,7 +364,7 @@ class ScriptedExecutor:
 
     def _work(self, process: _Process) -> None:
         """Run the item that the process is on; its result waits to be delivered."""
-        assert process.run is not None
+        assert process.made is not None
         index, block = process.queue.popleft()
         started = self._clock()
         ended = self._clock.advance(self._seconds)
@@ -379,7 +379,7 @@ class ScriptedExecutor:
                 self._fail(process, index, "unpicklable item", error, "the item ")
             return
         try:
-            value = process.run(index, item)
+            value = process.made.run(index, item)
         except (Exception, SystemExit, GeneratorExit) as error:  # Ctrl-C is meant for the test
             self._fail(process, index, "raised", error)
             return
