@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 
@@ -18,6 +17,7 @@ from farmhand.local.page import Page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from typing import NoReturn
 
 __all__ = ["Child", "fork", "spawn"]
@@ -173,6 +173,8 @@ def spawn(number: int, threads: int, keep: int) -> Child:
     keep : int
         How many bytes of what an item prints are kept; 0: it prints where this process prints.
     """
+    import subprocess  # slow to import, and not needed by a fork
+
     with contextlib.ExitStack() as undo:
         parts = _Parts(keep, undo)
         printed = -1 if parts.output is None else parts.output.fileno()
@@ -250,5 +252,7 @@ def fork(
 
 
 def _interpreter_flags() -> list[str]:
+    import subprocess
+
     # what multiprocessing uses to start an interpreter like this one
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, no-any-return]

@@ -20,7 +20,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections import deque
 from operator import sub
 from time import monotonic, sleep, time
@@ -436,6 +435,8 @@ def describe(error: BaseException) -> tuple[str, str, str]:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
             trace = trace.tb_next  # farmhand's own frames say nothing to the task's author
+        import traceback  # few tasks need it
+
         text = "".join(traceback.format_exception(kind, error, trace))
     except BaseException:
         text = ""
