@@ -26,7 +26,7 @@ SOURCE = Path(farmhand.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 
 LAYERS = [
-    ["errors", "values"],
+    ["errors", "values", "stdlib"],
     [
         "events",
         "codec",
@@ -158,7 +158,7 @@ def test_decisions_are_pure(module):
 def test_a_worker_imports_little():
     """A process starts in tens of milliseconds, since it knows only what it needs."""
     shared = {"local", "local.frames", "local.output", "local.page"}
-    allowed = {"task", "codec", "errors", "values", "shipping"} | shared
+    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping"} | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(
         "import sys, farmhand.local.worker\n"

@@ -8,7 +8,8 @@ always the same interpreter.
 from __future__ import annotations
 
 from marshal import dumps, loads
-from struct import Struct
+
+from farmhand.stdlib import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
-import socket
 import sys
 from collections.abc import Callable, Iterable
 
@@ -14,6 +12,7 @@ from farmhand import resources
 from farmhand.cpus import SHARE
 from farmhand.local.output import Output
 from farmhand.local.page import Page
+from farmhand.stdlib import signal, signal_name, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,10 +131,8 @@ class Child:
             return "in a way that only somebody else knows, who has waited for it"
         if code >= 0:
             return f"exit code {code}"
-        try:
-            return f"signal {-code} ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"signal {-code}"
+        name = signal_name(-code)
+        return f"signal {-code} ({name})" if name else f"signal {-code}"
 
 
 class _Parts:

@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import selectors
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from farmhand.executor import Job
 from farmhand.local import frames, launch
 from farmhand.local.output import Output
 from farmhand.local.page import Page
+from farmhand.stdlib import socket
 from farmhand.values import replace
 
 TYPE_CHECKING = False
@@ -165,7 +165,10 @@ class LocalExecutor:
         worker = self._workers.get(number)
         if worker is not None:
             worker.parting = True
-            self._send(worker, frames.pack(frames.EXIT))
+            if worker.child.page.is_new:  # nobody need wait until it has started
+                self._kill(worker)
+            else:
+                self._send(worker, frames.pack(frames.EXIT))
 
     def kill(self, number: int) -> None:
         if number in self._workers:

@@ -16,8 +16,6 @@ import contextlib
 import faulthandler
 import fcntl
 import os
-import signal
-import socket
 import sys
 import threading
 from collections import deque
@@ -28,6 +26,7 @@ from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import FileIdentity, Page
+from farmhand.stdlib import signal, socket
 from farmhand.task import RunItem, Task
 
 TYPE_CHECKING = False
