@@ -195,6 +195,8 @@ class DatabaseFile:
     def _create(self) -> None:
         """Make an empty store in one transaction; of several processes, one does it."""
         self.refuse_read_only()
+        if self._appear():
+            return
         db = self._connect("mode=rwc")
         try:
             self._bring_up_to_date(db)
@@ -202,6 +204,35 @@ class DatabaseFile:
                 self._refuse(*_UNSHARED)
         finally:
             db.close()
+
+    def _appear(self) -> bool:
+        """Write an empty store into a file that has no name yet, and give it ours; False if that cannot be.
+
+        So there is a whole store or none, and the disk is waited for twice; SQLite, which would write
+        the file where it is, has to wait for it eight times.
+        """
+        if any(map(os.path.lexists, [self._file, self._file + "-wal", self._file + "-journal"])):
+            return False  # SQLite knows what to do with these
+        try:
+            with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+                self._bring_up_to_date(db)
+                image = bytearray(db.serialize())
+            image[18:20] = b"\2\2"  # WAL mode
+            place, name = os.path.split(self._file)
+            with contextlib.ExitStack() as opened:
+                folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+                opened.callback(os.close, folder)
+                with open(os.open(place, os.O_TMPFILE | os.O_WRONLY, 0o644), "wb", 0) as file:
+                    file.write(image)
+                    os.fsync(file.fileno())
+                    # closing this one gives up no locks that somebody may have by then; see _header
+                    nameless = os.open(f"/proc/self/fd/{file.fileno()}", os.O_PATH)
+                    opened.callback(os.close, nameless)
+                os.link(f"/proc/self/fd/{nameless}", name, dst_dir_fd=folder)
+                os.fsync(folder)
+        except (AttributeError, OSError):  # not every system and file system can do this
+            return False
+        return True
 
     def _bring_up_to_date(self, db: sqlite3.Connection) -> None:
         """Create what is missing, in one transaction; somebody else may have done it meanwhile."""
