@@ -116,6 +116,8 @@ class LocalExecutor:
         self._threads = max(1, cpu_count() // job.processes)
         if job.start_method == "spawn":
             self._shipped = job.ship()
+        else:
+            import farmhand.local.worker  # noqa: F401 - once here, not once in each process
 
     def start(self, number: int) -> None:
         job = self._job
