@@ -26,7 +26,7 @@ SOURCE = Path(farmhand.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 
 LAYERS = [
-    ["errors", "values"],
+    ["errors", "values", "stdlib"],
     [
         "events",
         "codec",
@@ -109,6 +109,24 @@ def top_level_imports(path: Path) -> set[str]:
     return names
 
 
+# what takes as long to import as a good part of Python's start
+HEAVY = {
+    *(
+        "asyncio",
+        "dill",
+        "logging",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pluggy",
+        "sqlite3",
+        "subprocess",
+        "tkinter",
+    ),
+    *("ast", "dataclasses", "email", "hashlib", "importlib.metadata", "inspect", "pickle", "re", "typing"),
+}
+
+
 def run(code: str) -> str:
     """What a fresh interpreter prints."""
     return subprocess.run(
@@ -158,12 +176,12 @@ def test_decisions_are_pure(module):
 def test_a_worker_imports_little():
     """A process starts in tens of milliseconds, since it knows only what it needs."""
     shared = {"local", "local.frames", "local.output", "local.page"}
-    allowed = {"task", "codec", "errors", "values", "shipping"} | shared
+    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping"} | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(
-        "import sys, farmhand.local.worker\n"
+        "import sys; before = {*sys.modules}; import farmhand.local.worker\n"
         "print(*(name[9:] for name in sys.modules if name.startswith('farmhand.')))\n"
-        "print(*sorted({'numpy', 'dill', 'pluggy', 'logging', 'asyncio', 'subprocess'} & set(sys.modules)))"
+        f"print(*sorted({HEAVY} & sys.modules.keys() - before))"
     ).split("\n")
     assert set(loaded[0].split()) <= allowed | {"local.worker"}
     assert loaded[1:] in ([], [""]), "heavy modules in every process"
@@ -171,9 +189,33 @@ def test_a_worker_imports_little():
 
 @pytest.mark.parametrize("module", ["farmhand", "farmhand.farm"])
 def test_importing_farmhand_is_light(module):
-    """Neither numpy nor a window nor dill before somebody needs them."""
-    heavy = "{'numpy', 'matplotlib', 'tkinter', 'pandas', 'dill', 'logging', 'asyncio', 'sqlite3'}"
-    assert run(f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))") == ""
+    """Neither numpy nor a window nor dill before somebody needs them, nor what of Python itself is slow."""
+    loaded = run(
+        f"import sys; before = {{*sys.modules}}; import {module}\n"
+        f"print(*sorted({HEAVY} & sys.modules.keys() - before))"
+    )
+    assert loaded == ""
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "fork"])
+def test_running_a_plain_function_is_light(start_method):
+    """On both sides; what the function itself needs is its own affair."""
+    code = f"""
+import sys
+
+heavy = {HEAVY} - {{"subprocess", *sys.modules}}
+
+def loaded(k):
+    return sorted(heavy & sys.modules.keys())
+
+if __name__ == "__main__":
+    from farmhand import open_store, run_tasks
+    store = open_store(":memory:")
+    run_tasks(store, loaded, [1], gui=False, progress="none", start_method={start_method!r})
+    allowed = ["re"] if {start_method!r} == "spawn" else []  # subprocess wants it
+    print(store.values(), [name for name in loaded(0) if name not in allowed])
+"""
+    assert run(code) == "[[]] []"
 
 
 def test_reading_a_store_starts_no_farm():

@@ -24,7 +24,7 @@ from pathlib import Path
 
 SECTOR = 512
 _RECORD = struct.Struct("=IIqQ")
-_TRUNCATED, _APPEND = 1, 2  # flags, as in power_trace.c
+_TRUNCATED, _APPEND, _NAMELESS = 1, 2, 4  # flags, as in power_trace.c
 
 Files = dict[str, bytes]
 Write = tuple[int, bytes]  # where, and what
@@ -83,7 +83,13 @@ class Disk:
     def perform(self, operation: Operation) -> None:
         """Do what the process did."""
         kind, descriptor, number, data = (getattr(operation, name) for name in Operation.__annotations__)
-        if kind == "o" and os.fsdecode(data) == self._folder:
+        if kind == "o" and number & _NAMELESS:
+            self._open[descriptor] = _File(), number
+        elif kind == "d":
+            self._open[descriptor] = self._open[number]
+        elif kind == "l":
+            self._name(os.path.basename(os.fsdecode(data)), self._open[descriptor][0])
+        elif kind == "o" and os.fsdecode(data) == self._folder:
             self._open[descriptor] = None, number
         elif kind == "o":
             name = os.path.basename(os.fsdecode(data))

@@ -1,5 +1,6 @@
 /* Preloaded into a process, this writes down what the process does to the files in one folder: what it opens, writes,
- * cuts off, syncs and unlinks, in the order in which it does so. disk_model.py reads the trace. (SQLite renames nothing.)
+ * cuts off, syncs, links and unlinks, in the order in which it does so. disk_model.py reads the trace. (Nothing is
+ * renamed.)
  *
  * POWER_FOLDER is the folder, an absolute path; POWER_TRACE is the file that gets the trace. The process must have one
  * thread. Each record is a kind, a descriptor, a number (an offset, a length or flags) and some bytes.
@@ -18,6 +19,7 @@
 #define DESCRIPTORS 1024
 #define TRUNCATED 1
 #define APPEND 2
+#define NAMELESS 4
 #define REAL(name) __typeof__(name) *real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 struct record {
@@ -64,13 +66,23 @@ static int is_traced(int descriptor)
     return descriptor >= 0 && descriptor < DESCRIPTORS && traced[descriptor];
 }
 
+/* The traced descriptor that a path in /proc means; -1 for any other path. */
+static int meant_by(const char *path)
+{
+    int descriptor;
+    return sscanf(path, "/proc/self/fd/%d", &descriptor) == 1 && is_traced(descriptor) ? descriptor : -1;
+}
+
 static int opened(int descriptor, const char *path, int flags)
 {
-    if (descriptor >= 0 && is_in_folder(path)) {
+    int same = meant_by(path);
+    if (descriptor >= 0 && (same >= 0 || is_in_folder(path))) {
         if (descriptor >= DESCRIPTORS)
             abort();
         traced[descriptor] = 1;
-        note('o', descriptor, (flags & O_TRUNC ? TRUNCATED : 0) | (flags & O_APPEND ? APPEND : 0), path, strlen(path));
+        int number = (flags & O_TRUNC ? TRUNCATED : 0) | (flags & O_APPEND ? APPEND : 0);
+        number |= (flags & O_TMPFILE) == O_TMPFILE ? NAMELESS : 0;
+        note(same >= 0 ? 'd' : 'o', descriptor, same >= 0 ? same : number, path, strlen(path));
     }
     return descriptor;
 }
@@ -172,6 +184,15 @@ SIMPLE(ftruncate64, 't', off64_t)
 
 SYNC(fsync)
 SYNC(fdatasync)
+
+int linkat(int from, const char *path, int folder, const char *name, int flags)
+{
+    REAL(linkat);
+    int result = real(from, path, folder, name, flags);
+    if (!result && is_traced(folder))
+        note('l', meant_by(path), 0, name, strlen(name));
+    return result;
+}
 
 int unlink(const char *path)
 {

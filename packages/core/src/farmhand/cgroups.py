@@ -22,9 +22,11 @@ def folders(
     membership : str
         The file that says which ones are this process's.
     """
+    seen = set()
     for hierarchy, group in _groups(controller, membership):
         folder = os.path.normpath(os.path.join(root, hierarchy, group.lstrip("/")))
-        while True:
+        while folder not in seen:
+            seen.add(folder)
             yield folder
             if len(folder) <= len(os.path.normpath(root)):
                 break

@@ -13,18 +13,7 @@ from copyreg import dispatch_table as _dispatch_table
 from marshal import dumps as _marshal_dumps
 from marshal import loads as _marshal_loads
 
-try:  # the C half of the standard library's modules: all that is needed of them, several times as fast
-    from _blake2 import blake2b
-    from _pickle import Pickler, Unpickler
-    from _pickle import dumps as pickle_dumps
-    from _pickle import loads as pickle_loads
-    from _struct import Struct
-except ImportError:
-    from hashlib import blake2b
-    from pickle import Pickler, Unpickler
-    from pickle import dumps as pickle_dumps
-    from pickle import loads as pickle_loads
-    from struct import Struct
+from farmhand.stdlib import Pickler, Struct, blake2b, pickle_dumps, pickle_loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAIN",
     "Packed",
-    "Pickler",
-    "Unpickler",
     "decode",
     "decode_items",
     "encode",
@@ -43,8 +30,6 @@ __all__ = [
     "encode_result",
     "fingerprint",
     "pack",
-    "pickle_dumps",
-    "pickle_loads",
     "short",
 ]
 

@@ -347,14 +347,18 @@ class _Farm:
                 raise feed.error
             if feed.is_empty and feed.skipped:
                 return self._nothing_to_do(makers)
+            # first the processes, which take long to start; run_tasks ends them, whatever happens here
+            scheduler.learn(self._left())
+            if feed.is_empty:
+                self._handle(ItemsEnded())
+            self._perform(scheduler.begin(time.monotonic()))
             info = RunInfo(
                 self._uid, self._task.name, computer_name(), time.time(), self._total, self._task.seed
             )
-            display = Display(makers)
             session = self._store.begin(info)
+            display = Display(makers)
             outcome = "broken"
             try:
-                scheduler.learn(self._left())
                 self._loop(session, display, interrupts)
                 outcome = "stopped" if scheduler.stopped else "finished"
                 broken = bool(scheduler.error or feed.error or self._users_error)
@@ -381,9 +385,6 @@ class _Farm:
         clock = time.monotonic
         next_snapshot = self._began
         stop_told = False
-        if self._feed.is_empty:
-            self._handle(ItemsEnded())
-        self._perform(scheduler.begin(clock()))
         while True:
             if self._done or self._failed:
                 self._commit(session)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from farmhand.stdlib import signal
 
 __all__ = ["Interrupts"]
 
@@ -45,10 +45,11 @@ class Interrupts:
         self._mine: list[int] = []
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            self._mine = [number for number, usual in _SIGNALS.items() if signal.getsignal(number) is usual]
-            for number in self._mine:
-                signal.signal(number, self._interrupt)
+        with contextlib.suppress(ValueError):  # this is not the main thread
+            for number, usual in _SIGNALS.items():
+                if signal.getsignal(number) is usual:
+                    signal.signal(number, self._interrupt)
+                    self._mine.append(number)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -117,11 +117,13 @@ def memory_of(pid: int) -> int:
 
 def oom_kills(vmstat: str = "/proc/vmstat") -> int:
     """How many processes the system has killed because memory ran out, since it was started."""
-    return dict(_fields(vmstat)).get("oom_kill", 0)
+    _, _, rest = f"\n{cgroups.read(vmstat)}".partition("\noom_kill ")
+    number = rest.partition("\n")[0].strip()
+    return int(number) if number.isdecimal() else 0
 
 
 def _fields(path: str) -> Iterator[tuple[str, int]]:
-    """Name and number of each line: ``MemTotal:  16384 kB``, ``oom_kill 3``."""
+    """Name and number of each line: ``MemTotal:  16384 kB``, ``inactive_file 3``."""
     for line in cgroups.read(path).splitlines():
         name, _, rest = line.replace(":", " ").partition(" ")
         number = rest.split()[:1]

@@ -41,8 +41,8 @@ import sys
 from functools import cache, partial
 from types import CellType, CodeType, FunctionType, ModuleType
 
-from farmhand.codec import Pickler, Unpickler, pickle_dumps, pickle_loads
 from farmhand.errors import TaskNotPicklable
+from farmhand.stdlib import Pickler, Unpickler, pickle_dumps, pickle_loads
 from farmhand.task import Task
 
 TYPE_CHECKING = False

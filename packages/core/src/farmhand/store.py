@@ -9,6 +9,7 @@ The names of the reading API are those of ``brian.tools.datamanager.DataManager`
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -514,11 +515,16 @@ class DataManager(ABC):
 
 def computer_name() -> str:
     """``'user.host'``, as Brian made it."""
-    import getpass
+    user = next(filter(None, map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))), "")
+    if not user:
+        import getpass
+
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # no name for this uid, as in many containers
+            user = "unknown"
+    if hasattr(os, "uname"):
+        return f"{user}.{os.uname().nodename}"
     import platform
 
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # no name for this uid, as in many containers
-        user = "unknown"
     return f"{user}.{platform.node()}"

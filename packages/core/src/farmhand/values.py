@@ -90,30 +90,24 @@ def _made(cls: Any, methods: dict[str, Any]) -> type:
         said.pop(name, None)
     names = tuple(said.get("__annotations__", ()))
     defaults = {name: said.pop(name) for name in names if name in said}
+    puts: list[Any] = []  # what sets each field, once the class has been made
     namespace = {
         "__slots__": names,
         "__match_args__": names,
         "__qualname__": cls.__qualname__,
-        "__repr__": _repr,
-        "__eq__": _eq,
-        "__replace__": _replaced,
-        "__getstate__": _getstate,
-        "__setstate__": _setstate,
-        **{name: _OnDemand(name) for name in _ON_DEMAND},
+        "__init__": _init(cls.__name__, names, defaults, puts),
+        "_defaults": defaults,
+        "_puts": puts,
+        **_METHODS,
         **methods,
         **said,
-        "_defaults": defaults,
     }
-    made: Any = type(cls)(cls.__name__, cls.__bases__, namespace)
-    made._puts = tuple([getattr(made, name).__set__ for name in names])
-    made.__init__ = _init(cls.__name__, names, defaults, made._puts)
-    return made  # type: ignore[no-any-return]
+    made: type = type(cls)(cls.__name__, cls.__bases__, namespace)
+    puts += [vars(made)[name].__set__ for name in names]
+    return made
 
 
-_ON_DEMAND = ("__dataclass_fields__", "__dataclass_params__", "__signature__")
-
-
-def _init(cls: str, names: tuple[str, ...], defaults: dict[str, Any], puts: tuple[Any, ...]) -> Any:
+def _init(cls: str, names: tuple[str, ...], defaults: dict[str, Any], puts: list[Any]) -> Any:
     count = len(names)
 
     def __init__(self: object, /, *args: Any, **kwds: Any) -> None:
@@ -179,6 +173,15 @@ def _setstate(self: Any, state: dict[str, Any]) -> None:
 def _refuse(self: object, name: str, *value: object) -> None:
     raise AttributeError(f"{type(self).__name__} is frozen: its {name!r} cannot change")
 
+
+_METHODS = {
+    "__repr__": _repr,
+    "__eq__": _eq,
+    "__replace__": _replaced,
+    "__getstate__": _getstate,
+    "__setstate__": _setstate,
+    **{name: _OnDemand(name) for name in ("__dataclass_fields__", "__dataclass_params__", "__signature__")},
+}
 
 if not TYPE_CHECKING:
     dataclass, field, replace = _dataclass, _field, _replace

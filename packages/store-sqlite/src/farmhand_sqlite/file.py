@@ -11,7 +11,6 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from farmhand.errors import StoreError
 from farmhand.values import dataclass
@@ -212,6 +211,8 @@ class DatabaseFile:
     def _create(self) -> None:
         """Make an empty store in one transaction; of several processes, one does it."""
         self.refuse_read_only()
+        if self._appear():
+            return
         db = self._connect("mode=rwc")
         try:
             self._bring_up_to_date(db)
@@ -219,6 +220,35 @@ class DatabaseFile:
                 self._refuse(*_UNSHARED)
         finally:
             db.close()
+
+    def _appear(self) -> bool:
+        """Write an empty store into a file that has no name yet, and give it ours; False if that cannot be.
+
+        So there is a whole store or none, and the disk is waited for twice; SQLite, which would write
+        the file where it is, has to wait for it eight times.
+        """
+        if any(map(os.path.lexists, [self._file, self._file + "-wal", self._file + "-journal"])):
+            return False  # SQLite knows what to do with these
+        try:
+            with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+                self._bring_up_to_date(db)
+                image = bytearray(db.serialize())
+            image[18:20] = b"\2\2"  # WAL mode
+            place, name = os.path.split(self._file)
+            with contextlib.ExitStack() as opened:
+                folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+                opened.callback(os.close, folder)
+                with open(os.open(place, os.O_TMPFILE | os.O_WRONLY, 0o644), "wb", 0) as file:
+                    file.write(image)
+                    os.fsync(file.fileno())
+                    # closing this one gives up no locks that somebody may have by then; see _header
+                    nameless = os.open(f"/proc/self/fd/{file.fileno()}", os.O_PATH)
+                    opened.callback(os.close, nameless)
+                os.link(f"/proc/self/fd/{nameless}", name, dst_dir_fd=folder)
+                os.fsync(folder)
+        except (AttributeError, OSError):  # not every system and file system can do this
+            return False
+        return True
 
     def _bring_up_to_date(self, db: sqlite3.Connection) -> None:
         """Create what is missing, in one transaction; somebody else may have done it meanwhile."""
@@ -277,7 +307,7 @@ class DatabaseFile:
     def _connect(self, options: str) -> sqlite3.Connection:
         # Descriptors 0-2 may be closed: SQLite itself never puts a database on one of them.
         return sqlite3.connect(
-            f"{Path(self._file).as_uri()}?{options}",
+            f"{_uri(self._file)}?{options}",
             timeout=min(SLICE, self._timeout),
             isolation_level=None,
             check_same_thread=False,
@@ -379,6 +409,13 @@ class DatabaseFile:
             return os.stat(self._file + ending).st_size
         except OSError:
             return 0
+
+
+def _uri(path: str) -> str:
+    """As ``Path.as_uri``, which imports half of the standard library: as SQLite reads it."""
+    for sign, code in (("%", "%25"), ("?", "%3f"), ("#", "%23")):
+        path = path.replace(sign, code)
+    return f"file://{path}" if os.sep == "/" else "file:///" + path.replace(os.sep, "/")
 
 
 def _statements(schema: str) -> list[str]:

@@ -19,7 +19,6 @@ thousands, for others one. So an item costs hardly more than its bytes, in time 
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import struct
@@ -447,7 +446,7 @@ def _block_row(base: int, block: Block) -> tuple[Any, ...]:
     if span >= len(indices):  # there are gaps
         offsets = struct.pack(_offsets(len(indices), wide=span >> 32), *(index - first for index in indices))
     prints = None if block.fingerprints is None else b"".join(block.fingerprints)
-    texts, keys = (None if part is None else json.dumps(list(part)) for part in (block.texts, block.keys))
+    texts, keys = _joined(block.texts), _joined(block.keys)
     return base + first, len(indices), offsets, block.payload, prints, texts, keys
 
 
@@ -469,9 +468,26 @@ def _block(
         indices,
         payload,
         None if prints is None else [prints[start : start + 16] for start in range(0, len(prints), 16)],
-        None if texts is None else json.loads(texts),
-        None if keys is None else json.loads(keys),
+        _split(texts),
+        _split(keys),
     )
+
+
+def _joined(texts: Sequence[str] | None) -> str | None:
+    if texts is None:
+        return None
+    import json  # few runs need it
+
+    return json.dumps(list(texts))
+
+
+def _split(texts: str | None) -> list[str] | None:
+    if texts is None:
+        return None
+    import json
+
+    found: list[str] = json.loads(texts)
+    return found
 
 
 def _offsets(count: int, wide: int) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from marshal import dumps, loads
-from struct import Struct
+
+from farmhand.stdlib import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 
@@ -15,9 +12,11 @@ from farmhand import resources
 from farmhand.cpus import SHARE
 from farmhand.local.output import Output
 from farmhand.local.page import Page
+from farmhand.stdlib import signal, signal_name, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from typing import NoReturn
 
 __all__ = ["Child", "fork", "spawn"]
@@ -132,10 +131,8 @@ class Child:
             return "in a way that only somebody else knows, who has waited for it"
         if code >= 0:
             return f"exit code {code}"
-        try:
-            return f"signal {-code} ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"signal {-code}"
+        name = signal_name(-code)
+        return f"signal {-code} ({name})" if name else f"signal {-code}"
 
 
 class _Parts:
@@ -173,6 +170,8 @@ def spawn(number: int, threads: int, keep: int) -> Child:
     keep : int
         How many bytes of what an item prints are kept; 0: it prints where this process prints.
     """
+    import subprocess  # slow to import, and not needed by a fork
+
     with contextlib.ExitStack() as undo:
         parts = _Parts(keep, undo)
         printed = -1 if parts.output is None else parts.output.fileno()
@@ -250,5 +249,7 @@ def fork(
 
 
 def _interpreter_flags() -> list[str]:
+    import subprocess
+
     # what multiprocessing uses to start an interpreter like this one
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, no-any-return]

@@ -56,7 +56,7 @@ class Page:
     Attributes
     ----------
     index : memoryview
-        ``index[0]`` is the item, -1 for none.
+        ``index[0]`` is the item, -1 for none, -2 in a process that was not yet ready for any.
     since : memoryview
         ``since[1]`` is when it started, by ``time.monotonic``; to be written before the index,
         so that a reader never sees an item with the start of an older one.
@@ -73,7 +73,7 @@ class Page:
         self.since = memoryview(self._map).cast("d")
         self.output = self.index
         if fd is None:
-            self.index[0] = -1
+            self.index[0] = -2
         else:
             self.protect()
 
@@ -89,6 +89,11 @@ class Page:
     def fileno(self) -> int:
         """The descriptor to pass to the other process; only where the page was made."""
         return self._file.fileno()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the process has not begun to listen: nothing of the task runs in it."""
+        return self.index[0] == -2
 
     def current(self) -> tuple[int, float] | None:
         """The item and for how many seconds it has run, None for none."""

@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import selectors
-import socket
 import sys
 import time
 from array import array
@@ -39,6 +38,7 @@ from farmhand.executor import Job
 from farmhand.local import frames, launch
 from farmhand.local.output import Output
 from farmhand.local.page import Page
+from farmhand.stdlib import socket
 from farmhand.values import replace
 
 TYPE_CHECKING = False
@@ -118,6 +118,8 @@ class LocalExecutor:
         self._threads = max(1, cpu_count() // job.processes)
         if job.start_method == "spawn":
             self._shipped = job.ship()
+        else:
+            import farmhand.local.worker  # noqa: F401 - once here, not once in each process
 
     def start(self, number: int) -> None:
         job = self._job
@@ -167,7 +169,10 @@ class LocalExecutor:
         worker = self._workers.get(number)
         if worker is not None:
             worker.parting = True
-            self._send(worker, frames.pack(frames.EXIT))
+            if worker.child.page.is_new:  # nobody need wait until it has started
+                self._kill(worker)
+            else:
+                self._send(worker, frames.pack(frames.EXIT))
 
     def kill(self, number: int) -> None:
         if number in self._workers:

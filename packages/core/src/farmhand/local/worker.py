@@ -16,11 +16,8 @@ import contextlib
 import faulthandler
 import fcntl
 import os
-import signal
-import socket
 import sys
 import threading
-import traceback
 from array import array
 from collections import deque
 from operator import sub
@@ -30,6 +27,7 @@ from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import FileIdentity, Page
+from farmhand.stdlib import signal, socket
 from farmhand.task import MadeTask, Task
 
 TYPE_CHECKING = False
@@ -477,6 +475,8 @@ def describe(error: BaseException) -> tuple[str, str, str]:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
             trace = trace.tb_next  # farmhand's own frames say nothing to the task's author
+        import traceback  # few tasks need it
+
         text = "".join(traceback.format_exception(kind, error, trace))
     except BaseException:
         text = ""
