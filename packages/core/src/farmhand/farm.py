@@ -1,7 +1,7 @@
 """``run_tasks`` and its loop: the one place where the scheduler's commands have effects.
 
-Each turn of the loop: wait for events, take all there are, let the scheduler decide, send new work,
-store what ended in one transaction, and ten times a second show a snapshot.
+The loop: wait for events, take all there are, let the scheduler decide, send new work; as soon as no
+more come, store what ended in one transaction; and ten times a second show a snapshot.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from farmhand.events import (
     Command,
     Control,
     Event,
+    ExecutorEvent,
     Finished,
     ItemRejected,
     ItemsEnded,
@@ -69,6 +70,9 @@ if TYPE_CHECKING:
 __all__ = ["RunSummary", "run_tasks"]
 
 _SNAPSHOT_INTERVAL = 0.1  # seconds
+# Storing has the disk write, for which processes that are about to ask for work should not wait.
+_QUIET = 0.001  # seconds without an event after which what has ended is stored,
+_TURN = 0.01  # and at the latest after so many
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _DETAILS = 30  # lines of a traceback or an output in the text of TasksFailed
 _START_METHODS = ("spawn", "fork")
@@ -385,9 +389,16 @@ class _Farm:
         clock = time.monotonic
         next_snapshot = self._began
         stop_told = False
+        events: Sequence[ExecutorEvent] = ()
+        store_by = math.inf
         while True:
-            if self._done or self._failed:
+            if not (self._done or self._failed):
+                store_by = math.inf
+            elif not events or self._finished or clock() >= store_by:
                 self._commit(session)
+                store_by = math.inf
+            else:
+                store_by = min(store_by, clock() + _TURN)
             if self._finished:
                 return
             now = clock()
@@ -405,6 +416,8 @@ class _Farm:
                 due = min(due, next_snapshot)
             if self._memory.low:  # else it is enough to look when there is something to do
                 due = min(due, self._memory.look_at)
+            if store_by < math.inf:
+                due = min(due, clock() + _QUIET)
             events = executor.wait(None if due == math.inf else max(0.0, due - clock()))
             if interrupts.asked and not stop_told:
                 stop_told = True

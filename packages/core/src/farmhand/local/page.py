@@ -13,7 +13,9 @@ import mmap
 import os
 from time import monotonic
 
-__all__ = ["FileIdentity", "Page", "nameless_file"]
+__all__ = ["LEEWAY", "FileIdentity", "Page", "nameless_file"]
+
+LEEWAY = 0.005  # seconds
 
 _SIZE = mmap.PAGESIZE
 _SEALS = 0x02 | 0x10  # of Linux: nobody makes the file shorter, and nobody but those who map it writes
@@ -59,7 +61,8 @@ class Page:
         ``index[0]`` is the item, -1 for none, -2 in a process that was not yet ready for any.
     since : memoryview
         ``since[1]`` is when it started, by ``time.monotonic``; to be written before the index,
-        so that a reader never sees an item with the start of an older one.
+        so that a reader never sees an item with the start of an older one. Of tiny items only now
+        and then one's start is written down, so that it may be early, by up to ``LEEWAY`` seconds.
     output : memoryview
         ``output[2]`` is where the output of that item begins; see ``farmhand.local.output``.
     """

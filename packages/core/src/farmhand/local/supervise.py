@@ -37,7 +37,7 @@ from farmhand.events import (
 from farmhand.executor import Job
 from farmhand.local import frames, launch
 from farmhand.local.output import Output
-from farmhand.local.page import Page
+from farmhand.local.page import LEEWAY, Page
 from farmhand.stdlib import socket
 from farmhand.values import replace
 
@@ -319,7 +319,7 @@ class LocalExecutor:
                 current = worker.child.page.current()
                 # one that is idle now may begin an item at any moment
                 spent = current[1] if current and current[0] != worker.timed_out else 0.0
-                looks.append(now + self._timeout - spent)
+                looks.append(now + self._timeout + LEEWAY - spent)
         return min(looks, default=None)
 
     def _look_for_timeouts(self) -> None:
@@ -327,7 +327,7 @@ class LocalExecutor:
             return
         for worker in self._workers.values():
             current = worker.child.page.current()
-            if current and current[1] >= self._timeout and current[0] != worker.timed_out:
+            if current and current[1] >= self._timeout + LEEWAY and current[0] != worker.timed_out:
                 worker.timed_out = current[0]
                 self._events.append(ItemTimedOut(worker.number, *current))
 

@@ -26,7 +26,7 @@ from time import monotonic, sleep, time
 from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
-from farmhand.local.page import FileIdentity, Page
+from farmhand.local.page import LEEWAY, FileIdentity, Page
 from farmhand.stdlib import signal, socket
 from farmhand.task import MadeTask, Task
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "main"]
 
-GATHER = 0.005  # seconds for which small results are gathered before they are sent
+GATHER = LEEWAY  # seconds for which small results are gathered before they are sent
 HANDOVER = 0.3  # seconds in which the task's thread may take notice of the end by itself
-PATIENCE = 0.008  # seconds after which the helper thread sends what the task's thread has not
+PATIENCE = 0.005  # seconds more after which the helper thread sends what the task's thread has not
 QUIET = 500  # items that have printed nothing, after which not every tiny one is asked whether it did
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -118,7 +118,7 @@ class Worker:
         # Results that wait to be sent. The task's thread appends to these lists, the index last,
         # and whoever sends takes as many from the front as there are indices: no lock for each item.
         self._results: list[Any] = []  # for codec.pack
-        self._started: list[float] = []
+        self._began = 0.0  # when the first of them did
         self._ended: list[float] = []
         self._indices: list[int] = []
         self._usage: dict[int, tuple[int | None, str]] = {}  # by item, before its index is appended
@@ -202,27 +202,28 @@ class Worker:
         start = clock()
         page.since[1] = start
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
-        pairs = self._decode(indices, payload, wanted)
-        run, plain_run = made.run, made.plain_for([item for _, item in pairs])
-        self._queue.extend(pairs)
+        indices, items = self._decode(indices, payload, wanted)
+        run, plain_run = made.run, made.plain_for(items)
+        self._queue.extend(zip(indices, items, strict=True))
+        if len(items) > 1:
+            self._gather()  # the first of them may be tiny
         encode, plain = codec.encode_result, codec.PLAIN
         take = self._queue.popleft
         add_result, add_index = self._results.append, self._indices.append
-        add_started, add_ended = self._started.append, self._ended.append
+        add_ended = self._ended.append
         current, since = page.index, page.since
-        start = clock()
+        since[1] = self._began = start = clock()
         while True:
             try:
                 index, item = take()
             except IndexError:
                 return  # all done, or recalled
-            since[1] = start
             current[0] = index
             try:
                 result = run(index, item) if plain_run is None else plain_run(item)
             except BaseException as error:
                 self._fail(index, "raised", error, start)
-                start = clock()
+                since[1] = self._began = start = clock()
                 continue
             if type(result) not in plain:
                 try:
@@ -230,15 +231,15 @@ class Worker:
                 except BaseException as error:
                     what = f"its result, a {type(result).__name__}, "
                     self._fail(index, "unpicklable result", error, start, what)
-                    start = clock()
+                    since[1] = self._began = start = clock()
                     continue
             ended = clock()
             look = ended >= self._look_at
             if look:
                 self._look(index, ended - start)
-            add_result(result)
-            add_started(start)
+                since[1] = ended
             start = ended
+            add_result(result)
             add_ended(ended)
             add_index(index)
             if look and ended >= self._flush_at:
@@ -246,8 +247,8 @@ class Worker:
 
     def _decode(
         self, indices: Sequence[int], payload: bytes, wanted: list[int] | None
-    ) -> list[tuple[int, Any]]:
-        """The items to run; those that cannot be decoded are reported, not returned."""
+    ) -> tuple[Sequence[int], Sequence[Any]]:
+        """The items to run, and which they are; those that cannot be decoded are reported, not returned."""
         encoded = codec.split_each(payload)
         if encoded is None:
             try:
@@ -255,21 +256,22 @@ class Worker:
             except BaseException:
                 # one bad item spoils the pickle of all; the farm sends them again one by one
                 self._send(frames.UNREADABLE, sorted(indices if wanted is None else wanted))
-                return []
-            pairs = list(zip(indices, items, strict=True))
+                return (), ()
             if wanted is None:
-                return pairs
+                return indices, items
             chosen = set(wanted)
-            return [pair for pair in pairs if pair[0] in chosen]
+            places = [place for place, index in enumerate(indices) if index in chosen]
+            return [indices[place] for place in places], [items[place] for place in places]
         chosen = set(indices if wanted is None else wanted)
-        pairs = []
+        good, items = [], []
         for index, data in zip(indices, encoded, strict=True):
             if index in chosen:
                 try:
-                    pairs.append((index, codec.decode(data)))
+                    items.append(codec.decode(data))
+                    good.append(index)
                 except BaseException as error:
                     self._fail(index, "unpicklable item", error, monotonic(), "the item ")
-        return pairs
+        return good, items
 
     def _fail(self, index: int, kind: str, error: BaseException, start: float, what: str = "") -> None:
         name, message, text = describe(error)
@@ -337,12 +339,15 @@ class Worker:
             count = len(self._indices)
             if not count:
                 return  # and what ends next is sent at once: nobody watches the time after this
-            self._flush_at = monotonic() + GATHER
+            self._gather()
             taken: list[list[Any]] = []
-            for waiting in (self._indices, self._results, self._started, self._ended):
+            for waiting in (self._indices, self._results, self._ended):
                 taken.append(waiting[:count])
                 del waiting[:count]
-            indices, results, started, ended = taken
+            indices, results, ended = taken
+            # each began when the one before it had ended: whatever interrupts that sends these first
+            started = [self._began, *ended[:-1]]
+            self._began = ended[-1]
             since_epoch = time() - monotonic()
             times = (
                 array("d", [start + since_epoch for start in started]).tobytes(),
@@ -355,6 +360,10 @@ class Worker:
                 frames.pack(frames.DONE, frames.span(indices), codec.pack(results), *times, usage)
             )
         signal.setitimer(signal.ITIMER_REAL, 0.0)  # an alarm that an item has left is not for the next
+
+    def _gather(self) -> None:
+        """Let results wait for a little while, and the helper watch over them."""
+        self._flush_at = monotonic() + GATHER
         if not self._helper_awake:
             self._helper_awake = True
             self._helper_wanted.release()
@@ -371,7 +380,7 @@ class Worker:
             quiet = 0
             while quiet < 2:
                 sleep(PATIENCE)
-                over = monotonic() >= self._flush_at
+                over = monotonic() >= self._flush_at + PATIENCE  # else the task's thread is about to do it
                 if self._indices:
                     quiet = 0
                     if over:
