@@ -1,0 +1,16 @@
+"""Many tiny tasks: square ints, so many that the start of processes does not count. The fastest of *tiny* alone."""
+
+from tiny import check, executor_stored, farmhand, farmhand_fork, limit, pool_stored
+
+COUNT = 1_000_000
+FULL_COUNT = 10_000_000
+CONTENDERS = (farmhand, farmhand_fork, limit, pool_stored, executor_stored)
+BASELINE = pool_stored
+AIMS = {farmhand: "ratio ≥ 2"}
+
+__all__ = ["check"]
+
+if __name__ == "__main__":
+    from child import main
+
+    main(globals())
