@@ -25,8 +25,9 @@ A workload is a module of ``workloads``. Its docstring is its title, and it has
     items a second of the call if there are items, and the milliseconds of the whole process if there are none;
 ``MORE_IS_BETTER``
     whether of the first figure; by default if there are items;
-``RATIO``, optional
-    the name of the ratio to the baseline, if it is to be shown in percent;
+``RATIOS``, optional
+    the ratios to the baseline that are shown, by name, and of which figures; in percent where the name has that
+    sign. By default one ratio, of the first figure;
 ``AIMS``, optional
     what is aimed at, by contender: words that are shown beside what was reached;
 ``ROUNDS``, ``FULL_ROUNDS``, optional
@@ -90,7 +91,7 @@ class Outcome:
     title: str
     count: int
     more_is_better: bool
-    ratio: str | None
+    ratios: dict[str, str] | None
     baseline: str | None
     floor: str | None
     aims: dict[str, str]
@@ -117,7 +118,7 @@ def measure(module: ModuleType, *, full: bool, rounds: int | None, folder: str |
         (module.__doc__ or module.__name__).strip(),
         count,
         getattr(module, "MORE_IS_BETTER", count > 0),
-        getattr(module, "RATIO", None),
+        getattr(module, "RATIOS", None),
         _name(module.BASELINE),
         _name(getattr(module, "FLOOR", None)),
         {function.__name__: aim for function, aim in getattr(module, "AIMS", {}).items()},

@@ -15,14 +15,13 @@ def table(outcome: Outcome) -> str:
     """The outcome in Markdown: medians, least to greatest in brackets, and ratios round by round."""
     units = list(dict.fromkeys(unit for each in outcome.contenders.values() for unit in each.figures))
     if not units:
-        units = [""]
+        units = [""]  # all have failed
     first, *others = units
+    ratios = (outcome.ratios or {"ratio": first}) if outcome.baseline is not None else {}
     head = ["", first]
     if outcome.floor is not None:
         head.append(f"{first} over {outcome.contenders[outcome.floor].label}")
-    if outcome.baseline is not None:
-        head.append(outcome.ratio or "ratio")
-    head += others
+    head += [*ratios, *others]
     aims, notes = bool(outcome.aims), any(each.note for each in outcome.contenders.values())
     head += ["aim"] * aims + [""] * notes
     rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
@@ -33,11 +32,13 @@ def table(outcome: Outcome) -> str:
             continue
         row.append(spread(contender.figures[first]))
         if outcome.floor is not None:
-            over = _pairwise(contender, outcome.contenders[outcome.floor])
+            over = _pairwise(contender, outcome.contenders[outcome.floor], first)
             row.append(grouped(median(ours - floor for ours, floor in over)) if over else "")
-        if outcome.baseline is not None:
-            ratio = _ratio(contender, outcome.contenders[outcome.baseline])
-            row.append("" if ratio is None else f"{100 * ratio:.1f}" if outcome.ratio else f"{ratio:.2f}")
+        for ratio, unit in ratios.items():
+            assert outcome.baseline is not None
+            pairs = _pairwise(contender, outcome.contenders[outcome.baseline], unit)
+            middle = median(ours / base for ours, base in pairs) if pairs else None
+            row.append("" if middle is None else f"{100 * middle:.1f}" if "%" in ratio else f"{middle:.2f}")
         row += [grouped(median(contender.figures[unit])) if unit in contender.figures else "" for unit in others]
         row += [outcome.aims.get(name, "")] * aims + [contender.note] * notes
         rows.append(row)
@@ -52,21 +53,15 @@ def _about(outcome: Outcome, first: str) -> str:
     about = f"Medians of {rounds} rounds (least - greatest); {better}"
     if outcome.baseline is None:
         return f"{about}."
-    name = "the percentage" if outcome.ratio else "*ratio*"
-    return f"{about}; {name}: to {outcome.contenders[outcome.baseline].label!r}."
+    names = ", ".join(f"*{name}*" for name in outcome.ratios or ["ratio"])
+    return f"{about}; {names}: to {outcome.contenders[outcome.baseline].label!r}."
 
 
-def _pairwise(ours: Contender, theirs: Contender) -> list[tuple[float, float]]:
-    """Their first figures, round by round; nothing if one has failed."""
+def _pairwise(ours: Contender, theirs: Contender, unit: str) -> list[tuple[float, float]]:
+    """The figures of both, round by round; nothing if one has failed."""
     if ours.failure or theirs.failure:
         return []
-    (one, *_), (other, *_) = ours.figures.values(), theirs.figures.values()
-    return list(zip(one, other, strict=True))
-
-
-def _ratio(ours: Contender, base: Contender) -> float | None:
-    pairs = _pairwise(ours, base)
-    return median(one / other for one, other in pairs) if pairs else None
+    return list(zip(ours.figures[unit], theirs.figures[unit], strict=True))
 
 
 def spread(values: Sequence[float]) -> str:

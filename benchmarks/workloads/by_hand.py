@@ -27,10 +27,10 @@ def connect(path: str) -> sqlite3.Connection:
     return db
 
 
-def stored(path: str) -> dict[int, Any]:
-    """What is stored."""
+def stored(path: str) -> list[tuple[int, Any]]:
+    """All rows."""
     db = sqlite3.connect(path)
-    rows = dict(db.execute("SELECT item, value FROM results"))
+    rows = db.execute("SELECT item, value FROM results").fetchall()
     db.close()
     return rows
 
