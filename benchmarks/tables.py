@@ -76,7 +76,7 @@ def grouped(value: float) -> str:
     size = abs(value)
     if size >= 1000:
         value = round(value, -int(len(str(int(size))) - 3))
-    decimals = 2 if 0 < size < 9.995 else 1 if 0 < size < 99.95 else 0
+    decimals = 0 if isinstance(value, int) or not 0 < size < 99.95 else 1 if size >= 9.995 else 2
     return f"{value:,.{decimals}f}".replace(",", " ")
 
 

