@@ -21,13 +21,14 @@ A workload is a module of ``workloads``. Its docstring is its title, and it has
 ``check(run)``, optional
     raises unless the work was done;
 ``figures(run)``, optional
-    what is shown of a ``Run``: numbers by name, which says their unit. The first is compared. By default it is
-    items a second of the call if there are items, and the milliseconds of the whole process if there are none;
+    what is shown of a ``Run``: numbers by name, which says their unit. The first is compared. By default it
+    is tasks a second of the call if there are items, and the milliseconds of the whole process if there are
+    none;
 ``MORE_IS_BETTER``
     whether of the first figure; by default if there are items;
 ``RATIOS``, optional
-    the ratios to the baseline that are shown, by name, and of which figures; in percent where the name has that
-    sign. By default one ratio, of the first figure;
+    the ratios to the baseline that are shown, by name, and of which figures; in percent where the name has
+    that sign. By default one ratio, of the first figure;
 ``AIMS``, optional
     what is aimed at, by contender: words that are shown beside what was reached;
 ``ROUNDS``, ``FULL_ROUNDS``, optional
@@ -96,6 +97,7 @@ class Outcome:
     floor: str | None
     aims: dict[str, str]
     contenders: dict[str, Contender]
+    took: float = 0.0  # seconds, to measure all this
 
 
 def workload(name: str) -> ModuleType:
@@ -107,6 +109,7 @@ def workload(name: str) -> ModuleType:
 
 def measure(module: ModuleType, *, full: bool, rounds: int | None, folder: str | None) -> Outcome:
     """Run every contender of a workload once in each round."""
+    start = time.perf_counter()
     count: int = getattr(module, "FULL_COUNT", 0) if full else 0
     count = count or getattr(module, "COUNT", 0)
     times: int = getattr(module, "FULL_ROUNDS", 0) if full else 0
@@ -133,7 +136,8 @@ def measure(module: ModuleType, *, full: bool, rounds: int | None, folder: str |
                 with tempfile.TemporaryDirectory(dir=folder) as place:
                     run = Run(count // slow.get(function, 1), os.path.join(place, "results.db"), prepared)
                     _run_once(module, function.__name__, place, run, contender)
-    print(" " * 40, end="\r", file=sys.stderr)
+    outcome.took = time.perf_counter() - start
+    print(f"{outcome.name}: {outcome.took:.0f} s" + " " * 20, file=sys.stderr)
     return outcome
 
 

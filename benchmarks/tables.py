@@ -39,7 +39,9 @@ def table(outcome: Outcome) -> str:
             pairs = _pairwise(contender, outcome.contenders[outcome.baseline], unit)
             middle = median(ours / base for ours, base in pairs) if pairs else None
             row.append("" if middle is None else f"{100 * middle:.1f}" if "%" in ratio else f"{middle:.2f}")
-        row += [grouped(median(contender.figures[unit])) if unit in contender.figures else "" for unit in others]
+        row += [
+            grouped(median(contender.figures[unit])) if unit in contender.figures else "" for unit in others
+        ]
         row += [outcome.aims.get(name, "")] * aims + [contender.note] * notes
         rows.append(row)
     what = f"{outcome.title} ({grouped(outcome.count)} items)" if outcome.count else outcome.title

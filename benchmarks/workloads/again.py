@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 def four(k: int) -> int:

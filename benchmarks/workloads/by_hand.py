@@ -1,4 +1,4 @@
-"""How a good engineer stores what a pool computes: SQLite, write-ahead log, integer key, synced transactions."""
+"""How a good engineer stores what a pool computes: SQLite, write-ahead log, integer key, synced batches."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator

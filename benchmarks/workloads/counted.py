@@ -1,4 +1,4 @@
-"""Counts the items that were read and those that were computed, in any process, to see how far apart they are."""
+"""Counts the items that were read and those that were computed, to see how far apart they are."""
 
 import mmap
 import os

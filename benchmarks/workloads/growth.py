@@ -1,11 +1,11 @@
-"""Growth: what an item costs in time and on the disk, the more there are. Squares of ints, default settings."""
+"""Growth: what an item costs, in time and on the disk, the more there are. Ints squared, default settings."""
 
 import os
 import time
 from statistics import median
 from typing import Any
 
-FULL_ROUNDS = 3
+ROUNDS = 3
 
 
 def square(k: int) -> int:
@@ -60,7 +60,7 @@ CONTENDERS = (farmhand, farmhand_100_000, farmhand_1_000_000)
 FULL_CONTENDERS = (farmhand_10_000_000,)
 BASELINE = farmhand_100_000
 RATIOS = {"time, ratio": "µs/item", "bytes, ratio": "bytes/item"}
-AIMS = {each: "both ratios ≤ 1.1" for each in (farmhand_1_000_000, farmhand_10_000_000)}
+AIMS = dict.fromkeys((farmhand_1_000_000, farmhand_10_000_000), "both ratios ≤ 1.1")
 
 if __name__ == "__main__":
     from child import main

@@ -6,6 +6,7 @@ from typing import Any
 
 COUNT = 16
 FULL_COUNT = 64
+ROUNDS = 5
 SIZE = 16 << 20  # bytes
 
 
@@ -41,12 +42,11 @@ def dump(k: int) -> int:
 
 def farmhand(count: int, path: str) -> int:
     """farmhand, default settings, SQLite"""
-    return _farmhand(count, path)
+    from farmhand import open_store, run_tasks
 
-
-def farmhand_fork(count: int, path: str) -> int:
-    """farmhand, start_method='fork', SQLite"""
-    return _farmhand(count, path, start_method="fork")
+    with open_store(path) as store:
+        run_tasks(store, array, range(count), gui=False)
+        return len(store)
 
 
 def pool_blobs(count: int, path: str) -> int:
@@ -79,14 +79,6 @@ def joblib_files(count: int, path: str) -> int:
     return len(set(Parallel(n_jobs=-1)(delayed(dump)(k) for k in range(count))))
 
 
-def _farmhand(count: int, path: str, **options: Any) -> int:
-    from farmhand import open_store, run_tasks
-
-    with open_store(path) as store:
-        run_tasks(store, array, range(count), gui=False, **options)
-        return len(store)
-
-
 def check(run: Any) -> None:
     folder = os.path.dirname(run.path)
     stored = sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())
@@ -102,7 +94,7 @@ def figures(run: Any) -> dict[str, float]:
     }
 
 
-CONTENDERS = (farmhand, farmhand_fork, pool_blobs, pool_files, joblib_files)
+CONTENDERS = (farmhand, pool_blobs, pool_files, joblib_files)
 BASELINE = pool_blobs
 
 if __name__ == "__main__":

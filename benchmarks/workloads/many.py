@@ -1,9 +1,10 @@
-"""Many tiny tasks: square ints, so many that the start of processes does not count. The fastest of *tiny* alone."""
+"""Many tiny tasks: so many that the start of processes hardly counts. Only the fastest of *tiny*."""
 
 from tiny import check, executor_stored, farmhand, farmhand_fork, limit, pool_stored
 
 COUNT = 1_000_000
-FULL_COUNT = 10_000_000
+FULL_COUNT = 5_000_000
+ROUNDS = 5
 CONTENDERS = (farmhand, farmhand_fork, limit, pool_stored, executor_stored)
 BASELINE = pool_stored
 AIMS = {farmhand: "ratio ≥ 2"}

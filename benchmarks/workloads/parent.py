@@ -11,10 +11,11 @@ from typing import Any
 
 COUNT = 500_000
 FULL_COUNT = 2_000_000
+ROUNDS = 3
 INTERVAL = 0.001  # seconds of CPU, or as many as the system's clock allows
 
-# The innermost function that is in this table says it: a part of its file's name, the beginning of its own (with
-# the class), and what it does. The first line that fits counts.
+# The innermost function that is in this table says it: a part of its file's name, the beginning of its own
+# (with the class), and what it does. The first line that fits counts.
 DOES = (
     ("farmhand/local/supervise.py", "LocalExecutor.wait", "receive"),
     ("farmhand/local/supervise.py", "LocalExecutor._receive", "receive"),
@@ -95,7 +96,11 @@ def figures(run: Any) -> dict[str, float]:
     seen, busy, seconds = run.result
     samples = sum(seen.values())
     shares = {f"{kind}, %": 100 * seen.get(kind, 0) / samples for kind in KINDS}
-    return {"CPU, µs/item": 1e6 * busy / run.count, **shares, "waiting, % of the time": 100 * (1 - busy / seconds)}
+    return {
+        "CPU, µs/item": 1e6 * busy / run.count,
+        **shares,
+        "waiting, % of the time": 100 * (1 - busy / seconds),
+    }
 
 
 CONTENDERS = (farmhand, farmhand_fork)

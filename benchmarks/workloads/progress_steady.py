@@ -7,6 +7,7 @@ import work
 
 COUNT = 400
 FULL_COUNT = 4_000
+ROUNDS = 5
 EACH = 5  # ms
 
 
@@ -40,7 +41,7 @@ CONTENDERS = (neither, capture, terminal)
 MORE_IS_BETTER = False
 BASELINE = neither
 RATIOS = shown.RATIOS
-AIMS = {each: "103 %" for each in (capture, terminal)}
+AIMS = dict.fromkeys((capture, terminal), "103 %")
 
 if __name__ == "__main__":
     from child import main

@@ -1,4 +1,4 @@
-"""Tasks some of which take much longer than others (lognormal): how near to the least time that is possible."""
+"""Skewed tasks, some much longer than others (lognormal): how near to the least time that is possible."""
 
 # That least time is the total shared equally among the CPUs, or the longest task if that takes longer. Bare
 # processes with shares that are equal, which nobody could know beforehand, take it on this machine.
@@ -8,8 +8,9 @@ from typing import Any
 
 import work
 
-COUNT = 200
-FULL_COUNT = 2_000
+COUNT = 140  # a second of work for each of two CPUs
+FULL_COUNT = 1_000
+ROUNDS = 5
 MEAN = 15  # ms
 SIGMA = 1.5  # one task in a hundred takes ten times the mean, half of them less than a third of it
 BATCH = 20  # results in a transaction by hand

@@ -1,6 +1,6 @@
 """Start: four trivial items, from the start of Python to its end, all processes gone."""
 
-ROUNDS = 10
+ROUNDS = 7
 
 
 def four(k: int) -> int:

@@ -1,4 +1,4 @@
-"""Tasks of 5 ms of pure CPU: how much of the CPUs becomes work. Each result is stored on the disk."""
+"""Steady tasks, each 5 ms of pure CPU: how much of the CPUs becomes work. Each result is stored on the disk."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import work
 
 COUNT = 400
 FULL_COUNT = 4_000
+ROUNDS = 5
 EACH = 5  # ms
 BATCH = 50  # results in a transaction by hand, which is a tenth of a second of work
 

@@ -11,6 +11,7 @@ from typing import Any
 
 COUNT = 100_000
 FULL_COUNT = 1_000_000
+ROUNDS = 5
 CHUNK = 2_000  # items; from 1 000 to 16 000 made no difference to any peer, 500 and less is slower
 
 

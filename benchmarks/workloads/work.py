@@ -1,8 +1,8 @@
 """Tasks that only compute, for a time that is known beforehand, and every way to run them on all CPUs.
 
-A task is so many rounds of a loop. How many make a millisecond is found out once (``prepare``), by a process
-that has a CPU of its own; all contenders then do the same work, however much of the CPUs others use meanwhile.
-What they are compared with is bare processes, one for each CPU, that were forked with their share of the items.
+A task is so many rounds of a loop. How many make a millisecond of CPU is found out once (``calibrate``); all
+contenders then do the same work, however much of the CPUs others use meanwhile. What they are compared with
+is bare processes, one for each CPU, that were forked with their share of the items.
 
 Each result is when its task began and when it ended, so that the start of the processes can be left out.
 """
@@ -10,6 +10,7 @@ Each result is when its task began and when it ended, so that the start of the p
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 Item = tuple[int, int]  # its number, and how many rounds of the loop it takes
@@ -144,8 +145,10 @@ def figures(run: Any, busy: float) -> dict[str, float]:
 
 
 def _spans(run: Any) -> Iterator[tuple[int, Span]]:
+
     if os.path.exists(f"{run.path}.0"):  # bare
-        rows = [line.split(maxsplit=1) for number in range(_cpus()) for line in open(f"{run.path}.{number}")]
+        files = [Path(f"{run.path}.{number}") for number in range(_cpus())]
+        rows = [line.split(maxsplit=1) for file in files for line in file.read_text().splitlines()]
     elif run.result is None:
         import by_hand
 
