@@ -127,6 +127,8 @@ def _compared(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
 
 
 def _verdict(ours: Sequence[float], theirs: Sequence[float], more_is_better: bool) -> str:
+    if len(ours) < 2 or len(theirs) < 2:
+        return "one round"
     if min(ours) <= max(theirs) and min(theirs) <= max(ours):
         return "ranges overlap"
     return "better" if (min(ours) > max(theirs)) == more_is_better else "worse"

@@ -1,4 +1,4 @@
-"""Steady tasks, each 5 ms of pure CPU: how much of the CPUs becomes work. Each result is stored on the disk."""
+"""Steady tasks, each 5 ms of CPU: how much of the CPUs becomes work. Each result is stored on the disk."""
 
 from typing import Any
 

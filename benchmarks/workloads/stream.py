@@ -1,4 +1,4 @@
-"""A stream: items from a generator, each result stored; memory of the parent, and of the tree of processes."""
+"""A stream: items from a generator, all results stored; memory of the parent, and of the whole tree."""
 
 from typing import Any
 
