@@ -56,13 +56,12 @@ def main() -> None:
         outcomes.append(outcome)
         texts.append(tables.table(outcome))
         print(texts[-1], flush=True)
-    kept = tables.as_json(outcomes)
-    if options.json:
-        options.json.write_text(json.dumps(kept, indent=1) + "\n")
+        if options.json:  # each time, for whoever loses patience
+            options.json.write_text(json.dumps(tables.as_json(outcomes), indent=1) + "\n")
     if options.docs:
         _put_between(options.docs, "\n".join(texts))
     if older is not None:
-        print(tables.compare(kept, older))
+        print(tables.compare(tables.as_json(outcomes), older))
     contenders = [each for outcome in outcomes for each in outcome.contenders.values()]
     if any(each.failure.startswith("failed") for each in contenders):
         sys.exit("some contenders failed: see the tables")

@@ -1,6 +1,6 @@
 """Runs contenders in fresh processes, one after the other in each round.
 
-A workload is a module of ``workloads``. Its docstring is its title, and it has
+A workload is a program in ``workloads/``, and a module. Its docstring is its title, and it has
 
 ``CONTENDERS``
     functions that do the work once; the docstring of each is its name in the table. They return what
@@ -42,6 +42,7 @@ from __future__ import annotations
 import ast
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -113,7 +114,7 @@ def measure(module: ModuleType, *, full: bool, rounds: int | None, folder: str |
     count: int = getattr(module, "FULL_COUNT", 0) if full else 0
     count = count or getattr(module, "COUNT", 0)
     times: int = getattr(module, "FULL_ROUNDS", 0) if full else 0
-    times = rounds or times or getattr(module, "ROUNDS", ROUNDS)
+    times = rounds or times or int(getattr(module, "ROUNDS", ROUNDS))
     functions = [*module.CONTENDERS, *(getattr(module, "FULL_CONTENDERS", ()) if full else ())]
     slow: dict[Callable[..., Any], int] = getattr(module, "SLOW", {})
     outcome = Outcome(
@@ -161,7 +162,13 @@ def _run_once(module: ModuleType, name: str, place: str, run: Run, contender: Co
     cpu = _cpu_of_children()
     start = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
     ) as process:
         try:
             if getattr(module, "WATCH", False):
@@ -171,11 +178,11 @@ def _run_once(module: ModuleType, name: str, place: str, run: Run, contender: Co
             else:
                 output, errors = process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             contender.failure = f"failed: not done after {TIMEOUT} seconds"
             return
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             raise
     run.process = time.perf_counter() - start
     run.cpu = _cpu_of_children() - cpu

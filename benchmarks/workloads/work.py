@@ -145,6 +145,7 @@ def figures(run: Any, busy: float) -> dict[str, float]:
 
 
 def _spans(run: Any) -> Iterator[tuple[int, Span]]:
+    rows: list[Any]
     if os.path.exists(f"{run.path}.0"):  # bare
         files = [Path(f"{run.path}.{number}") for number in range(_cpus())]
         rows = [line.split(maxsplit=1) for file in files for line in file.read_text().splitlines()]
