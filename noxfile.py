@@ -98,8 +98,9 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """The farm and its peers on the same work, side by side."""
-    install(session, *paths("core", "store-sqlite"), group="bench")
+    """The farm and its peers on the same work, side by side; `-- --full` takes longer, and more peers."""
+    group = "bench-full" if "--full" in session.posargs else "bench"
+    install(session, *paths("core", "store-sqlite"), group=group)
     session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 

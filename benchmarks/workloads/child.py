@@ -11,4 +11,4 @@ def main(names: Mapping[str, Any]) -> None:
     contender, *arguments = sys.argv[1:]
     start = time.perf_counter()
     result = names[contender](*(int(word) if word.isdecimal() else word for word in arguments))
-    print(time.perf_counter() - start, result)
+    print((time.perf_counter() - start, result))

@@ -2,7 +2,7 @@
 
 import sys
 
-ROUNDS = 15
+ROUNDS = 10
 
 
 def bare() -> str:

@@ -1,6 +1,6 @@
 """Start: four trivial items, from the start of Python to its end, all processes gone."""
 
-ROUNDS = 10
+ROUNDS = 7
 
 
 def four(k: int) -> int:
@@ -57,6 +57,42 @@ def mpire_spawn() -> None:
         assert pool.map(four, range(4)) == [0, 1, 4, 9]
 
 
+def joblib() -> None:
+    """joblib, default (loky), nothing stored"""
+    from joblib import Parallel, delayed
+
+    assert Parallel(n_jobs=-1)(delayed(four)(k) for k in range(4)) == [0, 1, 4, 9]
+
+
+def pebble() -> None:
+    """pebble, default (fork), nothing stored"""
+    from pebble import ProcessPool
+
+    with ProcessPool() as pool:
+        assert list(pool.map(four, range(4)).result()) == [0, 1, 4, 9]
+
+
+def dask() -> None:
+    """dask.distributed, a client of this machine, nothing stored"""
+    from distributed import Client
+
+    with Client(dashboard_address=None) as client:
+        assert client.gather(client.map(four, range(4))) == [0, 1, 4, 9]
+
+
+def ray() -> None:
+    """ray, nothing stored"""
+    import os
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # or it leaves a token in the home directory
+    import ray
+
+    ray.init(include_dashboard=False, log_to_driver=False)
+    remote = ray.remote(four)
+    assert ray.get([remote.remote(k) for k in range(4)]) == [0, 1, 4, 9]
+    ray.shutdown()
+
+
 def _farmhand(path: str, **options: str) -> None:
     from farmhand import open_store, run_tasks
 
@@ -84,8 +120,12 @@ CONTENDERS = (
     pool_fork,
     mpire,
     mpire_spawn,
+    joblib,
+    pebble,
 )
+FULL_CONTENDERS = (dask, ray)
 BASELINE = pool_spawn
+AIMS = {farmhand: "ratio ≤ 1", farmhand_fork: f"≤ 1.3 times {pool_fork.__doc__}"}
 FLOOR = bare
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from typing import Any
 
 COUNT = 100_000
 FULL_COUNT = 1_000_000
-BATCH = 5_000  # rows in a transaction by hand; 20 000 made no difference
+ROUNDS = 5
 CHUNK = 2_000  # items; from 1 000 to 16 000 made no difference to any peer, 500 and less is slower
 
 
@@ -40,32 +40,67 @@ def executor_stored(count: int, path: str) -> None:
     """ProcessPoolExecutor.map, chunksize=2000, SQLite by hand"""
     from concurrent.futures import ProcessPoolExecutor
 
+    import by_hand
+
     with ProcessPoolExecutor() as executor:
-        store(path, enumerate(executor.map(square, range(count), chunksize=CHUNK)))
+        by_hand.store(path, enumerate(executor.map(square, range(count), chunksize=CHUNK)))
+
+
+def executor_default_stored(count: int, path: str) -> None:
+    """ProcessPoolExecutor.map, default, SQLite by hand"""
+    from concurrent.futures import ProcessPoolExecutor
+
+    import by_hand
+
+    with ProcessPoolExecutor() as executor:
+        by_hand.store(path, enumerate(executor.map(square, range(count))))
 
 
 def pool_stored(count: int, path: str) -> None:
     """Pool.imap_unordered, chunksize=2000, SQLite by hand"""
     from multiprocessing import Pool
 
+    import by_hand
+
     with Pool() as pool:
-        store(path, pool.imap_unordered(square_item, range(count), chunksize=CHUNK))
+        by_hand.store(path, pool.imap_unordered(square_item, range(count), chunksize=CHUNK))
 
 
 def pool_default_stored(count: int, path: str) -> None:
     """Pool.imap_unordered, default, SQLite by hand"""
     from multiprocessing import Pool
 
+    import by_hand
+
     with Pool() as pool:
-        store(path, pool.imap_unordered(square_item, range(count)))
+        by_hand.store(path, pool.imap_unordered(square_item, range(count)))
 
 
 def mpire_stored(count: int, path: str) -> None:
     """mpire imap_unordered, chunk_size=2000, SQLite by hand"""
+    import by_hand
     from mpire import WorkerPool
 
     with WorkerPool() as pool:
-        store(path, pool.imap_unordered(square_item, _as_mpire_wants(count), chunk_size=CHUNK))
+        by_hand.store(path, pool.imap_unordered(square_item, _as_mpire_wants(count), chunk_size=CHUNK))
+
+
+def joblib_stored(count: int, path: str) -> None:
+    """joblib, default (loky, generator), SQLite by hand"""
+    import by_hand
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=-1, return_as="generator")
+    by_hand.store(path, enumerate(parallel(delayed(square)(k) for k in range(count))))
+
+
+def pebble_stored(count: int, path: str) -> None:
+    """pebble ProcessPool.map, chunksize=2000, SQLite by hand"""
+    import by_hand
+    from pebble import ProcessPool
+
+    with ProcessPool() as pool:
+        by_hand.store(path, enumerate(pool.map(square, range(count), chunksize=CHUNK).result()))
 
 
 def limit(count: int, path: str) -> None:
@@ -108,10 +143,17 @@ def mpire(count: int, path: str) -> int:
         return sum(pool.imap_unordered(square, _as_mpire_wants(count)))
 
 
+def joblib(count: int, path: str) -> int:
+    """joblib, default (loky), nothing stored"""
+    from joblib import Parallel, delayed
+
+    return sum(Parallel(n_jobs=-1)(delayed(square)(k) for k in range(count)))
+
+
 # -- what they share ---------------------------------------------------------------------------------
 
 
-def _farmhand(count: int, path: str, **options: str) -> int:
+def _farmhand(count: int, path: str, **options: Any) -> int:
     from farmhand import open_store, run_tasks
 
     with open_store(path) as results:
@@ -123,45 +165,26 @@ def _as_mpire_wants(count: int) -> list[int]:
     return list(range(count))  # mpire puts a range into one pickle for each of its chunks as well
 
 
-def store(path: str, rows: Iterable[tuple[int, int]]) -> None:
-    """SQLite by hand: write-ahead log, integer key, a synced transaction for every few thousand rows."""
-    import sqlite3
-
-    db = sqlite3.connect(path, isolation_level=None)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("CREATE TABLE results (item INTEGER PRIMARY KEY, value INTEGER)")
-    for batch in _batches(iter(rows)):
-        db.execute("BEGIN")
-        db.executemany("INSERT INTO results VALUES (?, ?)", batch)
-        db.execute("COMMIT")
-    db.close()
-
-
-def _batches(rows: Iterator[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    from itertools import islice
-
-    while batch := list(islice(rows, BATCH)):
-        yield batch
-
-
 # -- for the harness ---------------------------------------------------------------------------------
 
 
-def check(count: int, path: str, result: str) -> None:
-    """Raise unless a contender did its work; ``result`` is what it returned."""
-    import sqlite3
+def check(run: Any) -> None:
+    """Raise unless a contender did its work."""
+    total = sum(k * k for k in range(run.count))
+    if not os.path.exists(run.path):
+        assert run.result in (run.count, total), run.result
+    elif run.result is None:  # stored by hand
+        import sqlite3
 
-    total = sum(k * k for k in range(count))
-    if not os.path.exists(path):
-        assert int(result) in (count, total), result
-    elif result == "None":  # stored by hand
-        db = sqlite3.connect(path)
-        assert db.execute("SELECT count(*) FROM results").fetchone()[0] == count
+        db = sqlite3.connect(run.path)
+        rows = db.execute("SELECT count(*), min(item), max(item) FROM results").fetchone()
         db.close()
+        assert rows == (run.count, 0, run.count - 1), rows
     else:
         from farmhand import open_store
 
-        with open_store(path) as results:
+        with open_store(run.path) as results:
+            assert len(results) == run.count
             assert sum(results.itervalues()) == total
 
 
@@ -171,14 +194,20 @@ CONTENDERS = (
     limit,
     pool_stored,
     executor_stored,
+    joblib_stored,
+    pebble_stored,
     mpire_stored,
     pool_default_stored,
+    executor_default_stored,
     farmhand_memory,
     pool,
+    joblib,
     mpire,
     pool_default,
 )
+SLOW = {pool_default_stored: 10, executor_default_stored: 50, pool_default: 10}
 BASELINE = pool_stored
+AIMS = {farmhand: "ratio ≥ 2"}
 
 if __name__ == "__main__":
     from child import main
