@@ -34,6 +34,7 @@ LAYERS = [
         "eta",
         "wording",
         "chunking",
+        "spans",
         "cgroups",
         "cpus",
         "resources",

@@ -11,7 +11,7 @@ or ended (done, failed or abandoned). A process that dies takes down the one ite
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from heapq import heappop, heappush
 
 from farmhand.chunking import Middle, Pace, chunk_size, refill
@@ -54,6 +54,7 @@ from farmhand.events import (
     Tick,
     Usage,
 )
+from farmhand.spans import Spans
 from farmhand.values import dataclass, field
 
 __all__ = ["Scheduler"]
@@ -78,7 +79,7 @@ _LEAST_LIMIT = 1.0  # seconds; nobody means to kill what takes less
 class _Process:
     number: int
     state: str = "starting"  # then "ready", then "leaving"; one that died is forgotten
-    held: set[int] = field(default_factory=set)
+    held: Spans = field(default_factory=Spans)
     sent: int = 0  # items since it started
     last_chunk: int = 0
     reading: int = 0  # how many items a ReadItems that has no answer yet asks for
@@ -291,10 +292,10 @@ class Scheduler:
         """How many processes the farm is to have."""
         return self._target
 
-    def holder(self, number: int) -> frozenset[int]:
-        """The items that process ``number`` holds."""
+    def holder(self, number: int) -> Set[int]:
+        """The items that process ``number`` holds now."""
         process = self._processes.get(number)
-        return frozenset(process.held) if process else frozenset()
+        return process.held if process else frozenset()
 
     @property
     def suspects(self) -> frozenset[int]:
@@ -529,7 +530,7 @@ class Scheduler:
     def _send(self, process: _Process, indices: Sequence[int]) -> list[Command]:
         if not indices:
             return []
-        process.held.update(indices)
+        process.held.add(indices)
         process.sent += len(indices)
         process.last_chunk = len(indices)
         if len(process.held) > 1:
@@ -592,13 +593,12 @@ class Scheduler:
         process = self._processes.get(event.number)
         if process is None:
             return []
-        fresh = process.held.intersection(event.indices)
-        count = len(fresh)
-        if count != len(event.indices):
-            event = _only(event, fresh)  # an executor told us twice
+        if not process.held.has_all(event.indices):
+            event = _only(event, process.held)  # an executor told us twice
+        count = len(event.indices)
         if not count:
             return []
-        missed = self._ended(process, fresh)
+        missed = self._ended(process, event.indices)
         self.done += count
         self._pace.add(count, sum(event.seconds))
         attempts = {}
@@ -607,15 +607,15 @@ class Scheduler:
                 if index in self._attempts:
                     attempts[index] = len(self._attempts.pop(index)) + 1
         if self._suspects:
-            self._suspects -= fresh
+            self._suspects.difference_update(event.indices)
         commands: list[Command] = [RecordDone(event, attempts)]
         if self._timeout_factor is not None:
             commands += self._limit_items(event.seconds, self._timeout_factor)
         return commands + self._go_on(process, missed)
 
-    def _ended(self, process: _Process, indices: Iterable[int]) -> bool:
+    def _ended(self, process: _Process, indices: Sequence[int]) -> bool:
         """These items have left ``process``; whether somebody has found nothing to take from it before."""
-        process.held.difference_update(indices)
+        process.held.remove(indices)
         self._note(process)
         missed, process.barren = process.barren, False
         if missed:
@@ -689,7 +689,7 @@ class Scheduler:
         process.barren = not returned
         if returned:
             self._nothing_to_take = False
-        process.held.difference_update(returned)
+        process.held.remove(returned)
         self._note(process)
         process.sent -= len(returned)
         self._give_back(returned)
@@ -793,9 +793,9 @@ class Scheduler:
         return commands
 
 
-def _only(event: ItemsDone, fresh: set[int]) -> ItemsDone:
-    """The part of ``event`` about items in ``fresh``, each once."""
-    left = set(fresh)
+def _only(event: ItemsDone, held: Set[int]) -> ItemsDone:
+    """The part of ``event`` about items in ``held``, each once."""
+    left = set(held)
     kept = []
     for place, index in enumerate(event.indices):
         if index in left:
