@@ -25,6 +25,7 @@ two = os : path.join [extra]
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     """A ``sys.path`` of nothing but a folder of the test's own."""
+    importlib.metadata.version("pytest")  # so that the library has imported what it needs, from elsewhere
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [str(folder)])

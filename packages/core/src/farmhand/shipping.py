@@ -36,9 +36,10 @@ import builtins
 import contextlib
 import importlib
 import io
-import marshal
 import sys
 from functools import cache, partial
+from marshal import dumps as marshal_dumps
+from marshal import loads as marshal_loads
 from types import CellType, CodeType, FunctionType, ModuleType
 
 from farmhand.errors import TaskNotPicklable
@@ -359,7 +360,7 @@ _ATTRIBUTES = ("__globals__", "__closure__", "__dict__", "__doc__", "__type_para
 
 
 def _parts_of(function: FunctionType) -> tuple[Any, ...]:
-    code = marshal.dumps(function.__code__)
+    code = marshal_dumps(function.__code__)
     defaults = function.__defaults__, function.__kwdefaults__
     return code, function.__name__, function.__qualname__, *defaults, function.__annotations__
 
@@ -367,7 +368,7 @@ def _parts_of(function: FunctionType) -> tuple[Any, ...]:
 def _make_function(
     code: bytes, name: str, qualname: str, defaults: Any, kwdefaults: Any, annotations: dict[str, Any]
 ) -> FunctionType:
-    function = FunctionType(marshal.loads(code), sys.modules["__main__"].__dict__, name, defaults)
+    function = FunctionType(marshal_loads(code), sys.modules["__main__"].__dict__, name, defaults)
     function.__qualname__, function.__kwdefaults__ = qualname, kwdefaults
     function.__annotations__ = annotations
     return function
