@@ -1,11 +1,10 @@
-"""What farmhand brings itself, through the same hooks as any plugin."""
+"""What farmhand brings itself: functions like the hooks of any plugin, which need no plugin manager."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from farmhand.events import Control
-from farmhand.hookspecs import MakeExecutor, MakeFrontend, OpenStore, hookimpl
 from farmhand.progress import Frontend, FrontendOptions, Snapshot
 
 TYPE_CHECKING = False
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from farmhand.executor import Executor
+    from farmhand.hookspecs import MakeExecutor, MakeFrontend, OpenStore
     from farmhand.store import DataManager
 
 __all__ = ["Silent"]
@@ -54,16 +54,13 @@ def _make_local(argument: str) -> Executor:
     return LocalExecutor()
 
 
-@hookimpl
 def farmhand_stores() -> Mapping[str, OpenStore]:
     return {":memory:": _open_memory}
 
 
-@hookimpl
 def farmhand_frontends() -> Mapping[str, MakeFrontend]:
     return {"text": _make_text, "none": _make_silent}
 
 
-@hookimpl
 def farmhand_executors() -> Mapping[str, MakeExecutor]:
     return {"local": _make_local}

@@ -3,40 +3,35 @@
 A plugin is a distribution with an entry point in the group ``farmhand`` that names a module
 (or any object) whose functions carry :data:`hookimpl`. The entry module should import nothing
 heavy: it is loaded whenever a store is opened by path or a run begins. What farmhand brings
-itself comes through the same hooks (``farmhand.builtin``).
+itself (``farmhand.builtin``) has functions of the same names, which are asked first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import pluggy
+
 from farmhand.progress import Frontend, FrontendOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias, TypeVar
-
-    Hook = TypeVar("Hook", bound=Callable[..., Any])
+    from typing import TypeAlias
 
     from farmhand.executor import Executor
     from farmhand.store import DataManager
 
-__all__ = ["MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl"]
+__all__ = ["MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl", "hookspec"]
 
-HOOKS = ("farmhand_executors", "farmhand_frontends", "farmhand_stores")
-MARK = "is_farmhand_hook"
+hookspec = pluggy.HookspecMarker("farmhand")
+hookimpl = pluggy.HookimplMarker("farmhand")
 
 OpenStore: TypeAlias = "Callable[..., DataManager]"
 MakeFrontend: TypeAlias = "Callable[[FrontendOptions], Frontend]"
 MakeExecutor: TypeAlias = "Callable[[str], Executor]"
 
 
-def hookimpl(function: Hook) -> Hook:
-    """Mark a function of a plugin as one of the hooks below, by its name."""
-    setattr(function, MARK, True)
-    return function
-
-
+@hookspec
 def farmhand_stores() -> Mapping[str, OpenStore]:  # type: ignore[empty-body]
     """The stores that this plugin can open, by the ending of their path (``'.db'``).
 
@@ -51,6 +46,7 @@ def farmhand_stores() -> Mapping[str, OpenStore]:  # type: ignore[empty-body]
     """
 
 
+@hookspec
 def farmhand_frontends() -> Mapping[str, MakeFrontend]:  # type: ignore[empty-body]
     """The progress frontends of this plugin, by the name that ``progress=`` takes.
 
@@ -65,6 +61,7 @@ def farmhand_frontends() -> Mapping[str, MakeFrontend]:  # type: ignore[empty-bo
     """
 
 
+@hookspec
 def farmhand_executors() -> Mapping[str, MakeExecutor]:  # type: ignore[empty-body]
     """The executors of this plugin, by the name that ``executor=`` takes.
 

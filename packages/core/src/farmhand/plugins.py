@@ -1,7 +1,7 @@
 """Finds the plugins and asks them, through the hooks, for what a call needs.
 
-This is done for each call. What farmhand brings itself is asked first, and the installed
-distributions are searched only for names that it does not know.
+This is done for each call. What farmhand brings itself is asked first; the installed distributions
+are searched, and pluggy is imported, only for names that it does not know.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 
-from farmhand import builtin, entrypoints, hookspecs
+from farmhand import builtin, entrypoints
 from farmhand.errors import PluginError, UnknownName, UsageError
 from farmhand.progress import Frontend, FrontendOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    import pluggy
 
     from farmhand.executor import Executor
     from farmhand.store import DataManager
@@ -42,8 +44,7 @@ class Plugins:
     """The plugins that are installed now."""
 
     def __init__(self) -> None:
-        self._hooks = {"farmhand": _hooks_of(builtin)}
-        self._searched = False
+        self._manager: pluggy.PluginManager | None = None  # until they have been searched
 
     def open_store(self, location: str | os.PathLike[str], **options: Any) -> DataManager:
         """See :func:`open_store`."""
@@ -92,7 +93,7 @@ class Plugins:
     def _claims(self, hook: str, name: str) -> Mapping[str, Callable[..., Any]]:
         """All that plugins offer through one hook, at least if ``name`` is not ours."""
         claims = self._ask(hook)
-        if name not in claims and not self._searched:
+        if name not in claims and self._manager is None:
             self._search()
             claims = self._ask(hook)
         return claims
@@ -100,11 +101,13 @@ class Plugins:
     def _ask(self, hook: str) -> dict[str, Callable[..., Any]]:
         claims: dict[str, Callable[..., Any]] = {}
         owner: dict[str, str] = {}
-        for plugin, hooks in self._hooks.items():
-            if hook not in hooks:
-                continue
+        implementations = [("farmhand", getattr(builtin, hook))]
+        if self._manager is not None:
+            found = getattr(self._manager.hook, hook).get_hookimpls()
+            implementations += [(each.plugin_name, each.function) for each in found]
+        for plugin, function in implementations:
             try:
-                offered = dict(hooks[hook]())
+                offered = dict(function())
             except Exception as error:
                 raise PluginError(
                     f"plugin {plugin!r} failed in its hook {hook}: {type(error).__name__}: {error}. "
@@ -120,35 +123,27 @@ class Plugins:
         return claims
 
     def _search(self) -> None:
-        self._searched = True
+        import pluggy  # with what it imports, as long as a start of Python
+
+        from farmhand import hookspecs
+
+        self._manager = pluggy.PluginManager("farmhand")
+        self._manager.add_hookspecs(hookspecs)
         for point, value in dict.fromkeys(entrypoints.entry_points(ENTRY_POINTS)):
             # two distributions may have chosen one name
-            name = f"{point} ({value})" if point in self._hooks else point
+            name = f"{point} ({value})" if point == "farmhand" or self._manager.has_plugin(point) else point
             try:
-                self._hooks[name] = _hooks_of(entrypoints.load(value))
+                self._manager.register(entrypoints.load(value), name)
+                self._manager.check_pending()
             except Exception as error:
+                if self._manager.has_plugin(name):
+                    self._manager.unregister(name=name)
                 warnings.warn(
                     f"farmhand plugin {point!r} ({value}) could not be loaded and is skipped: "
                     f"{type(error).__name__}: {error}",
                     RuntimeWarning,
                     stacklevel=4,
                 )
-
-
-def _hooks_of(plugin: object) -> dict[str, Callable[..., Any]]:
-    """The functions of a plugin that carry ``hookimpl``, by name."""
-    hooks = {}
-    for name in dir(plugin):
-        function: Any = getattr(plugin, name, None)
-        if getattr(function, hookspecs.MARK, None) is True:
-            if name not in hookspecs.HOOKS:
-                raise PluginError(f"there is no hook {name}")
-            if getattr(function, "__code__", None) is None or function.__code__.co_argcount:
-                import inspect
-
-                inspect.signature(function).bind()  # an error unless it can be called without arguments
-            hooks[name] = function
-    return hooks
 
 
 def open_store(location: str | os.PathLike[str], **options: Any) -> DataManager:
