@@ -72,7 +72,8 @@ __all__ = ["RunSummary", "run_tasks"]
 _SNAPSHOT_INTERVAL = 0.1  # seconds
 # Storing has the disk write, for which processes that are about to ask for work should not wait.
 _QUIET = 0.001  # seconds without an event after which what has ended is stored,
-_TURN = 0.01  # and at the latest after so many
+_TURN = 0.01  # and at the latest after so many, but
+_REST = 4  # not before so many times as long has passed as storing took last time
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _DETAILS = 30  # lines of a traceback or an output in the text of TasksFailed
 _START_METHODS = ("spawn", "fork")
@@ -390,18 +391,18 @@ class _Farm:
         next_snapshot = self._began
         stop_told = False
         events: Sequence[ExecutorEvent] = ()
-        store_by = math.inf
+        store_from, store_by = 0.0, math.inf
         while True:
-            if not (self._done or self._failed):
-                store_by = math.inf
-            elif not events or self._finished or clock() >= store_by:
-                self._commit(session)
-                store_by = math.inf
-            else:
-                store_by = min(store_by, clock() + _TURN)
+            now = clock()
+            if self._done or self._failed:
+                store_by = min(store_by, max(now, store_from) + _TURN)
+                if self._finished or now >= (store_by if events else store_from):
+                    self._commit(session)
+                    ended = clock()
+                    store_from, store_by = ended + _REST * (ended - now), math.inf
+                    now = ended
             if self._finished:
                 return
-            now = clock()
             if now >= self._memory.look_at and self._memory.look(now):
                 self._handle(MemoryLow(self._memory.low))
             if display and now >= next_snapshot:
@@ -417,7 +418,7 @@ class _Farm:
             if self._memory.low:  # else it is enough to look when there is something to do
                 due = min(due, self._memory.look_at)
             if store_by < math.inf:
-                due = min(due, clock() + _QUIET)
+                due = min(due, max(clock() + _QUIET, store_from))
             events = executor.wait(None if due == math.inf else max(0.0, due - clock()))
             if interrupts.asked and not stop_told:
                 stop_told = True
