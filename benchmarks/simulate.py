@@ -297,7 +297,7 @@ class Process:
         if self._alive:
             self._worked(seconds)
             size = len(indices)
-            self._say(ItemsDone(self.number, indices, [b""] * size, [self._since] * size, seconds))
+            self._say(ItemsDone(self.number, indices, [b""] * size, self._since, seconds))
             self._go_on()
 
     def _suffer(self, index: int, kind: str) -> None:

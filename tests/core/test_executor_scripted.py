@@ -113,7 +113,7 @@ def test_items_take_virtual_time():
     farm.start(0)
     farm.send(0, {0: "a", 1: "b"})
     farm.results(2)
-    assert [event.started for event in farm.of(ItemsDone)] == [[100.0], [102.0]]
+    assert [event.started for event in farm.of(ItemsDone)] == [100.0, 102.0]
     assert [event.seconds for event in farm.of(ItemsDone)] == [[2.0], [2.0]]
 
 

@@ -108,9 +108,7 @@ class History:
 
 
 def done(number: int, *indices: int, seconds: float = 1.0) -> ItemsDone:
-    return ItemsDone(
-        number, indices, [b"%d" % index for index in indices], [0.0] * len(indices), [seconds] * len(indices)
-    )
+    return ItemsDone(number, indices, [b"%d" % index for index in indices], 0.0, [seconds] * len(indices))
 
 
 def failed(number: int, index: int) -> ItemFailed:

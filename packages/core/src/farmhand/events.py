@@ -8,6 +8,7 @@ more than everything else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from farmhand.values import dataclass, field
 
@@ -51,6 +52,7 @@ __all__ = [
     "StopProcess",
     "Tick",
     "Usage",
+    "starts",
 ]
 
 # What can go wrong with an item, by the names that records and ``retries`` use.
@@ -139,8 +141,9 @@ class ItemsDone:
         The items, in the order in which they ended.
     values : sequence of bytes
         The encoded results, one for each item.
-    started : sequence of float
-        When each item started, in seconds since the epoch.
+    started : float
+        When the first of them started, in seconds since the epoch. Each other one started when the
+        one before it had ended.
     seconds : sequence of float
         How long each item took.
     usage : mapping
@@ -150,9 +153,18 @@ class ItemsDone:
     number: int
     indices: Sequence[int]
     values: Sequence[bytes]
-    started: Sequence[float]
+    started: float
     seconds: Sequence[float]
     usage: Mapping[int, Usage] = field(default_factory=dict)
+
+    def starts(self) -> list[float]:
+        """When each item started."""
+        return starts(self.started, self.seconds)
+
+
+def starts(started: float, seconds: Sequence[float]) -> list[float]:
+    """When each of several items started that took so long, one after the other."""
+    return list(accumulate(seconds, initial=started))[: len(seconds)]
 
 
 @dataclass(frozen=True, slots=True)

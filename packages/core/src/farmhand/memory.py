@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from farmhand.errors import StoreError
-from farmhand.events import RecordFailed, Usage
+from farmhand.events import RecordFailed, Usage, starts
 from farmhand.store import (
     Block,
     DataManager,
@@ -81,7 +81,8 @@ class MemoryStore(DataManager):
         for each in list(self._runs.values()) if run is None else [self._runs[run]]:
             uid, records = each.info.uid, []
             for pack in each.packs:
-                for index, started, seconds in zip(pack.indices, pack.started, pack.seconds, strict=True):
+                when = zip(starts(pack.started, pack.seconds), pack.seconds, strict=True)
+                for index, (started, seconds) in zip(pack.indices, when, strict=True):
                     attempts = each.attempts.get(index, 1)
                     memory = each.usage[index].memory if index in each.usage else None
                     about = (pack.number, started, seconds, attempts, None, memory)

@@ -593,7 +593,7 @@ class Scheduler:
         process = self._processes.get(event.number)
         if process is None:
             return []
-        if not process.held.has_all(event.indices):
+        if not process.held.has_each(event.indices):
             event = _only(event, process.held)  # an executor told us twice
         count = len(event.indices)
         if not count:
@@ -794,7 +794,7 @@ class Scheduler:
 
 
 def _only(event: ItemsDone, held: Set[int]) -> ItemsDone:
-    """The part of ``event`` about items in ``held``, each once."""
+    """The part of ``event`` about items in ``held``, each once, as if it were without gaps."""
     left = set(held)
     kept = []
     for place, index in enumerate(event.indices):
@@ -805,6 +805,6 @@ def _only(event: ItemsDone, held: Set[int]) -> ItemsDone:
         event.number,
         [event.indices[place] for place in kept],
         [event.values[place] for place in kept],
-        [event.started[place] for place in kept],
+        event.started,
         [event.seconds[place] for place in kept],
     )

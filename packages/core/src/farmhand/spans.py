@@ -39,8 +39,10 @@ class Spans(Set[int]):
     def __repr__(self) -> str:
         return f"Spans({list(map(range, self._starts, self._stops))})"
 
-    def has_all(self, indices: Sequence[int]) -> bool:
-        """Whether all of ``indices`` are in it."""
+    def has_each(self, indices: Sequence[int]) -> bool:
+        """Whether all of ``indices`` are in it, and none of them is named twice."""
+        if not isinstance(indices, range) and len(set(indices)) < len(indices):
+            return False
         return all(self._holds(start, stop) for start, stop in _spans(indices))
 
     def add(self, indices: Sequence[int]) -> None:

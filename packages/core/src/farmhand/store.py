@@ -179,15 +179,18 @@ class Pack:
         Which items these are.
     number : int
         The process that ran them.
-    started, seconds : array of float
-        When each began, in seconds since the epoch, and how long it took.
+    started : float
+        When the first of them started, in seconds since the epoch. Each other one started when the
+        one before it had ended.
+    seconds : array of float
+        How long each took.
     values : Packed
         Their results.
     """
 
     indices: range
     number: int
-    started: array[float]
+    started: float
     seconds: array[float]
     values: codec.Packed
 
@@ -196,20 +199,18 @@ def packs_of(done: ItemsDone) -> list[Pack]:
     """The results of ``done``, cut where items are missing between them; ascending."""
     indices, values = done.indices, done.values
     if isinstance(indices, range) and indices.step == 1:
-        started, seconds = array("d", done.started), array("d", done.seconds)
-        return [Pack(indices, done.number, started, seconds, codec.Packed.of(values))] if indices else []
-    packs = []
+        pack = Pack(indices, done.number, done.started, array("d", done.seconds), codec.Packed.of(values))
+        return [pack] if indices else []
+    packs, starts = [], done.starts()
     order = sorted(range(len(indices)), key=indices.__getitem__)
     cuts = [place for place in range(1, len(order)) if indices[order[place]] != indices[order[place - 1]] + 1]
     for start, stop in pairwise([0, *cuts, len(order)]):
         places = order[start:stop]
         if places:
             span = range(indices[places[0]], indices[places[-1]] + 1)
-            started, seconds = (
-                array("d", [part[place] for place in places]) for part in (done.started, done.seconds)
-            )
+            seconds = array("d", [done.seconds[place] for place in places])
             packed = codec.Packed.of([values[place] for place in places])
-            packs.append(Pack(span, done.number, started, seconds, packed))
+            packs.append(Pack(span, done.number, starts[places[0]], seconds, packed))
     return packs
 
 
@@ -225,7 +226,7 @@ def records_of(run: str, turn: Turn) -> list[Record]:
     records = [record_of(run, failed) for failed in turn.failed if not failed.again]
     for record in turn.done:
         done, nothing = record.done, Usage()
-        for index, started, seconds in zip(done.indices, done.started, done.seconds, strict=True):
+        for index, started, seconds in zip(done.indices, done.starts(), done.seconds, strict=True):
             about = (done.number, started, seconds, record.attempts.get(index, 1), None)
             memory = done.usage.get(index, nothing).memory
             records.append(Record(join_key(run, index), run, index, "done", *about, memory))

@@ -30,7 +30,7 @@ from itertools import chain
 
 from farmhand.codec import Packed
 from farmhand.errors import StoreError, UsageError
-from farmhand.events import ItemError, RecordDone, RecordFailed, Usage
+from farmhand.events import ItemError, RecordDone, RecordFailed, Usage, starts
 from farmhand.store import Block, DataManager, Pack, Record, RunInfo, Session, Turn, join_key, packs_of
 from farmhand_sqlite.file import DatabaseFile, Schema
 
@@ -60,11 +60,11 @@ CREATE TABLE retried (id INTEGER, attempt INTEGER, process INTEGER, started REAL
     memory INTEGER, kind, type, message, traceback, output, PRIMARY KEY (id, attempt)) WITHOUT ROWID;
 """
 # ``id`` is that of the first of ``count`` items, ``started`` when the first began, ``seconds`` what they
-# took together. Where there are several, ``times`` has for each when it began, and then for each how
-# long it took, as little-endian doubles.
+# took together. Where there are several, ``each`` has how long each took, as little-endian doubles; it
+# began when the one before it had ended.
 SCHEMA_3 = """
 CREATE TABLE packs (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, process INTEGER, started REAL,
-    seconds REAL, times BLOB, payload BLOB);
+    seconds REAL, each BLOB, payload BLOB);
 INSERT INTO packs SELECT id, 1, process, started, seconds, NULL, value FROM results;
 DROP TABLE results;
 """
@@ -75,13 +75,13 @@ SCHEMAS = (
         SCHEMA_3,
         """
         CREATE TEMP VIEW packs AS
-        SELECT id, 1 AS count, process, started, seconds, NULL AS times, value AS payload FROM results;
+        SELECT id, 1 AS count, process, started, seconds, NULL AS each, value AS payload FROM results;
         """,
     ),
 )
 # What belongs to an item in a pack comes behind the pack, and before the next pack or failure.
 RECORDS = """
-SELECT id, 0, count, process, started, seconds, times, NULL, NULL, NULL, NULL
+SELECT id, 0, count, process, started, seconds, each, NULL, NULL, NULL, NULL
 FROM packs WHERE id BETWEEN :first AND :last
 UNION ALL
 SELECT id, 1, attempts, process, started, seconds, NULL, kind, type, message, traceback
@@ -391,18 +391,17 @@ class _SqliteSession(Session):
 
 
 def _pack_row(id: int, pack: Pack) -> tuple[Any, ...]:
-    started, seconds, times, count = pack.started, pack.seconds, None, len(pack.indices)
-    if count > 1:
-        times = b"".join([_swapped(part).tobytes() for part in (started, seconds)])
-    return id, count, pack.number, started[0], sum(seconds), times, pack.values.payload
+    seconds, count = pack.seconds, len(pack.indices)
+    each = _swapped(seconds).tobytes() if count > 1 else None
+    return id, count, pack.number, pack.started, sum(seconds), each, pack.values.payload
 
 
-def _swapped(times: array[float]) -> array[float]:
-    """``times`` as a file has them, or has been read from a file, whatever this computer's own order."""
+def _swapped(seconds: array[float]) -> array[float]:
+    """``seconds`` as a file has them, or has been read from a file, whatever this computer's own order."""
     if sys.byteorder == "big":
-        times = array("d", times)
-        times.byteswap()
-    return times
+        seconds = array("d", seconds)
+        seconds.byteswap()
+    return seconds
 
 
 def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -417,23 +416,18 @@ def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
             memory[row[0]] = row[2]
         else:
             if main is not None:
-                id, kind, number, process, started, seconds, times, *error = main
+                id, kind, number, process, started, seconds, each, *error = main
                 if kind == FAILURE:
                     yield id, "failed", process, started, seconds, number, _error(error), memory.get(id)
                 else:
-                    when = [(started, seconds)] if times is None else zip(*_times(times), strict=True)
-                    for item, (began, took) in zip(range(id, id + number), when, strict=True):
+                    took = [seconds] if each is None else _swapped(array("d", each))
+                    when = zip(starts(started, took), took, strict=True)
+                    for item, (began, lasted) in zip(range(id, id + number), when, strict=True):
                         about = (attempts.get(item, 1), None, memory.get(item))
-                        yield item, "done", process, began, took, *about
+                        yield item, "done", process, began, lasted, *about
             main = row
             attempts.clear()
             memory.clear()
-
-
-def _times(blob: bytes) -> tuple[array[float], array[float]]:
-    both = _swapped(array("d", blob))
-    half = len(both) // 2
-    return both[:half], both[half:]
 
 
 def _error(parts: Sequence[Any]) -> ItemError:

@@ -121,7 +121,7 @@ class _CsvSession(Session):
         for record in turn.done:
             done = record.done
             for index, *when, value in zip(
-                done.indices, done.started, done.seconds, done.values, strict=True
+                done.indices, done.starts(), done.seconds, done.values, strict=True
             ):
                 data = b64encode(value).decode()
                 used = _usage_to_text(done.usage.get(index, Usage()))

@@ -47,7 +47,7 @@ EXIT = 5
 # worker to farm
 READY = 16
 SETUP_FAILED = 17  # type, message, traceback
-DONE = 18  # span, packed results, started, seconds, usage by item: memory and output
+DONE = 18  # span, packed results, start of the first, seconds, usage by item: memory and output
 FAILED = 19  # index, kind, type, message, traceback, started, seconds, memory, output
 RETURNED = 20  # indices
 UNREADABLE = 21  # indices
@@ -88,7 +88,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[tuple[int, Any]]:
+    def feed(self, data: bytes | memoryview) -> list[tuple[int, Any]]:
         """The messages that ``data`` completes, as pairs of kind and fields."""
         buffer = self._buffer
         if buffer:

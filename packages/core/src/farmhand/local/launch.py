@@ -25,6 +25,7 @@ _BOOT = (
     "import sys; sys.path[:] = [p for p in sys.path if p] + [{root!r}]; "
     "from farmhand.local.worker import main; main({sock}, {page}, {lifeline}, {output}, {keep}, {number})"
 )
+_ROOM = 1 << 20  # bytes; the system may give less
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # the thread pools inside numpy and its like would otherwise take every CPU in every process
@@ -140,6 +141,9 @@ class _Parts:
 
     def __init__(self, keep: int, undo: contextlib.ExitStack) -> None:
         self.ours, self.theirs = socket.socketpair()
+        # Room for the results of a while, so that a process works on while the farm waits for the disk.
+        with contextlib.suppress(OSError):
+            self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
         undo.callback(self.ours.close)
         undo.callback(self.theirs.close)
         self.page = Page()

@@ -95,6 +95,7 @@ class LocalExecutor:
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._arrived = bytearray(_READ)  # what a process has sent, as long as it is being read
         self._events: list[ExecutorEvent] = []
         self._definitions: list[bytes] = []
         self._shipped: bytes | None = None
@@ -256,12 +257,12 @@ class LocalExecutor:
     def _receive(self, worker: _Worker) -> bool:
         """Take what has arrived; False when there was nothing."""
         try:
-            data = worker.child.sock.recv(_READ)
+            count = worker.child.sock.recv_into(self._arrived)
         except BlockingIOError:
             return False
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             self._selector.unregister(worker.child.sock)
             worker.closed = True
             if worker.parting:
@@ -270,7 +271,7 @@ class LocalExecutor:
                 worker.end_by = time.monotonic() + _LAST  # most likely it is just ending
             return False
         try:
-            for kind, fields in worker.reader.feed(data):
+            for kind, fields in worker.reader.feed(memoryview(self._arrived)[:count]):
                 worker.parting = worker.parting or kind == frames.SETUP_FAILED
                 self._events.append(self._seen(worker, _event(worker.number, kind, fields)))
         except (ValueError, TypeError):
@@ -393,8 +394,7 @@ def _event(number: int, kind: int, fields: tuple) -> ExecutorEvent:  # type: ign
         span, packed, started, seconds, used = fields
         indices = frames.indices(span)
         usage = {index: Usage(*parts) for index, parts in used.items()} if used else used
-        times = array("d", started), array("d", seconds)
-        return ItemsDone(number, indices, Packed(packed, len(indices)), *times, usage)
+        return ItemsDone(number, indices, Packed(packed, len(indices)), started, array("d", seconds), usage)
     if kind == frames.REPORT:
         return Reported(number, *fields)
     if kind == frames.FAILED:

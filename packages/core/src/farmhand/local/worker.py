@@ -346,18 +346,16 @@ class Worker:
                 del waiting[:count]
             indices, results, ended = taken
             # each began when the one before it had ended: whatever interrupts that sends these first
-            started = [self._began, *ended[:-1]]
+            seconds = array("d", map(sub, ended, [self._began, *ended[:-1]]))
+            started = self._began + time() - monotonic()
             self._began = ended[-1]
-            since_epoch = time() - monotonic()
-            times = (
-                array("d", [start + since_epoch for start in started]).tobytes(),
-                array("d", map(sub, ended, started)).tobytes(),
-            )
             usage = self._usage
             if usage:
                 usage = {index: usage.pop(index) for index in indices if index in usage}
             self._send_bytes(
-                frames.pack(frames.DONE, frames.span(indices), codec.pack(results), *times, usage)
+                frames.pack(
+                    frames.DONE, frames.span(indices), codec.pack(results), started, seconds.tobytes(), usage
+                )
             )
         signal.setitimer(signal.ITIMER_REAL, 0.0)  # an alarm that an item has left is not for the next
 

@@ -155,7 +155,7 @@ class Drive:
         results: dict[int, Any] = {}
         for event in self.events:
             if isinstance(event, ItemsDone):
-                assert len(event.indices) == len(event.values) == len(event.started) == len(event.seconds)
+                assert len(event.indices) == len(event.values) == len(event.seconds)
                 for index, value in zip(event.indices, event.values, strict=True):
                     assert index not in results, f"item {index} was done twice"
                     results[index] = codec.decode(value)

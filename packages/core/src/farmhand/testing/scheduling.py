@@ -404,7 +404,7 @@ class ScriptedExecutor:
             indices, values, started, seconds = (
                 list(column) for column in zip(*process.results, strict=True)
             )
-            self._events.append(ItemsDone(process.number, indices, values, started, seconds))
+            self._events.append(ItemsDone(process.number, indices, values, started[0], seconds))
             process.results = []
 
     def _end(self, process: _Process, reason: str) -> None:
