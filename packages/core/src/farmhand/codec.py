@@ -29,6 +29,7 @@ __all__ = [
     "encode_items",
     "encode_result",
     "fingerprint",
+    "identity",
     "pack",
     "short",
 ]
@@ -36,6 +37,7 @@ __all__ = [
 PROTOCOL = 5
 _STACK_GLOBAL = 0x93  # the opcode by which a protocol 5 pickle names a class or function
 _DEEPEST = 30  # levels that a fingerprint walks; an object is about three
+_SHORT = 64  # bytes; of a longer item, its fingerprint is its identity
 _EACH = b"E"  # first byte of items encoded one by one; a pickle begins with 0x80
 # Results of these types cannot change and always travel, so that many can be pickled at once, later.
 PLAIN = frozenset([bool, int, float, complex, str, type(None)])
@@ -195,11 +197,20 @@ def fingerprint(item: object) -> bytes:
     of a set or a dict nor shared references matter. What contains itself, is nested too deeply,
     or does not say what it is made of, goes by its pickle.
     """
+    return blake2b(_canonical_or_pickle(item), digest_size=16).digest()
+
+
+def identity(item: object) -> bytes:
+    """As :func:`fingerprint`, but of what is short the canonical bytes themselves: several times as fast."""
+    canonical = b"i%x" % item if type(item) is int else _canonical_or_pickle(item)
+    return canonical if len(canonical) <= _SHORT else blake2b(canonical, digest_size=16).digest()
+
+
+def _canonical_or_pickle(item: object) -> bytes:
     try:
-        canonical = _canonical(item, 0)
+        return _canonical(item, 0)
     except RecursionError:
-        canonical = b"p" + _stable_pickle(item)
-    return blake2b(canonical, digest_size=16).digest()
+        return b"p" + _stable_pickle(item)
 
 
 def _canonical(item: Any, depth: int) -> bytes:

@@ -73,7 +73,8 @@ _SNAPSHOT_INTERVAL = 0.1  # seconds
 # Storing has the disk write, for which processes that are about to ask for work should not wait.
 _QUIET = 0.001  # seconds without an event after which what has ended is stored,
 _TURN = 0.01  # and at the latest after so many, but
-_REST = 4  # not before so many times as long has passed as storing took last time
+_REST = 4  # not before so many times as long has passed as storing took last time,
+_MOST_REST = 0.1  # or so many seconds
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _DETAILS = 30  # lines of a traceback or an output in the text of TasksFailed
 _START_METHODS = ("spawn", "fork")
@@ -399,7 +400,7 @@ class _Farm:
                 if self._finished or now >= (store_by if events else store_from):
                     self._commit(session)
                     ended = clock()
-                    store_from, store_by = ended + _REST * (ended - now), math.inf
+                    store_from, store_by = ended + min(_REST * (ended - now), _MOST_REST), math.inf
                     now = ended
             if self._finished:
                 return

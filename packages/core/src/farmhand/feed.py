@@ -63,16 +63,13 @@ class Identity:
             )
         return key
 
-    def of(self, item: Any, key: str | None) -> str | bytes:
-        """What is compared."""
-        return codec.fingerprint(item) if key is None else key
-
     def of_block(self, block: Block) -> Sequence[str | bytes | None]:
         """What is compared, for each item of a stored block; None where it cannot be known."""
         if self._key is not None and block.keys is not None:
             return block.keys
         if block.payload is not None:
-            return [self.of(item, self.key(item)) for item in codec.decode_items(block.payload)]
+            items = codec.decode_items(block.payload)
+            return list(map(codec.identity, items)) if self._key is None else list(map(self.key, items))
         if self._key is None and block.fingerprints is not None:
             return block.fingerprints
         return [None] * len(block.indices)
@@ -275,15 +272,16 @@ class Feed:
             self.ended = True
         return taken
 
-    def _name(self, item: Any, key: str | None) -> str | bytes | None:
+    def _name(self, item: Any) -> bytes:
         try:
-            return self._identity.of(item, key)
+            return codec.identity(item)
         except Exception:
-            return None  # it cannot be pickled, which is said when it is read
+            return b""  # it cannot be pickled, which is said when it is read
 
     def _unskipped(self) -> Iterator[_Entry | None]:
         """The items to run; now and then None, when nothing but items to skip has come."""
-        identity, done, lazy = self._identity, self._done, self._lazy
+        done, lazy = self._done, self._lazy
+        key_of = self._identity.key if self._identity.is_keyed else None
         looks = 0
         while True:
             try:
@@ -295,15 +293,18 @@ class Feed:
                 return
             index = self._next
             self._next += 1
-            try:
-                key = identity.key(item)
-            except BaseException as error:
-                self.error = error
-                return
+            key = None
+            if key_of is not None:
+                try:
+                    key = key_of(item)
+                except BaseException as error:
+                    self.error = error
+                    return
             if done:
-                name = self._name(item, key)
-                if name is not None and done.get(name, 0):
-                    done[name] -= 1
+                name = self._name(item) if key is None else key
+                left = done.get(name, 0)
+                if left:
+                    done[name] = left - 1
                     self.skipped += 1
                     looks += 1
                     if looks >= _LOOKS:

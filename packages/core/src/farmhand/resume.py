@@ -39,12 +39,13 @@ def done_before(
         if run.task != task:
             continue
         done_now = Counter(_names(store, run.uid, identity, store.done_indices(run.uid)))
-        done += done_now
+        done.update(done_now)
         if failed_too:
             indices = (record.index for record in store.records(run.uid) if record.status == "failed")
             # what failed before and was done now is one item, and so is what failed twice
             failed = (failed - done_now) | Counter(_names(store, run.uid, identity, indices))
-    return done + failed
+    done.update(failed)
+    return done
 
 
 def _names(store: DataManager, run: str, identity: Identity, indices: Iterator[int]) -> Iterator[str | bytes]:
