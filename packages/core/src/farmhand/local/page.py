@@ -15,7 +15,7 @@ from time import monotonic
 
 __all__ = ["LEEWAY", "FileIdentity", "Page", "nameless_file"]
 
-LEEWAY = 0.005  # seconds
+LEEWAY = 0.002  # seconds
 
 _SIZE = mmap.PAGESIZE
 _SEALS = 0x02 | 0x10  # of Linux: nobody makes the file shorter, and nobody but those who map it writes

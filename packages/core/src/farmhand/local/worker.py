@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "main"]
 
-GATHER = LEEWAY  # seconds for which small results are gathered before they are sent
+GATHER = 0.02  # seconds for which results are gathered: sending each would take a part of a CPU
 HANDOVER = 0.3  # seconds in which the task's thread may take notice of the end by itself
+LARGE = 64 * 1024  # bytes; a larger result is sent at once
 PATIENCE = 0.005  # seconds more after which the helper thread sends what the task's thread has not
 QUIET = 500  # items that have printed nothing, after which not every tiny one is asked whether it did
 
@@ -233,10 +234,12 @@ class Worker:
                     self._fail(index, "unpicklable result", error, start, what)
                     since[1] = self._began = start = clock()
                     continue
+                if len(result) > LARGE:
+                    self._look_at = self._flush_at = 0.0
             ended = clock()
             look = ended >= self._look_at
             if look:
-                self._look(index, ended - start)
+                self._look(index, ended, ended - start)
                 since[1] = ended
             start = ended
             add_result(result)
@@ -282,18 +285,18 @@ class Worker:
         self._flush()
         self._send(frames.FAILED, index, kind, name, message, text, time() - seconds, seconds, *used)
 
-    def _look(self, index: int, seconds: float) -> None:
+    def _look(self, index: int, ended: float, seconds: float) -> None:
         """See what the item that has just ended has printed and used.
 
         Python's own streams tell when something is printed. Whether a library or a program has
         printed costs a system call to find out, more than a tiny item does; so while nobody prints,
-        only an item that ends when results are sent anyway is asked for it.
+        tiny items are asked for it only now and then.
         """
         printed = self._printed()
         if printed or seconds > frames.LONG:
             self._usage[index] = self._used(seconds)
         self._silent = 0 if printed else self._silent + 1
-        self._look_at = self._flush_at if self._silent >= QUIET else 0.0
+        self._look_at = min(ended + LEEWAY, self._flush_at) if self._silent >= QUIET else 0.0
 
     def _has_printed(self) -> None:
         """The item that runs is writing to one of Python's streams."""
@@ -377,7 +380,7 @@ class Worker:
             self._helper_wanted.acquire()
             quiet = 0
             while quiet < 2:
-                sleep(PATIENCE)
+                sleep(max(PATIENCE, self._flush_at + PATIENCE - monotonic()))
                 over = monotonic() >= self._flush_at + PATIENCE  # else the task's thread is about to do it
                 if self._indices:
                     quiet = 0
