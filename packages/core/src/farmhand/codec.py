@@ -39,7 +39,7 @@ _STACK_GLOBAL = 0x93  # the opcode by which a protocol 5 pickle names a class or
 _DEEPEST = 30  # levels that a fingerprint walks; an object is about three
 _SHORT = 64  # bytes; of a longer item, its fingerprint is its identity
 _EACH = b"E"  # first byte of items encoded one by one; a pickle begins with 0x80
-# Results of these types are small, cannot change and always travel, so that many can be pickled later, at once.
+# Results of these types are small, cannot change and always travel: many can be pickled later, at once.
 PLAIN = frozenset([bool, int, float, complex, type(None)])
 
 _double = Struct(">d").pack
