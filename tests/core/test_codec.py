@@ -117,6 +117,36 @@ def test_a_block_gives_its_items_back_however_it_was_encoded(items):
     assert codec.split_each(codec.encode_items(items)) is None
 
 
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+)
+
+
+@given(st.lists(plain, min_size=1) | st.lists(values, min_size=1))
+def test_results_that_travel_as_one_are_each_what_they_were(results):
+    """Plain ones are pickled together; with others beside them, each is pickled alone."""
+    gathered = [result if type(result) in codec.PLAIN else codec.encode_result(result) for result in results]
+    packed = codec.Packed(codec.pack(gathered), len(results))
+    assert same(packed.decode(), results)
+    assert same([packed.decode_one(place) for place in range(len(results))], results)
+    assert list(packed) == [codec.encode(result) for result in results]
+    assert codec.Packed.of(packed) is packed
+    again = codec.Packed.of(list(packed))
+    assert (len(again), list(again), same(again.decode(), results)) == (len(packed), list(packed), True)
+
+
+@given(values, values)
+def test_the_identity_of_an_item_tells_what_its_fingerprint_tells(one, other):
+    """It is only found faster; and it is short, since a store has one for each item."""
+    assert (codec.identity(one) == codec.identity(other)) == (fingerprint(one) == fingerprint(other))
+    assert codec.identity(copy.deepcopy(one)) == codec.identity(one)
+    assert len(codec.identity(one)) <= 64
+
+
 def test_what_pickle_refuses_goes_by_dill():
     """Lambdas and closures are results like others."""
     offset = 40

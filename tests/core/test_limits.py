@@ -384,6 +384,34 @@ def test_what_an_item_prints_is_kept_with_it(store, way, start_method, capfd):
     assert "item" not in out + err
 
 
+def test_what_tiny_items_print_is_kept_with_each_of_them(store):
+    """Python's streams tell who prints, however many items have printed nothing before."""
+    run(store, print_now_and_then, range(20_000), poolsize=2)
+    printed = {record.index: store.output(record.key) for record in store.records()}
+    wanted = {x: f"item {x}\n" if x % 1000 == 999 else "" for x in range(20_000)}
+    assert {x: text for x, text in printed.items() if text != wanted[x]} == {}
+
+
+def print_now_and_then(x: int) -> None:
+    if x % 1000 == 999:
+        print("item", x)
+
+
+def test_what_tiny_items_print_past_python_is_not_lost(store):
+    """An item that ended soon after may get it, as nobody is asked after each; but all is there, in order."""
+    run(store, write_now_and_then, range(20_000), poolsize=1)
+    printed = [(record.index, store.output(record.key)) for record in store.records()]
+    assert "".join(text for _, text in printed) == "".join(f"item {x}\n" for x in range(999, 20_000, 1000))
+    for index, text in printed:
+        for line in text.splitlines():
+            assert int(line.split()[1]) <= index
+
+
+def write_now_and_then(x: int) -> None:
+    if x % 1000 == 999:
+        os.write(1, f"item {x}\n".encode())
+
+
 def test_of_an_endless_output_the_end_is_kept(store):
     """And no disk is filled: a task may print gigabytes."""
     run(store, print_much, [1000, 3], poolsize=1, capture=1000)

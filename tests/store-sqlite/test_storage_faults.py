@@ -389,9 +389,10 @@ def has_all_of_version_1(store):
     assert store.output("old-run-0") == store.output("old-run-2", attempt=1) == ""
 
 
-def test_a_store_of_format_1_is_brought_up_to_date_and_keeps_everything(location):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_old_format_is_brought_up_to_date_and_keeps_everything(location, version):
     """It then takes what the old format had no place for."""
-    version_1.make(location)
+    version_1.make(location, version)
     with open_store(location) as store:
         assert format_of(location) == 3
         has_all_of_version_1(store)
@@ -433,11 +434,12 @@ def test_a_run_goes_on_from_a_store_of_format_1(location):
         assert store.values() == ["result a", "result b", "new result c", "new result d"]
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("read_only", ["file", "folder"])
-def test_a_read_only_store_of_format_1_can_be_read(nobody, read_only):
-    """It stays of format 1, and reads like a new one."""
+def test_a_read_only_store_of_an_old_format_can_be_read(nobody, read_only, version):
+    """It stays of that format, and reads like a new one."""
     location = nobody / "rates.db"
-    version_1.make(location)
+    version_1.make(location, version)
     (location if read_only == "file" else nobody).chmod(0o500)
     before = location.read_bytes()
     with open_store(location) as store:

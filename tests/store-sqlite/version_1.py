@@ -1,4 +1,4 @@
-"""A store as the first farmhand-sqlite made it: format 1."""
+"""A store as the first farmhand-sqlite made it: format 1; and format 2, which has two more tables."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ CREATE TABLE failures (id INTEGER PRIMARY KEY, process INTEGER, started REAL, se
 CREATE TABLE blocks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, offsets BLOB, payload BLOB,
     fingerprints BLOB, texts TEXT, keys TEXT);
 """
+SCHEMA_2 = """
+CREATE TABLE usage (id INTEGER PRIMARY KEY, memory INTEGER, output);
+CREATE TABLE retried (id INTEGER, attempt INTEGER, process INTEGER, started REAL, seconds REAL,
+    memory INTEGER, kind, type, message, traceback, output, PRIMARY KEY (id, attempt)) WITHOUT ROWID;
+"""
 APPLICATION_ID = 0x6661726D  # "farm"
 FIRST = 1 << 40  # the id of the first item of the first run
 
@@ -33,11 +38,12 @@ PAIRS = [("a", "result a"), ("b", "result b")]
 BLOCK = Block(range(3), codec.encode_items(["a", "b", "c"]))
 
 
-def make(path: Path) -> None:
+def make(path: Path, version: int = 1) -> None:
     """Write such a store, with one run: two results and a failure."""
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(
-        f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1; COMMIT;"
+        f"BEGIN; {SCHEMA} {SCHEMA_2 if version == 2 else ''} PRAGMA application_id = {APPLICATION_ID}; "
+        f"PRAGMA user_version = {version}; COMMIT;"
     )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN")

@@ -205,11 +205,12 @@ class Worker:
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
         indices, items = self._decode(indices, payload, wanted)
         run, plain_run = made.run, made.plain_for(items)
-        self._queue.extend(zip(indices, items, strict=True))
+        queue = self._queue
+        queue.extend(zip(indices, items, strict=True))
         if len(items) > 1:
             self._gather()  # the first of them may be tiny
         encode, plain = codec.encode_result, codec.PLAIN
-        take = self._queue.popleft
+        take = queue.popleft
         add_result, add_index = self._results.append, self._indices.append
         add_ended = self._ended.append
         current, since = page.index, page.since
@@ -237,7 +238,7 @@ class Worker:
                 if len(result) > LARGE:
                     self._look_at = self._flush_at = 0.0
             ended = clock()
-            look = ended >= self._look_at
+            look = ended >= self._look_at or not queue
             if look:
                 self._look(index, ended, ended - start)
                 since[1] = ended
