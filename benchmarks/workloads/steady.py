@@ -4,7 +4,7 @@ from typing import Any
 
 import work
 
-COUNT = 400
+COUNT = 800
 FULL_COUNT = 4_000
 ROUNDS = 5
 EACH = 5  # ms
