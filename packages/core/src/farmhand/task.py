@@ -261,6 +261,10 @@ class MadeTask:
     run: RunItem
     plain: Callable[[Any], Any] | None = None
 
+    def __call__(self, index: int, item: Any) -> Any:
+        """Run one item."""
+        return self.run(index, item)
+
     def plain_for(self, items: Sequence[Any]) -> Callable[[Any], Any] | None:
         """What can be called with each of these items as its one argument, if anything can."""
         kinds = set(map(type, items))

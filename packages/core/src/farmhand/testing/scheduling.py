@@ -379,7 +379,7 @@ class ScriptedExecutor:
                 self._fail(process, index, "unpicklable item", error, "the item ")
             return
         try:
-            value = process.made.run(index, item)
+            value = process.made(index, item)
         except (Exception, SystemExit, GeneratorExit) as error:  # Ctrl-C is meant for the test
             self._fail(process, index, "raised", error)
             return
