@@ -50,16 +50,22 @@ class Spans(Set[int]):
         for start, stop in _spans(indices):
             # all spans that overlap or touch this one become one with it
             low, high = bisect_left(self._stops, start), bisect_right(self._starts, stop)
-            if low < high:
-                start = min(start, self._starts[low])
-                stop = max(stop, self._stops[high - 1])
-            self._replace(low, high, [(start, stop)])
+            if low == high:  # none: as with items that are sent one by one
+                self._starts.insert(low, start)
+                self._stops.insert(low, stop)
+                self._count += stop - start
+            else:
+                whole = min(start, self._starts[low]), max(stop, self._stops[high - 1])
+                self._replace(low, high, [whole])
 
     def remove(self, indices: Sequence[int]) -> None:
         """Take ``indices`` out, those that are there."""
         for start, stop in _spans(indices):
             low, high = bisect_right(self._stops, start), bisect_left(self._starts, stop)
-            if low < high:
+            if high - low == 1 and self._starts[low] == start and self._stops[low] == stop:
+                del self._starts[low], self._stops[low]
+                self._count -= stop - start
+            elif low < high:
                 left, right = (self._starts[low], start), (stop, self._stops[high - 1])
                 self._replace(low, high, [rest for rest in (left, right) if rest[0] < rest[1]])
 
@@ -74,18 +80,19 @@ class Spans(Set[int]):
         self._stops[low:high] = [stop for _, stop in spans]
 
 
-def _spans(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _spans(indices: Sequence[int]) -> list[tuple[int, int]]:
     """``indices`` as pairs of first and behind the last, as far as they are consecutive."""
-    if isinstance(indices, range) and indices.step == 1:
-        if indices:
-            yield indices.start, indices.stop
-        return
-    start = stop = None
+    if not indices:
+        return []
+    first = indices[0]
+    if len(indices) == 1 or (isinstance(indices, range) and indices.step == 1):
+        return [(first, first + len(indices))]
+    spans = []
+    stop = first
     for index in indices:
         if index != stop:
-            if start is not None and stop is not None:
-                yield start, stop
-            start = index
+            spans.append((first, stop))
+            first = index
         stop = index + 1
-    if start is not None and stop is not None:
-        yield start, stop
+    spans.append((first, stop))
+    return spans
