@@ -156,9 +156,8 @@ def trace(tmp_path_factory):
             folder = tmp_path_factory.mktemp("disk")
             if how == "migrate":
                 version_1.make(folder / NAME)
-            if (
-                how == "empty"
-            ):  # so that SQLite creates the store where it is, as on systems that know no other way
+            if how == "empty":
+                # so that SQLite creates the store where it is, as on systems that know no other way
                 (folder / NAME).touch()
             before = read(folder)
             written = library / f"{how}.trace"

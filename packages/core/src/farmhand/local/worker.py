@@ -200,8 +200,7 @@ class Worker:
         indices = frames.indices(span)
         page = self._page
         clock = monotonic
-        start = clock()
-        page.since[1] = start
+        page.since[1] = clock()
         page.index[0] = indices[0] if wanted is None else wanted[0]  # decoding may end this process, too
         indices, items = self._decode(indices, payload, wanted)
         run, plain_run = made.run, made.plain_for(items)
