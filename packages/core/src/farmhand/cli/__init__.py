@@ -42,11 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     import warnings
 
-    parser = _parser()
     try:
-        options = parser.parse_args(argv)
-        if options.command == "merge" and len(options.stores) < 2:
-            parser.error("merge needs two stores or more, of which the last one grows")
+        options = _parser().parse_args(argv)
     except SystemExit as leaving:  # --help, --version, or a mistake, which is on stderr already
         return leaving.code if isinstance(leaving.code, int) else 2
     out = Output()
@@ -113,13 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"farmhand {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, help: str, more: str = "", store: bool = True) -> argparse.ArgumentParser:
+    def add(
+        name: str, help: str, more: str = "", store: bool = True, json: bool = True
+    ) -> argparse.ArgumentParser:
         description = f"{help[0].upper()}{help[1:]}.{f' {more}' if more else ''}"
         command = commands.add_parser(name, help=help, description=description)
         if store:
-            command.add_argument(
-                "store", metavar="STORE", help="a store that is there: results.db, rates.data"
-            )
+            command.add_argument("store", metavar="STORE", help="a store that is there, such as results.db")
+        if json:
             command.add_argument("--json", action="store_true", help="for programs; see docs/cli.md")
         return command
 
@@ -151,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "--value", action="store_true", help=f"the whole result, and arguments that are not plain. {_TRUST}"
     )
 
-    command = add("export", "results, with the arguments that they are of, as a table", _TRUST)
+    command = add("export", "results, with the arguments that they are of, as a table", _TRUST, json=False)
     command.add_argument("out", metavar="FILE", nargs="?", help="where to; standard output by default")
     command.add_argument(
         "--format", choices=("csv", "jsonl", "parquet"), help="by default what FILE ends with, else csv"
@@ -163,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("check", "whether a store is as it was written", "Reads all of it. Nothing is unpickled.")
 
-    command = add("rerun", "run one stored item again, alone, in this process", _TRUST)
+    command = add("rerun", "run one stored item again, alone, in this process", _TRUST, json=False)
     command.add_argument("item", metavar="ITEM", help=_ITEM)
     command.add_argument("--run", metavar="RUN", help="the run, by the beginning of its name")
     command.add_argument("--pdb", action="store_true", help="when it fails, debug it where it did")
@@ -173,14 +171,14 @@ def _parser() -> argparse.ArgumentParser:
         help="FILE.py:NAME or module:NAME, to run this instead of the task that was stored",
     )
 
-    command = add("merge", "add what other stores have to a store", "Nothing is unpickled.", store=False)
-    command.add_argument(
-        "stores",
-        metavar="STORE",
-        nargs="+",
-        help="two or more, of any kinds: the last one grows, and is made when it is not there",
+    command = add(
+        "merge",
+        "add what other stores have to a store",
+        "They may be of any kinds. Nothing is unpickled.",
+        store=False,
     )
-    command.add_argument("--json", action="store_true", help="for programs; see docs/cli.md")
+    command.add_argument("sources", metavar="SOURCE", nargs="+", help="a store that stays as it is")
+    command.add_argument("target", metavar="TARGET", help="the store that grows; made when it is not there")
 
     command = add("forget", "take away how items ended, so that a run with resume=True runs them again")
     command.add_argument("items", metavar="ITEM", nargs="+", help=_ITEM)

@@ -56,7 +56,10 @@ def _tell_error(tried: Tried, record: Record | None, out: Output) -> None:
     what = f" ({tried.what})" if tried.what else ""
     out.line(f"It failed after {duration_text(tried.seconds)}{what}:")
     out.line(indented("".join(traceback.format_exception(type(error), error, tried.traceback))))
-    out.line(f"{_before(record)}.")
+    if record is not None and str(record.error) == f"{_name_of(error)}: {error}":
+        out.line(f"In its run it failed in the same way, after {duration_text(record.seconds)}.")
+    else:
+        out.line(f"{_before(record)}.")
 
 
 def _tell_result(tried: Tried, record: Record | None, store: DataManager, key: str, out: Output) -> int:
@@ -72,6 +75,12 @@ def _tell_result(tried: Tried, record: Record | None, store: DataManager, key: s
     out.line(f"{_before(record)}: with another result:")
     out.line(indented(codec.short(stored)))
     return 1
+
+
+def _name_of(error: BaseException) -> str:
+    kind = type(error)
+    own = kind.__module__ in ("builtins", "__main__")
+    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _before(record: Record | None) -> str:

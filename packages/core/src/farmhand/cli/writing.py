@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 from farmhand.cli.stores import find_item, must_exist, open_existing
 from farmhand.cli.terminal import Output, plural
@@ -23,25 +24,26 @@ _NAMED = 5  # pairs that are named when two stores disagree
 
 def merge_stores(options: Namespace, out: Output) -> int:
     """Add stores to another; 1 when both had a pair with different values."""
-    *sources, target_path = options.stores
-    for path in sources:
+    for path in options.sources:
         must_exist(path)
-    if os.path.lexists(target_path):
-        must_exist(target_path)
-        for path in sources:
-            if os.path.samefile(path, target_path):
+    if os.path.lexists(options.target):
+        must_exist(options.target)
+        for path in options.sources:
+            if os.path.samefile(path, options.target):
                 raise UsageError(f"{path} cannot be merged into itself; name two stores")
     disagree = False
-    with Plugins().open_store(target_path) as target:
-        for path in sources:
-            with Plugins().open_store(path) as source:
-                merged = merge(source, target)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Plugins().open_store(path)) for path in options.sources]
+        # made only now: a source that cannot be opened leaves no empty target
+        target = stack.enter_context(Plugins().open_store(options.target))
+        for path, source in zip(options.sources, opened, strict=True):
+            merged = merge(source, target)
             disagree = disagree or bool(merged.conflicts)
             if options.json:
                 out.json(
                     {
                         "source": path,
-                        "target": target_path,
+                        "target": options.target,
                         "runs": merged.runs,
                         "done": merged.done,
                         "failed": merged.failed,
@@ -51,7 +53,7 @@ def merge_stores(options: Namespace, out: Output) -> int:
                     }
                 )
             else:
-                _tell(path, target_path, merged, out)
+                _tell(path, options.target, merged, out)
     return 1 if disagree else 0
 
 
