@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import Record, join_key
@@ -90,7 +90,9 @@ def each_row(
     try:
         yield from cursor
     finally:
-        cursor.close()
+        # of a reading that was given up in a store that was closed, the connection may be gone already
+        with suppress(sqlite3.ProgrammingError):
+            cursor.close()
 
 
 def span_of(db: sqlite3.Connection, run: str) -> dict[str, int]:

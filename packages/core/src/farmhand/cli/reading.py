@@ -87,11 +87,11 @@ def runs(options: Namespace, out: Output) -> int:
     """All runs; or all that is known of one."""
     with open_existing(options.store) as store:
         known = runs_of(store)
-        wanted = [find_run(known, options.run)] if options.run else known
+        wanted = [find_run(known, options.run)] if options.run is not None else known
         if options.json:
             for run in wanted:
                 out.json(_run_json(run, store.counts(run.uid), store))
-        elif options.run:
+        elif options.run is not None:
             _show_run(wanted[0], store.counts(wanted[0].uid), out)
         else:
             names, now = short_uids(known), time.time()
@@ -214,7 +214,7 @@ def ls(options: Namespace, out: Output) -> int:
     """How items ended."""
     with open_existing(options.store) as store:
         known = runs_of(store)
-        run = find_run(known, options.run).uid if options.run else None
+        run = find_run(known, options.run).uid if options.run is not None else None
         reading = store.records(run, since=options.since)
         found = _chosen(reading, known, options.status, options.task)
         limited = False
@@ -310,7 +310,7 @@ def failures(options: Namespace, out: Output) -> int:
     """The items that failed, with their arguments; 1 when there are any."""
     with open_existing(options.store) as store:
         known = {run.uid: run for run in runs_of(store)}
-        run = find_run(list(known.values()), options.run).uid if options.run else None
+        run = find_run(list(known.values()), options.run).uid if options.run is not None else None
         found = (record for record in store.records(run) if record.status == "failed")
         kinds: Counter[str] = Counter()
         told = _with_arguments(store, known, found)
@@ -543,7 +543,7 @@ def export(options: Namespace, out: Output) -> int:
         ending = (options.out or "").rpartition(".")[2].lower()
         format = ending if ending in ("csv", "jsonl", "parquet") else "csv"
     with open_existing(options.store) as store:
-        run = find_run(runs_of(store), options.run) if options.run else None
+        run = find_run(runs_of(store), options.run) if options.run is not None else None
         wanted = {"run": run, "task": options.task, "records": options.records, "failures": options.failures}
         if options.out is None:
             out.flush()

@@ -339,7 +339,7 @@ class StoreConformance(LargeResultsConformance):
         assert [store.output("farm-5", attempt) for attempt in (1, 2, 3)] == ["first try", "second try", ""]
         assert [store.output("farm-1", attempt) for attempt in (1, 2)] == ["one line\n", ""]
         assert [record.memory for record in store.retried()] == [None]
-        outputs = [*enumerate(texts), (5, "second try")]
+        outputs: list[tuple[int, str]] = [*enumerate(texts), (5, "second try")]
         assert list(store.outputs("farm")) == [(index, text) for index, text in outputs if text]
         assert store.last_ended("farm") == 106.75  # of item 6: when it began, and how long it took
 
