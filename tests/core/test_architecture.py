@@ -39,8 +39,10 @@ LAYERS = [
         "cpus",
         "resources",
         "entrypoints",
+        "owner",
     ],
-    ["task", "scheduler", "shipping"],
+    ["task", "scheduler", "shipping", "kept", "spool"],
+    ["files"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],
     [

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import io
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copyreg import dispatch_table as _dispatch_table
 from marshal import dumps as _marshal_dumps
 from marshal import loads as _marshal_loads
 
-from farmhand.stdlib import Pickler, Struct, blake2b, pickle_dumps, pickle_loads
+from farmhand.stdlib import (
+    Pickler,
+    Struct,
+    Unpickler,
+    UnpicklingError,
+    blake2b,
+    pickle_dumps,
+    pickle_loads,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLAIN",
+    "REFERENCE",
     "Packed",
     "decode",
     "decode_items",
+    "decode_plain",
     "encode",
     "encode_each",
     "encode_items",
     "encode_result",
     "fingerprint",
     "identity",
+    "names_a_class",
     "pack",
     "short",
 ]
@@ -39,6 +50,7 @@ _STACK_GLOBAL = 0x93  # the opcode by which a protocol 5 pickle names a class or
 _DEEPEST = 30  # levels that a fingerprint walks; an object is about three
 _SHORT = 64  # bytes; of a longer item, its fingerprint is its identity
 _EACH = b"E"  # first byte of items encoded one by one; a pickle begins with 0x80
+REFERENCE = b"@"  # first byte of what stands for a result that is in a file of its own
 # Results of these types are small, cannot change and always travel: many can be pickled later, at once.
 PLAIN = frozenset([bool, int, float, complex, type(None)])
 
@@ -90,6 +102,11 @@ def encode_result(value: object) -> bytes:
     return data
 
 
+def names_a_class(data: bytes) -> bool:
+    """Whether a pickle may name a class or a function; if not, it can be decoded anywhere."""
+    return _STACK_GLOBAL in data
+
+
 def encode_items(items: Sequence[object]) -> bytes:
     """All ``items`` as one pickle: the fast way, which fails as a whole."""
     return pickle_dumps(items if type(items) is list else list(items), PROTOCOL)
@@ -108,13 +125,34 @@ def split_each(payload: bytes) -> list[bytes] | None:
     return encoded
 
 
-def decode_items(payload: bytes) -> list[Any]:
-    """The items of a block, however they were encoded."""
+class _PlainUnpickler(Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "complex"):
+            return complex
+        raise UnpicklingError(f"these are no plain values, but contain {module}.{name}")
+
+
+def decode_plain(data: bytes) -> Any:
+    """A value that consists of plain ones; whatever ``data`` is, this runs no code.
+
+    Raises
+    ------
+    UnpicklingError
+        It is something else.
+    """
+    return _PlainUnpickler(io.BytesIO(data)).load()
+
+
+def decode_items(payload: bytes, load: Callable[[bytes], Any] = decode) -> list[Any]:
+    """The items of a block, however they were encoded; ``load`` decodes what was encoded on its own."""
     encoded = split_each(payload)
     if encoded is not None:
-        return [decode(data) for data in encoded]
+        return [load(data) for data in encoded]
     items: list[Any] = pickle_loads(payload)
     return items
+
+
+_decode = decode  # in the class below, that name is a method's
 
 
 class Packed(Sequence[bytes]):
@@ -143,19 +181,26 @@ class Packed(Sequence[bytes]):
         values = list(values)
         return cls(values[0] if len(values) == 1 else encode_each(values), len(values))
 
-    def decode(self) -> list[Any]:
-        """The results themselves. Runs code: only for data that you trust."""
-        return [decode(self.payload)] if self._count == 1 else decode_items(self.payload)
+    def decode(self, load: Callable[[bytes], Any] = _decode) -> list[Any]:
+        """The results themselves. Runs code: only for data that you trust.
 
-    def decode_one(self, place: int) -> Any:
+        ``load`` decodes one result; a store's also reads those that are in files of their own.
+        """
+        return [load(self.payload)] if self._count == 1 else decode_items(self.payload, load)
+
+    def decode_one(self, place: int, load: Callable[[bytes], Any] = _decode) -> Any:
         """One of the results, without decoding what is not plain beside it."""
         encoded = None if self._count == 1 else split_each(self.payload)
-        return self.decode()[place] if encoded is None else decode(encoded[place])
+        return self.decode(load)[place] if encoded is None else load(encoded[place])
+
+    def cut(self, first: int, stop: int) -> Packed:
+        """The results from place ``first`` to before ``stop``; runs no code."""
+        return Packed.of(self._split()[first:stop])
 
     def _split(self) -> list[bytes]:
         if self._parts is None:
             encoded = [self.payload] if self._count == 1 else split_each(self.payload)
-            self._parts = list(map(encode, self.decode())) if encoded is None else encoded
+            self._parts = list(map(encode, decode_plain(self.payload))) if encoded is None else encoded
         return self._parts
 
     def __len__(self) -> int:

@@ -7,17 +7,21 @@ forked child has a copy that nobody else sees.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
-from farmhand.errors import StoreError
+from farmhand.errors import StoreError, UsageError
 from farmhand.events import RecordFailed, Usage, starts
 from farmhand.store import (
     Block,
+    Counts,
     DataManager,
     Pack,
     Record,
+    Records,
     RunInfo,
     Session,
     Turn,
@@ -45,6 +49,7 @@ class _Run:
     retried: dict[tuple[int, int], RecordFailed] = field(default_factory=dict)  # by item and attempt
     usage: dict[int, Usage] = field(default_factory=dict)  # of done items
     blocks: dict[int, Block] = field(default_factory=dict)
+    shipped: list[bytes] = field(default_factory=list)
 
     def pack_of(self, index: int) -> Pack | None:
         """The pack that has the result of an item."""
@@ -59,6 +64,31 @@ class _Run:
             known <= last for known in self.firsts[after : after + 1]
         )
 
+    def records(self) -> Iterator[Record]:
+        """How every item ended, by index."""
+        uid, records = self.info.uid, []
+        for pack in self.packs:
+            when = zip(starts(pack.started, pack.seconds), pack.seconds, strict=True)
+            for index, (started, seconds) in zip(pack.indices, when, strict=True):
+                attempts = self.attempts.get(index, 1)
+                memory = self.usage[index].memory if index in self.usage else None
+                about = (pack.number, started, seconds, attempts, None, memory)
+                records.append(Record(join_key(uid, index), uid, index, "done", *about))
+        records += [record_of(uid, failed) for failed in self.failed.values()]
+        return iter(sorted(records, key=lambda record: record.index))
+
+    def forget(self, indices: Collection[int]) -> None:
+        """Take away all that is known of these items."""
+        kept = [part for pack in self.packs for part in pack.without(indices)]
+        self.packs, self.firsts = kept, [_first(pack) for pack in kept]
+        self.done = sum(len(pack.indices) for pack in kept)
+        for index in indices:
+            self.failed.pop(index, None)
+            self.attempts.pop(index, None)
+            self.usage.pop(index, None)
+        for key in [key for key in self.retried if key[0] in indices]:
+            del self.retried[key]
+
 
 class MemoryStore(DataManager):
     """Results in memory."""
@@ -67,28 +97,39 @@ class MemoryStore(DataManager):
 
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
+        self._shelves: dict[str, dict[str, bytes]] = {}
+        self._log: list[tuple[str, set[int]]] = []  # which items of which run ended, turn by turn
+        self._name = os.urandom(8).hex()  # tells its cursors from those of others
 
-    def begin(self, run: RunInfo) -> Session:
-        if run.uid in self._runs:
+    def begin(self, run: RunInfo, join: bool = False) -> Session:
+        if run.uid not in self._runs:
+            self._runs[run.uid] = _Run(run)
+        elif not join:
             raise StoreError(self.basepath, f"it already has a run {run.uid!r}", "Each run needs its own uid")
-        self._runs[run.uid] = _Run(run)
-        return _MemorySession(self._runs[run.uid])
+        return _MemorySession(self._runs[run.uid], self._log)
 
     def runs(self) -> list[RunInfo]:
         return [run.info for run in self._runs.values()]
 
-    def records(self, run: str | None = None) -> Iterator[Record]:
-        for each in list(self._runs.values()) if run is None else [self._runs[run]]:
-            uid, records = each.info.uid, []
-            for pack in each.packs:
-                when = zip(starts(pack.started, pack.seconds), pack.seconds, strict=True)
-                for index, (started, seconds) in zip(pack.indices, when, strict=True):
-                    attempts = each.attempts.get(index, 1)
-                    memory = each.usage[index].memory if index in each.usage else None
-                    about = (pack.number, started, seconds, attempts, None, memory)
-                    records.append(Record(join_key(uid, index), uid, index, "done", *about))
-            records += [record_of(uid, failed) for failed in each.failed.values()]
-            yield from sorted(records, key=lambda record: record.index)
+    def records(self, run: str | None = None, since: str | None = None) -> Records:
+        cursor = f"{self._name}.{len(self._log)}"
+        wanted: dict[str, set[int]] | None = None
+        if since is not None:
+            name, _, turns = since.partition(".")
+            if name != self._name or not turns.isdecimal():
+                raise UsageError(f"since={since!r} is no cursor of this store; it comes from store.records()")
+            wanted = {}
+            for uid, indices in self._log[int(turns) :]:
+                wanted.setdefault(uid, set()).update(indices)
+        runs = list(self._runs.values()) if run is None else [self._runs[run]]
+        found = [
+            record
+            for each in runs
+            if wanted is None or each.info.uid in wanted
+            for record in each.records()
+            if wanted is None or record.index in wanted[each.info.uid]
+        ]
+        return Records(iter(found), cursor)
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
         for each in list(self._runs.values()) if run is None else [self._runs[run]]:
@@ -114,12 +155,15 @@ class MemoryStore(DataManager):
         return data
 
     def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
-        for pack in list(self._runs[run].packs):
-            yield from zip(pack.indices, pack.values.decode(), strict=True)
+        for pack in self.packs(run):
+            yield from zip(pack.indices, pack.values.decode(self.loader(run)), strict=True)
 
     def decoded_at(self, run: str, index: int) -> Any:
         pack = self._pack(run, index)
-        return pack.values.decode_one(index - pack.indices[0])
+        return pack.values.decode_one(index - pack.indices[0], self.loader(run))
+
+    def packs(self, run: str) -> Iterator[Pack]:
+        yield from list(self._runs[run].packs)
 
     def _pack(self, run: str, index: int) -> Pack:
         pack = self._runs[run].pack_of(index)
@@ -130,20 +174,50 @@ class MemoryStore(DataManager):
     def blocks(self, run: str) -> Iterator[Block]:
         yield from [block for _, block in sorted(self._runs[run].blocks.items())]
 
+    def shipped(self, run: str) -> list[bytes]:
+        return list(self._runs[run].shipped)
+
+    def forget_at(self, run: str, indices: Collection[int]) -> None:
+        self._runs[run].forget(indices)
+
     def itemcount(self) -> int:
-        return sum(run.done for run in self._runs.values())
+        return sum(run.done for run in self._runs.values()) + sum(map(len, self._shelves.values()))
+
+    def counts(self, run: str) -> Counts:
+        kept = self._runs[run]
+        return Counts(kept.done, len(kept.failed), len(kept.retried))
 
     def done_indices(self, run: str) -> Iterator[int]:
-        for pack in list(self._runs[run].packs):
+        for pack in self.packs(run):
             yield from pack.indices
+
+    def shelf_names(self) -> list[str]:
+        return list(self._shelves)
+
+    def shelf_keys(self, name: str) -> list[str]:
+        return list(self._shelves.get(name, ()))
+
+    def shelf_get(self, name: str, key: str) -> bytes:
+        return self._shelves.get(name, {})[key]
+
+    def shelf_set(self, name: str, key: str, data: bytes | None) -> None:
+        shelf = self._shelves.setdefault(name, {})
+        if data is None:
+            shelf.pop(key, None)
+        else:
+            shelf[key] = data
+
+    def shelf_lock(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()  # no other process sees it
 
     def close(self) -> None:
         """Nothing to release; what is here stays readable."""
 
 
 class _MemorySession(Session):
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _Run, log: list[tuple[str, set[int]]]) -> None:
         self._run = run
+        self._log = log
 
     def record(self, turn: Turn) -> None:
         run = self._run
@@ -166,7 +240,13 @@ class _MemorySession(Session):
                 run.retried[failed.index, failed.attempts] = failed
             else:
                 run.failed[failed.index] = failed
-        run.blocks.update((block.indices[0], block) for block in turn.blocks)
+        run.blocks.update((block.indices[0], replace(block, items=None)) for block in turn.blocks)
+        run.shipped += turn.shipped
+        if turn.provenance:
+            run.info = replace(run.info, provenance={**run.info.provenance, **turn.provenance})
+        ended = {index for pack in packs for index in pack.indices}
+        ended.update(failed.index for failed in turn.failed if not failed.again)
+        self._log.append((run.info.uid, ended))
 
     def close(self, outcome: str, ended: float) -> None:
         self._run.info = replace(self._run.info, outcome=outcome, ended=ended)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import signal
     import socket
     from hashlib import blake2b
-    from pickle import Pickler, Unpickler
+    from pickle import Pickler, Unpickler, UnpicklingError
     from pickle import dumps as pickle_dumps
     from pickle import loads as pickle_loads
     from struct import Struct
@@ -29,13 +29,13 @@ else:
         import socket
     try:
         from _blake2 import blake2b
-        from _pickle import Pickler, Unpickler
+        from _pickle import Pickler, Unpickler, UnpicklingError
         from _pickle import dumps as pickle_dumps
         from _pickle import loads as pickle_loads
         from _struct import Struct
     except ImportError:
         from hashlib import blake2b
-        from pickle import Pickler, Unpickler
+        from pickle import Pickler, Unpickler, UnpicklingError
         from pickle import dumps as pickle_dumps
         from pickle import loads as pickle_loads
         from struct import Struct
@@ -44,6 +44,7 @@ __all__ = [
     "Pickler",
     "Struct",
     "Unpickler",
+    "UnpicklingError",
     "blake2b",
     "pickle_dumps",
     "pickle_loads",

@@ -2,7 +2,8 @@
 
 A store keeps *runs*. A run keeps, by item index, an encoded result or a failure, and the
 items themselves in the blocks in which they were sent to the processes. Only decoding a
-result or an item unpickles anything; records, failures and runs never do.
+result or an item unpickles anything; records, failures and runs never do. It may also keep
+*shelves*: pairs of key and value that somebody wrote by hand.
 
 The names of the reading API are those of ``brian.tools.datamanager.DataManager`` (Brian 1.4).
 """
@@ -12,13 +13,26 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from contextlib import AbstractContextManager
 
-from farmhand import codec
-from farmhand.errors import FarmhandError
-from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
-from farmhand.values import dataclass
+from farmhand import codec, owner
+from farmhand.errors import FarmhandError, StoreError, UsageError
+from farmhand.files import ResultFiles
+from farmhand.kept import (
+    Block,
+    Counts,
+    Pack,
+    Record,
+    Result,
+    RunInfo,
+    Turn,
+    join_key,
+    packs_of,
+    record_of,
+    records_of,
+    split_key,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +40,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Block",
+    "Counts",
     "DataManager",
     "Pack",
     "Record",
+    "Records",
     "Result",
     "RunInfo",
     "Session",
+    "Shelf",
     "Turn",
     "computer_name",
     "join_key",
@@ -42,195 +59,21 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Some items, in the form in which they were sent.
+class Records(Iterator[Record]):
+    """Records of a store as it was when they were asked for.
 
-    Parameters
+    Attributes
     ----------
-    indices : sequence of int
-        Which items these are, ascending; a ``range`` where they are consecutive.
-    payload : bytes or None
-        All of them, for :func:`farmhand.codec.decode_items`; None when they are large.
-    fingerprints : sequence of bytes, optional
-        Instead of large items: :func:`farmhand.codec.fingerprint` of each.
-    texts : sequence of str, optional
-        Instead of large items: a short ``repr`` of each.
-    keys : sequence of str, optional
-        The identity that the user's ``key`` gave to each.
+    cursor : str
+        For ``records(since=cursor)``: only what was stored after this reading began.
     """
 
-    indices: Sequence[int]
-    payload: bytes | None
-    fingerprints: Sequence[bytes] | None = None
-    texts: Sequence[str] | None = None
-    keys: Sequence[str] | None = None
+    def __init__(self, records: Iterator[Record], cursor: str) -> None:
+        self._records = records
+        self.cursor = cursor
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one turn of the farm's loop has to store: all of it, or nothing.
-
-    A block comes no later than the first result or failure of an item in it.
-    """
-
-    blocks: Sequence[Block] = ()
-    done: Sequence[RecordDone] = ()
-    failed: Sequence[RecordFailed] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """One call of ``run_tasks``.
-
-    Parameters
-    ----------
-    uid : str
-        Unique everywhere; the name of the run's session.
-    task : str
-        The qualified name of the task, without its module.
-    computer : str
-        ``'user.host'``, as Brian's ``computer_name``.
-    started : float
-        Seconds since the epoch.
-    numitems : int or None
-        How many items it was given, skipped ones included; None when nobody knew.
-    seed : int or None
-        The seed of the run's random streams, None when the task took no ``rng``.
-    ended : float or None
-        Seconds since the epoch; None while it runs, or when its process was killed.
-    outcome : str
-        ``''`` until it has ended, then ``'finished'``, ``'stopped'`` or ``'broken'``.
-    """
-
-    uid: str
-    task: str
-    computer: str
-    started: float
-    numitems: int | None = None
-    seed: int | None = None
-    ended: float | None = None
-    outcome: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of one item, or of one attempt at it, without decoding anything.
-
-    Parameters
-    ----------
-    key : str
-        The key of the item, and of its result.
-    run : str
-        The run's uid.
-    index : int
-        Which item of that run.
-    status : str
-        ``'done'``, ``'failed'`` or, for an attempt that failed and was followed by another,
-        ``'retried'``.
-    process : int or None
-        The number of the process; None when the item never reached one.
-    started : float
-        Seconds since the epoch.
-    seconds : float
-        How long it took: the last attempt, or this one.
-    attempts : int
-        How many there were, up to this one.
-    error : ItemError or None
-        None when it is done.
-    memory : int or None
-        The most memory in use meanwhile, in bytes; None when nobody looked.
-    """
-
-    key: str
-    run: str
-    index: int
-    status: str
-    process: int | None
-    started: float
-    seconds: float
-    attempts: int = 1
-    error: ItemError | None = None
-    memory: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A result joined to its item.
-
-    ``item`` is what the task was given. Of a large item only a short text is kept:
-    then ``item`` is None and ``text`` says what it was.
-    """
-
-    key: str
-    index: int
-    item: Any
-    text: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Pack:
-    """Results of consecutive items that came together, for a store that keeps them together.
-
-    Parameters
-    ----------
-    indices : range
-        Which items these are.
-    number : int
-        The process that ran them.
-    started : float
-        When the first of them started, in seconds since the epoch. Each other one started when the
-        one before it had ended.
-    seconds : array of float
-        How long each took.
-    values : Packed
-        Their results.
-    """
-
-    indices: range
-    number: int
-    started: float
-    seconds: array[float]
-    values: codec.Packed
-
-
-def packs_of(done: ItemsDone) -> list[Pack]:
-    """The results of ``done``, cut where items are missing between them; ascending."""
-    indices, values = done.indices, done.values
-    if isinstance(indices, range) and indices.step == 1:
-        pack = Pack(indices, done.number, done.started, array("d", done.seconds), codec.Packed.of(values))
-        return [pack] if indices else []
-    packs, starts = [], done.starts()
-    order = sorted(range(len(indices)), key=indices.__getitem__)
-    cuts = [place for place in range(1, len(order)) if indices[order[place]] != indices[order[place - 1]] + 1]
-    for start, stop in pairwise([0, *cuts, len(order)]):
-        places = order[start:stop]
-        if places:
-            span = range(indices[places[0]], indices[places[-1]] + 1)
-            seconds = array("d", [done.seconds[place] for place in places])
-            packed = codec.Packed.of([values[place] for place in places])
-            packs.append(Pack(span, done.number, starts[places[0]], seconds, packed))
-    return packs
-
-
-def record_of(run: str, failed: RecordFailed) -> Record:
-    """The record of a failure, or of an attempt that failed and is followed by another."""
-    status = "retried" if failed.again else "failed"
-    about = (failed.number, failed.started, failed.seconds, failed.attempts, failed.error)
-    return Record(join_key(run, failed.index), run, failed.index, status, *about, failed.usage.memory)
-
-
-def records_of(run: str, turn: Turn) -> list[Record]:
-    """How the items ended that ended in ``turn``."""
-    records = [record_of(run, failed) for failed in turn.failed if not failed.again]
-    for record in turn.done:
-        done, nothing = record.done, Usage()
-        for index, started, seconds in zip(done.indices, done.starts(), done.seconds, strict=True):
-            about = (done.number, started, seconds, record.attempts.get(index, 1), None)
-            memory = done.usage.get(index, nothing).memory
-            records.append(Record(join_key(run, index), run, index, "done", *about, memory))
-    return records
+    def __next__(self) -> Record:
+        return next(self._records)
 
 
 class Session(ABC):
@@ -257,18 +100,101 @@ class Session(ABC):
         """
 
 
-def join_key(run: str, index: int) -> str:
-    """The key that users see: unique everywhere, and meaning nothing."""
-    return f"{run}-{index}"
+class Shelf(MutableMapping[str, "Any"]):
+    """Pairs of key and value that somebody writes by hand into one session of a store.
 
+    What is set is durable at once. To change a value, set it again. With ``locking``, each access has the
+    session for itself, and ``with shelf.lock():`` several have, so that processes can count in it.
 
-def split_key(key: object) -> tuple[str, int]:
-    """Undo :func:`join_key`; KeyError for anything else."""
-    run, dash, index = key.rpartition("-") if isinstance(key, str) else ("", "", "")
-    # "007" would be a second name for item 7; int() refuses thousands of digits in its own way
-    if not dash or not index.isdecimal() or len(index) > 18 or str(int(index)) != index:
-        raise KeyError(key)
-    return run, int(index)
+    Parameters
+    ----------
+    store : DataManager
+        Where it is.
+    name : str
+        The name of the session.
+    locking : bool
+        Whether each access excludes those of other processes.
+    """
+
+    def __init__(self, store: DataManager, name: str, locking: bool = False) -> None:
+        self._store = store
+        self.name = name
+        self._locking = locking
+        self._held: AbstractContextManager[None] | None = None
+
+    def acquire(self) -> None:
+        """Have the session for oneself, until :meth:`release`; not twice."""
+        if self._held is not None:
+            raise UsageError(f"the session {self.name!r} was acquired already; release it first")
+        held = self._store.shelf_lock(self.name)
+        held.__enter__()
+        self._held = held
+
+    def release(self) -> None:
+        """Let others have the session."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.__exit__(None, None, None)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Have the session for oneself within a ``with`` statement."""
+        from contextlib import contextmanager
+
+        @contextmanager
+        def locked() -> Iterator[None]:
+            self.acquire()
+            try:
+                yield
+            finally:
+                self.release()
+
+        return locked()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        from contextlib import nullcontext
+
+        return self.lock() if self._locking and self._held is None else nullcontext()
+
+    def __getitem__(self, key: str) -> Any:
+        with self._alone():
+            return codec.decode(self._store.shelf_get(self.name, key))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise UsageError(f"the keys of a session are texts, not {codec.short(key)}")
+        with self._alone():
+            self._store.shelf_set(self.name, key, codec.encode(value))
+
+    def __delitem__(self, key: str) -> None:
+        with self._alone():
+            self._store.shelf_get(self.name, key)
+            self._store.shelf_set(self.name, key, None)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._store.shelf_keys(self.name)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._alone():
+            return iter(self._store.shelf_keys(self.name))
+
+    def __len__(self) -> int:
+        return len(self._store.shelf_keys(self.name))
+
+    def sync(self) -> None:
+        """Everything is on disk already; for those who know :mod:`shelve`."""
+
+    def close(self) -> None:
+        """Let others have the session, if this one was acquired."""
+        self.release()
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} in {self._store.basepath!r}>"
 
 
 class DataManager(ABC):
@@ -283,23 +209,43 @@ class DataManager(ABC):
     ----------
     basepath : str
         Where the data is; ``':memory:'`` for none.
+    files : ResultFiles or None
+        Where processes put large results themselves; None: they travel, and are kept, as all others.
     """
 
     basepath: str = ""
+    files: ResultFiles | None = None
 
     # -- what a store implements ---------------------------------------------------------------
 
     @abstractmethod
-    def begin(self, run: RunInfo) -> Session:
-        """Write down that ``run`` has begun and return the session to record it with."""
+    def begin(self, run: RunInfo, join: bool = False) -> Session:
+        """Write down that ``run`` has begun and return the session to record it with.
+
+        A run of that uid must not be there yet; with ``join`` it may, and is gone on with.
+        """
 
     @abstractmethod
     def runs(self) -> list[RunInfo]:
         """Every run, in the order in which they began."""
 
     @abstractmethod
-    def records(self, run: str | None = None) -> Iterator[Record]:
-        """How every item (of one run) ended, by run and then by index. Nothing is unpickled."""
+    def records(self, run: str | None = None, since: str | None = None) -> Records:
+        """How every item (of one run) ended, by run and then by index. Nothing is unpickled.
+
+        Parameters
+        ----------
+        run : str, optional
+            Of this run alone.
+        since : str, optional
+            The ``cursor`` of an earlier reading (:class:`Records`): only what was stored after that
+            one began.
+
+        Raises
+        ------
+        UsageError
+            ``since`` is no cursor of this store.
+        """
 
     @abstractmethod
     def retried(self, run: str | None = None) -> Iterator[Record]:
@@ -328,24 +274,162 @@ class DataManager(ABC):
         """The blocks of ``run``, by first index; they do not overlap."""
 
     @abstractmethod
+    def shipped(self, run: str) -> list[bytes]:
+        """What processes were sent to make the task, in order; empty when it was not kept."""
+
+    @abstractmethod
+    def forget_at(self, run: str, indices: Collection[int]) -> None:
+        """Take away how these items of ``run`` ended: results, failures, earlier attempts, output.
+
+        All durable when this returns, or nothing. Their blocks stay; one that has not ended is no error.
+        """
+
+    @abstractmethod
     def itemcount(self) -> int:
-        """How many results there are, over all runs."""
+        """How many results there are, over all runs, and pairs, in all shelves."""
 
     @abstractmethod
     def close(self) -> None:
         """Release files. Reading afterwards is an error."""
 
+    # -- what a store may know a faster way for ------------------------------------------------------
+
     def done_indices(self, run: str) -> Iterator[int]:
-        """The indices of the done items of ``run``, ascending. A store may know a faster way."""
+        """The indices of the done items of ``run``, ascending."""
         return (record.index for record in self.records(run) if record.status == "done")
 
     def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
-        """Index and result of each done item of ``run``, by index. A store may know a faster way."""
-        return ((index, codec.decode(data)) for index, data in self.encoded(run))
+        """Index and result of each done item of ``run``, by index."""
+        load = self.loader(run)
+        return ((index, load(data)) for index, data in self.encoded(run))
 
     def decoded_at(self, run: str, index: int) -> Any:
-        """One result; KeyError when there is none. A store may know a faster way."""
-        return codec.decode(self.encoded_at(run, index))
+        """One result; KeyError when there is none."""
+        return self.loader(run)(self.encoded_at(run, index))
+
+    def packs(self, run: str) -> Iterator[Pack]:
+        """The results of ``run`` with their times, by first index; nothing is unpickled."""
+        records = (record for record in self.records(run) if record.status == "done")
+        for record, (index, data) in zip(records, self.encoded(run), strict=True):
+            about = (record.process or 0, record.started, array("d", [record.seconds]))
+            yield Pack(range(index, index + 1), *about, codec.Packed(data, 1))
+
+    def counts(self, run: str) -> Counts:
+        """How many items of ``run`` ended, and how."""
+        done = failed = 0
+        for record in self.records(run):
+            done += record.status == "done"
+            failed += record.status == "failed"
+        return Counts(done, failed, sum(1 for _ in self.retried(run)))
+
+    def check(self) -> Iterator[str]:
+        """What is wrong with the store, in words; nothing when all is well. Nothing is unpickled.
+
+        That runs, records, results and items fit together, and that the files of large results are as
+        they were written, which reads them all. A store adds what it knows of its own files.
+        """
+        for run in self.runs():
+            uid = run.uid
+            done = [record.index for record in self.records(uid) if record.status == "done"]
+            if done != list(self.done_indices(uid)):
+                yield f"run {uid}: its records and its results are not of the same items"
+            for index, data in self.encoded(uid):
+                if data[:1] == codec.REFERENCE:
+                    problem = self.files.check(uid, data) if self.files else "it has no files"
+                    if problem:
+                        yield f"item {index} ({join_key(uid, index)}): {problem}"
+            last = -1
+            for block in self.blocks(uid):
+                if block.indices[0] <= last:
+                    yield f"run {uid}: item {block.indices[0]} is in two blocks"
+                last = block.indices[-1]
+
+    def vacuum(self) -> None:
+        """Give back room that nothing needs; only while no farm on another computer writes here."""
+        self.sweep(everything=True)
+
+    # -- sessions by hand ----------------------------------------------------------------------------
+
+    def shelf_names(self) -> list[str]:
+        """The names of the sessions that were written by hand."""
+        return []
+
+    def shelf_keys(self, name: str) -> list[str]:
+        """The keys in such a session; none when it is not there."""
+        return []
+
+    def shelf_get(self, name: str, key: str) -> bytes:
+        """An encoded value; KeyError when it is not there."""
+        raise KeyError(key)
+
+    def shelf_set(self, name: str, key: str, data: bytes | None) -> None:
+        """Write an encoded value, or with None delete it; durable when this returns."""
+        raise StoreError(
+            self.basepath,
+            "this kind of store has no sessions to write by hand",
+            "Use a store that has: farmhand-sqlite, farmhand-shelve",
+        )
+
+    def shelf_lock(self, name: str) -> AbstractContextManager[None]:
+        """Excludes all other processes that ask for this, too."""
+        raise StoreError(
+            self.basepath,
+            "this kind of store has no sessions to lock",
+            "Use a store that has: farmhand-sqlite, farmhand-shelve",
+        )
+
+    # -- large results -------------------------------------------------------------------------------
+
+    def loader(self, run: str) -> Callable[[bytes], Any]:
+        """What decodes the results of ``run``, also those that are in files of their own."""
+
+        def load(data: bytes) -> Any:
+            if data[:1] != codec.REFERENCE:
+                return codec.decode(data)
+            if self.files is None:
+                raise StoreError(self.basepath, "it has results in files, but no folder for these")
+            return self.files.load(run, data, lambda index: self._describe(run, index))
+
+        return load
+
+    def _describe(self, run: str, index: int) -> str:
+        """An item for people; what cannot be decoded goes by its key alone."""
+        try:
+            block = next(block for block in self.blocks(run) if index in block.indices)
+            place = block.indices.index(index)
+            if block.payload is not None:
+                text = codec.short(codec.decode_items(block.payload)[place])
+            else:
+                text = block.texts[place] if block.texts else ""
+        except Exception:
+            text = ""
+        return f"item {index}{f' ({text})' if text else ''}, key {join_key(run, index)!r}"
+
+    def sweep(self, everything: bool = False) -> int:
+        """Delete files that a killed farm has left and no record names; a store calls it when it is opened.
+
+        Parameters
+        ----------
+        everything : bool
+            Also where it cannot be known whether that farm still runs: it was on another computer.
+
+        Returns
+        -------
+        int
+            How many files were deleted.
+        """
+        marked = self.files.marked() if self.files is not None else []
+        if self.files is None or not marked:
+            return 0
+        deleted = 0
+        runs = {run.uid: run for run in self.runs()}
+        for uid in marked:
+            if uid in runs:  # others may be those of a newer copy of this store
+                run = runs[uid]
+                alive = False if run.ended is not None else owner.is_alive(run.owner)
+                if alive is False or (everything and not alive):
+                    deleted += self.files.sweep(uid, (data for _, data in self.encoded(uid)))
+        return deleted
 
     # -- Brian's reading API -------------------------------------------------------------------
 
@@ -360,25 +444,56 @@ class DataManager(ABC):
 
         return str(uuid.uuid4())
 
+    def session_name(self) -> str:
+        """A name for a session that no other has."""
+        return f"{self.computer_name.partition('.')[0]}.{self.make_unique_key()}"
+
+    def session(self, session_name: str | None = None) -> Shelf:
+        """A session to write by hand, by default a new one of its own; several processes cannot share it."""
+        return Shelf(self, session_name or self.session_name())
+
+    def computer_session(self) -> Shelf:
+        """The session of this user on this computer, for one process at a time."""
+        return Shelf(self, self.computer_name)
+
+    def locking_session(self, session_name: str | None = None) -> Shelf:
+        """As :meth:`session`, but any number of processes may use it."""
+        return Shelf(self, session_name or self.session_name(), locking=True)
+
+    def locking_computer_session(self) -> Shelf:
+        """As :meth:`computer_session`, but any number of processes may use it."""
+        return Shelf(self, self.computer_name, locking=True)
+
     def session_names(self) -> list[str]:
-        """The names of all sessions: here, the uids of the runs."""
+        """The names of all sessions: the uids of the runs, and the shelves that were written by hand."""
+        return [*self._uids_of_runs(), *self.shelf_names()]
+
+    def _uids_of_runs(self) -> list[str]:
         return [run.uid for run in self.runs()]
 
     def keys(self) -> list[str]:
-        """The keys of all results."""
-        return [join_key(run, index) for run in self.session_names() for index in self.done_indices(run)]
+        """The keys of all results, each once: run by run, then those of the shelves."""
+        runs = [join_key(run, index) for run in self._uids_of_runs() for index in self.done_indices(run)]
+        shelves = [key for name in self.shelf_names() for key in self.shelf_keys(name)]
+        return list(dict.fromkeys(runs + shelves)) if shelves else runs
 
     def iteritems(self) -> Iterator[tuple[str, Any]]:
-        """Key and value of every result, one at a time."""
-        for run in self.session_names():
+        """Key and value of every result, one at a time: run by run, then those of the shelves."""
+        for run in self._uids_of_runs():
             for index, value in self.decoded(run):
                 yield join_key(run, index), value
+        for name in self.shelf_names():
+            for key in self.shelf_keys(name):
+                yield key, codec.decode(self.shelf_get(name, key))
 
     def itervalues(self) -> Iterator[Any]:
-        """Every result, one at a time: run by run, in the order of the items."""
-        for run in self.session_names():
+        """Every result, one at a time: run by run, in the order of the items, then those of the shelves."""
+        for run in self._uids_of_runs():
             for _, value in self.decoded(run):
                 yield value
+        for name in self.shelf_names():
+            for key in self.shelf_keys(name):
+                yield codec.decode(self.shelf_get(name, key))
 
     def items(self) -> list[tuple[str, Any]]:
         """Key and value of every result."""
@@ -390,12 +505,16 @@ class DataManager(ABC):
 
     def get(self, key: str) -> dict[str, Any]:
         """``{session name: value}`` for each session that has ``key``."""
-        try:
+        found = {}
+        if self._is_result(key):
             run, index = split_key(key)
-            value = self.decoded_at(run, index)
-        except KeyError:
-            return {}
-        return {run: value}
+            found[run] = self.decoded_at(run, index)
+        for name in self.shelf_names():
+            try:
+                found[name] = codec.decode(self.shelf_get(name, key))
+            except KeyError:
+                pass
+        return found
 
     def get_merged(self, key: str) -> list[Any]:
         """The values of ``key`` in all sessions, which must be lists or tuples, as one list.
@@ -437,11 +556,21 @@ class DataManager(ABC):
         return self.itemcount()
 
     def __getitem__(self, key: str) -> Any:
-        return self.decoded_at(*split_key(key))
+        if self._is_result(key):
+            return self.decoded_at(*split_key(key))
+        for name in self.shelf_names():
+            try:
+                return codec.decode(self.shelf_get(name, key))
+            except KeyError:
+                pass
+        raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
+        return self._is_result(key) or any(key in self.shelf_keys(name) for name in self.shelf_names())
+
+    def _is_result(self, key: object) -> bool:
         try:
-            self.encoded_at(*split_key(str(key)))
+            self.encoded_at(*split_key(key))
         except KeyError:
             return False
         return True
@@ -453,6 +582,65 @@ class DataManager(ABC):
         return True  # an empty store is a store
 
     # -- beyond Brian --------------------------------------------------------------------------
+
+    def record(self, key: str) -> Record:
+        """How the item of this key ended; KeyError when it has not. Nothing is unpickled."""
+        run, index = split_key(key)
+        for record in self.records(run):
+            if record.index == index:
+                return record
+        raise KeyError(key)
+
+    def item(self, key: str) -> Any:
+        """The item of this key, as the task was given it. Runs code: only from a store that you trust.
+
+        Raises
+        ------
+        KeyError
+            There is no such item, or it was large, and the store has only a text of it.
+        """
+        run, index = split_key(key)
+        for block in self.blocks(run):
+            if index in block.indices and block.payload is not None:
+                return codec.decode_items(block.payload)[block.indices.index(index)]
+        raise KeyError(key)
+
+    def forget(self, keys: str | Iterable[str]) -> int:
+        """Take away how items ended, so that a run with ``resume=True`` runs them again.
+
+        Parameters
+        ----------
+        keys : str or iterable of str
+            As in their records: ``store.forget(result.key for result in store.where(k=5))``.
+
+        Returns
+        -------
+        int
+            How many items there were.
+
+        Raises
+        ------
+        KeyError
+            There is no such run; nothing was forgotten.
+        """
+        wanted: dict[str, set[int]] = {}
+        for key in [keys] if isinstance(keys, str) else list(keys):
+            run, index = split_key(key)
+            wanted.setdefault(run, set()).add(index)
+        known = {run.uid: run for run in self.runs()}
+        for run in wanted:
+            if run not in known:
+                raise KeyError(run)
+        count = 0
+        for run, indices in wanted.items():
+            indices &= {record.index for record in self.records(run)}
+            if indices:
+                if self.files is not None:
+                    self.files.mark(run)
+                self.forget_at(run, indices)
+                count += len(indices)
+        self.sweep()
+        return count
 
     def failures(self) -> list[Record]:
         """The records of all items that failed. Nothing is unpickled."""
@@ -477,7 +665,7 @@ class DataManager(ABC):
 
     def results(self) -> Iterator[Result]:
         """Every result joined to its item, one at a time: run by run, by index."""
-        for run in self.session_names():
+        for run in self._uids_of_runs():
             described = self._described(run)
             index, item, text = -1, None, ""
             for wanted, value in self.decoded(run):
