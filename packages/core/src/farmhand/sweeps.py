@@ -190,11 +190,11 @@ def sample(
     >>> len(items), list(items) == list(items)
     (100, True)
     """
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < 0:
+    if not _is_whole(n) or n < 0:
         raise UsageError(f"sample needs the number of items first, such as sample(100, ...), not {n!r}")
     if seed is None:
         seed = Random().getrandbits(64)
-    elif isinstance(seed, bool) or not isinstance(seed, Integral):
+    elif not _is_whole(seed):
         raise UsageError(
             f"seed must be a whole number, not {seed!r}. A parameter of that name goes into a dict: "
             'sample(n, {"seed": ...})'
@@ -292,9 +292,7 @@ class _Distribution:
             try:
                 drawn = self.source.rvs(random_state=state, **options)
             except Exception as error:
-                raise UsageError(
-                    f"the distribution of {self.name} cannot be drawn from: {error}"
-                ) from error
+                raise UsageError(f"the distribution of {self.name} cannot be drawn from: {error}") from error
             if options:
                 yield from drawn.tolist() if drawn.ndim == 1 else drawn
             else:
@@ -336,7 +334,7 @@ def _range(name: str, bounds: tuple[Any, ...]) -> _Axis:
         raise UsageError(
             f"{name}={_repr.repr(bounds)} is no range: low and high are numbers. Choices are a list: [...]"
         )
-    if isinstance(low, Integral) and isinstance(high, Integral) and law == "uniform":
+    if _is_whole(low) and _is_whole(high) and law == "uniform":
         return _Whole(*_ordered(name, int(low), int(high)))
     low, high = float(low), float(high)
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -358,9 +356,7 @@ def _ordered(name: str, low: Any, high: Any) -> tuple[Any, Any]:
     return low, high
 
 
-def _merged(
-    function: str, parameters: Mapping[str, Any] | None, axes: Mapping[str, Any]
-) -> dict[str, Any]:
+def _merged(function: str, parameters: Mapping[str, Any] | None, axes: Mapping[str, Any]) -> dict[str, Any]:
     if parameters is not None and not isinstance(parameters, Mapping):
         raise UsageError(
             f"{function} takes its parameters by name, such as {function}(a=[1, 2, 3]), or as one dict, "
@@ -378,6 +374,10 @@ def _merged(
     return given
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _values(name: str, values: Any, wanted: str = "a list of values") -> tuple[Any, ...]:
     """The values of a parameter, where they are some and in an order."""
     if isinstance(values, str | bytes | Mapping):
@@ -389,7 +389,7 @@ def _values(name: str, values: Any, wanted: str = "a list of values") -> tuple[A
         )
     if callable(getattr(values, "to_numpy", None)):  # of pandas and xarray
         values = values.to_numpy()
-    shape = getattr(values, "shape", (0,))
+    shape: tuple[int, ...] = getattr(values, "shape", (0,))
     if shape == () or not isinstance(values, Iterable):
         raise UsageError(f"{name}={_repr.repr(values)} must be {wanted}; for a single one, [value]")
     if len(shape) > 1:
@@ -397,9 +397,10 @@ def _values(name: str, values: Any, wanted: str = "a list of values") -> tuple[A
             f"{name} is an array of shape {shape}, but the values of a parameter have one dimension; "
             "list(...) makes each row a value"
         )
-    if type(values).__module__ == "numpy" and str(values.dtype) in _PLAIN:
-        values = values.tolist()  # what Python has as well travels and is compared more easily
-    found = tuple(values)
+    array: Any = values
+    is_plain = type(array).__module__ == "numpy" and str(array.dtype) in _PLAIN
+    # what Python has as well travels and is compared more easily
+    found = tuple(array.tolist() if is_plain else array)
     if not found:
         raise UsageError(f"{name} has no values, so that there would be no items at all")
     return found
