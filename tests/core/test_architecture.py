@@ -56,7 +56,7 @@ LAYERS = [
         "local.supervise",
     ],
     ["builtin"],
-    ["plugins", "arguments", "monitor", "resume", "interrupts"],
+    ["plugins", "arguments", "monitor", "resume", "interrupts", "provenance"],
     ["farm"],
     [""],  # farmhand itself, which only re-exports
 ]
@@ -180,7 +180,7 @@ def test_decisions_are_pure(module):
 def test_a_worker_imports_little():
     """A process starts in tens of milliseconds, since it knows only what it needs."""
     shared = {"local", "local.frames", "local.output", "local.page"}
-    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping"} | shared
+    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping", "spool"} | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(
         "import sys; before = {*sys.modules}; import farmhand.local.worker\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from farmhand.events import ExecutorEvent
+from farmhand.spool import Spool
 from farmhand.task import Task
 from farmhand.values import dataclass
 
@@ -39,6 +40,8 @@ class Job:
     capture : int
         How much of what an item prints is kept, in bytes: its end. With 0 nothing is captured,
         and tasks print to where this process prints.
+    spool : Spool or None
+        Where a process puts large results itself; where it cannot, they come like all others.
     """
 
     task: Task
@@ -48,6 +51,7 @@ class Job:
     start_method: str = "spawn"
     memory_limit: int | None = None
     capture: int = 64 * 1024
+    spool: Spool | None = None
 
 
 class Executor(Protocol):

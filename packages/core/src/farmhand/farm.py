@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from farmhand import arguments, codec
+from farmhand import arguments, codec, owner, provenance
 from farmhand.errors import TasksFailed, UsageError
 from farmhand.events import (
     Command,
@@ -45,6 +45,7 @@ from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend
+from farmhand.provenance import Checkout
 from farmhand.resources import MemoryWatch
 from farmhand.resume import done_before
 from farmhand.scheduler import Scheduler
@@ -76,6 +77,7 @@ _TURN = 0.01  # and at the latest after so many, but
 _REST = 4  # not before so many times as long has passed as storing took last time,
 _MOST_REST = 0.1  # or so many seconds
 _KEPT_FAILURES = 100  # in the summary; the store has them all
+_KEPT_BAGGAGE = 1 << 20  # bytes of what processes are sent; data that a task brings may be much larger
 _DETAILS = 30  # lines of a traceback or an output in the text of TasksFailed
 _START_METHODS = ("spawn", "fork")
 _ERRORS = ("raise", "collect")
@@ -271,16 +273,20 @@ def run_tasks(
             store = dataman
         else:
             store = stack.enter_context(plugins.open_store(dataman))
+        uid = os.urandom(8).hex()
         shipper = Shipper() if start_method == "spawn" else None
+        baggage = _Baggage(shipper or Shipper())
+        spool = None if store.files is None else store.files.spool(uid)
         engine.open(
             Job(
                 checked,
-                partial((shipper or Shipper()).ship, checked),
+                partial(baggage.ship, checked),
                 processes,
                 seconds,
                 start_method,
                 memory_limit,
                 capture,
+                spool,
             )
         )
         if resume:
@@ -295,7 +301,10 @@ def run_tasks(
             max_failures=max_failures,
             max_time=max_time,
         )
-        summary = _Farm(store, checked, feed, engine, shipper, total, scheduler, stop_when).run(makers)
+        farm = _Farm(
+            uid, store, checked, feed, engine, baggage if shipper else None, total, scheduler, stop_when
+        )
+        summary = farm.run(makers)
         if summary.failed and errors == "raise":
             raise _tasks_failed(summary, store)
     return summary
@@ -305,16 +314,47 @@ def _drawn_seed() -> int:
     return int.from_bytes(os.urandom(8), "big")
 
 
+class _Baggage:
+    """What processes are sent to make the task and the script's classes, and what of it is to be kept.
+
+    The store keeps it with the run, so that an item can be run again; but no large data that the task
+    brings along.
+    """
+
+    def __init__(self, shipper: Shipper) -> None:
+        self._shipper = shipper
+        self._room = _KEPT_BAGGAGE
+        self.unkept: list[bytes] = []  # what the store has not got yet
+
+    def ship(self, task: Task) -> bytes:
+        """The task."""
+        return self._keep(self._shipper.ship(task))
+
+    def definitions(self, data: bytes) -> bytes | None:
+        """What processes must know to decode some items, if there is anything."""
+        definitions = self._shipper.definitions(data)
+        return None if definitions is None else self._keep(definitions)
+
+    def _keep(self, data: bytes) -> bytes:
+        if len(data) <= self._room:
+            self._room -= len(data)
+            self.unkept.append(data)
+        else:
+            self._room = 0  # what comes later may need it
+        return data
+
+
 class _Farm:
     """One run."""
 
     def __init__(
         self,
+        uid: str,
         store: DataManager,
         task: Task,
         feed: Feed,
         executor: Executor,
-        shipper: Shipper | None,
+        baggage: _Baggage | None,
         total: int | None,
         scheduler: Scheduler,
         stop_when: Callable[[Sequence[Record]], object] | None,
@@ -323,7 +363,8 @@ class _Farm:
         self._task = task
         self._feed = feed
         self._executor = executor
-        self._shipper = shipper
+        self._baggage = baggage
+        self._checkout: Checkout | None = None
         self._total = total
         self._scheduler = scheduler
         self._stop_when = stop_when
@@ -333,7 +374,7 @@ class _Farm:
         self._interrupts = Interrupts(executor.wake)
         self._began = time.monotonic()
         self._monitor = Monitor(task.name, total, self._began)
-        self._uid = os.urandom(8).hex()
+        self._uid = uid
         self._failures: list[Record] = []
         self._kinds: Counter[str] = Counter()
         self._memory = MemoryWatch(self._began)
@@ -358,10 +399,7 @@ class _Farm:
             if feed.is_empty:
                 self._handle(ItemsEnded())
             self._perform(scheduler.begin(time.monotonic()))
-            info = RunInfo(
-                self._uid, self._task.name, computer_name(), time.time(), self._total, self._task.seed
-            )
-            session = self._store.begin(info)
+            session = self._store.begin(self._info())
             display = Display(makers)
             outcome = "broken"
             try:
@@ -375,7 +413,10 @@ class _Farm:
                 self._executor.close()
                 try:
                     session.close(outcome, time.time())
+                    self._store.sweep()
                 finally:
+                    if self._checkout is not None:
+                        self._checkout.close()
                     self._show_last(display, outcome)
         if interrupts.asked:
             raise interrupts.exception()
@@ -383,6 +424,13 @@ class _Farm:
             if error is not None:
                 raise error
         return self._summary()
+
+    def _info(self) -> RunInfo:
+        task = self._task
+        found = provenance.collect(task, len(self._scheduler.processes))
+        self._checkout = provenance.Checkout(task)
+        about = (self._total, task.seed, None, "", task.parameters, owner.here(), found)
+        return RunInfo(self._uid, task.name, computer_name(), time.time(), *about)
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -464,7 +512,11 @@ class _Farm:
                     self._finished = True
 
     def _commit(self, session: Session) -> None:
-        turn = Turn(self._blocks, self._done, self._failed)
+        shipped: Sequence[bytes] = ()
+        if self._baggage is not None and self._baggage.unkept:
+            shipped, self._baggage.unkept = self._baggage.unkept, []
+        said = self._checkout.ask(last=self._finished) if self._checkout is not None else {}
+        turn = Turn(self._blocks, self._done, self._failed, shipped, said)
         self._blocks, self._done, self._failed = [], [], []
         session.record(turn)
         failed = [failure for failure in turn.failed if not failure.again]
@@ -511,9 +563,9 @@ class _Farm:
         batch = reading.batch
         if batch is not None:
             self._ledger.add(batch)
-            if self._shipper is not None:
+            if self._baggage is not None:
                 for data in codec.split_each(batch.payload) or [batch.payload]:
-                    definitions = self._shipper.definitions(data)
+                    definitions = self._baggage.definitions(data)
                     if definitions is not None:
                         self._executor.define(definitions)
         self._handle(ItemsRead(command.number, batch.indices if batch is not None else ()))

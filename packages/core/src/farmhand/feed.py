@@ -93,6 +93,8 @@ class Batch:
         How many of them have no end yet.
     recorded : bool
         Whether the store has the items.
+    unchanged : bool
+        Whether nobody can have changed the items since they were encoded.
     """
 
     indices: Sequence[int]
@@ -101,11 +103,13 @@ class Batch:
     keys: list[str] | None
     unended: int
     recorded: bool = False
+    unchanged: bool = True
 
     def blocks(self) -> list[Block]:
         """The items as a store should keep them: of a large one only fingerprint and text."""
         if len(self.payload) <= LARGE * len(self.items):
-            return [Block(self.indices, self.payload, keys=self.keys)]
+            items = self.items if self.unchanged else None
+            return [Block(self.indices, self.payload, keys=self.keys, items=items)]
         encoded = codec.split_each(self.payload)
         if encoded is None:
             encoded = [codec.encode(item) for item in self.items]
@@ -115,7 +119,8 @@ class Batch:
         index, item = self.indices[place], self.items[place]
         keys = None if self.keys is None else self.keys[place : place + 1]
         if len(data) <= LARGE:
-            return Block(range(index, index + 1), codec.encode_each([data]), keys=keys)
+            items = [item] if self.unchanged else None
+            return Block(range(index, index + 1), codec.encode_each([data]), keys=keys, items=items)
         return text_block(index, item, [codec.fingerprint(item)], keys)
 
     def item(self, index: int) -> Any:
@@ -373,7 +378,9 @@ class Ledger:
 def _batch(entries: list[_Entry], payload: bytes) -> Batch:
     indices = _compact([index for index, _, _, _ in entries])
     keys = [key for _, _, key, _ in entries if key is not None] or None
-    return Batch(indices, [item for _, item, _, _ in entries], payload, keys, len(entries))
+    unchanged = all(data is None for _, _, _, data in entries)
+    items = [item for _, item, _, _ in entries]
+    return Batch(indices, items, payload, keys, len(entries), unchanged=unchanged)
 
 
 _CONSTANTS = frozenset([bool, int, float, complex, str, bytes, type(None)])

@@ -22,7 +22,7 @@ def is_alive(owner: str) -> bool | None:
 
     None when that cannot be known from here: it was on another computer, or in another container.
     """
-    *computer, number, started = owner.split("/")
+    *computer, number, started = ["", "", *owner.split("/")][-5:]
     if len(computer) != 3 or not number.isdecimal():
         return None
     name, boot, namespace = _computer()

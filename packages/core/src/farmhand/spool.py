@@ -20,7 +20,7 @@ from farmhand.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from pickle import PickleBuffer
 
 __all__ = ["MAGIC", "MARK", "THRESHOLD", "Reference", "Spool", "parse_header"]
 
@@ -59,15 +59,15 @@ class Reference:
         """What :meth:`encode` made; None for anything else, in particular for a result itself."""
         if data[:1] != codec.REFERENCE:
             return None
-        version, size, checksum, name = (*data[1:200].decode("ascii", "replace").split(" "), "", "", "")[:4]
-        index, dash, unique = name.partition("-")
-        # nothing of it may lead out of the folder, whoever wrote it
-        if not (version == "1" and dash and (index + size).isdecimal() and unique.isalnum()):
-            return None
         try:
-            return cls(name, int(size), int(checksum, 16))
+            version, size, checksum, name = data[1:].decode("ascii").split(" ")
+            reference = cls(name, int(size), int(checksum, 16))
         except ValueError:
             return None
+        index, dash, unique = name.partition("-")
+        # nothing of it may lead out of the folder, whoever wrote it
+        good = version == "1" and dash and index.isdecimal() and unique.isalnum() and len(name) < 100
+        return reference if good else None
 
     def encode(self) -> bytes:
         """As it travels and is stored in place of the result."""
@@ -96,6 +96,8 @@ class Spool:
         self.folder = folder
         self.threshold = threshold
         self.sync = sync
+        self._parts: list[memoryview] = []  # of the value that is being pickled
+        self._stays = self._take_apart  # one for all values
         self._mode = 0  # the rights of files, once the folder is known to be there
 
     def encode(self, index: int, value: object) -> bytes:
@@ -104,26 +106,17 @@ class Spool:
         Where no such file can be written (the disk is full, or this computer does not have that folder),
         the value itself: the store will say what is wrong, or keep it in another way.
         """
-        parts: list[memoryview] = []
-
-        def stays(buffer: Any) -> bool:
-            try:
-                part = buffer.raw()
-            except BufferError:
-                return True
-            if part.nbytes < APART:
-                return True
-            parts.append(part)
-            return False
-
         try:
-            data = pickle_dumps(value, codec.PROTOCOL, buffer_callback=stays)
+            data = pickle_dumps(value, codec.PROTOCOL, buffer_callback=self._stays)
         except Exception:
+            self._parts.clear()
             return self._put_if_large(index, codec.encode_result(value))
-        if not parts:
+        if not self._parts:
             if codec.names_a_class(data):
                 codec.decode(data)
-            return self._put_if_large(index, data)
+            return data if len(data) <= self.threshold else self._put_if_large(index, data)
+        parts = self._parts[:]
+        self._parts.clear()
         if len(data) + sum(part.nbytes for part in parts) <= self.threshold:
             return codec.encode_result(value)
         pickle_loads(data, buffers=parts)  # proof that it can be decoded again
@@ -131,6 +124,17 @@ class Spool:
             return self.put(index, data, parts).encode()
         except OSError:
             return codec.encode(value)
+
+    def _take_apart(self, buffer: PickleBuffer) -> bool:
+        """Whether a part of a value stays within its pickle; if not, it is kept for the file."""
+        try:
+            part = buffer.raw()
+        except BufferError:
+            return True
+        if part.nbytes < APART:
+            return True
+        self._parts.append(part)
+        return False
 
     def _put_if_large(self, index: int, data: bytes) -> bytes:
         if len(data) > self.threshold:

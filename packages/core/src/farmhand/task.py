@@ -217,6 +217,15 @@ class Task:
         target = self.target
         return _takes(target.__call__ if isinstance(target, type) else target, "rng", or_kwds=False)
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters that an item fills, in their order; empty where nobody can know."""
+        target = self.target
+        names = _positional(target.__call__ if isinstance(target, type) else target)
+        if isinstance(target, type):
+            names = names[1:]  # self
+        return tuple(name for name in names if name not in ("report", "rng"))
+
     def make(self, process_number: int, send: SendReport) -> MadeTask:
         """Make the task in this process.
 
@@ -333,6 +342,22 @@ def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:
             # a function written in C, such as a ufunc, may claim **kwargs and refuse most of them
             return _is_python(function)
     return False
+
+
+def _positional(function: Any) -> list[str]:
+    """The parameters of ``function`` that positional arguments can fill."""
+    if type(function) is FunctionType and not function.__dict__:
+        return list(function.__code__.co_varnames[: function.__code__.co_argcount])
+    import inspect
+
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return []
+    # of a partial, those behind a keyword that it fills can be given by keyword alone
+    return [
+        each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
 
 
 def _is_python(function: Any) -> bool:

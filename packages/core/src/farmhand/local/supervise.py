@@ -99,6 +99,7 @@ class LocalExecutor:
         self._events: list[ExecutorEvent] = []
         self._definitions: list[bytes] = []
         self._shipped: bytes | None = None
+        self._spool: tuple[str, int, bool] | None = None
         self._job: Job | None = None
         self._timeout: float | None = None
         self._path: list[str] = []
@@ -112,6 +113,8 @@ class LocalExecutor:
         here = ""
         self._job = job
         self._timeout = job.timeout
+        if job.spool is not None:
+            self._spool = job.spool.folder, job.spool.threshold, job.spool.sync
         with contextlib.suppress(FileNotFoundError):  # somebody may have deleted it
             here = os.getcwd()
         self._path = [path or here for path in sys.path]  # the script may change directory later
@@ -129,10 +132,10 @@ class LocalExecutor:
             if job.start_method == "fork":
                 others = self._not_for_children()
                 child = launch.fork(number, self._threads, job.capture, others, self._serve_forked)
-                setup = frames.pack(frames.SETUP, None, None, None)
+                setup = frames.pack(frames.SETUP, None, None, None, self._spool)
             else:
                 child = launch.spawn(number, self._threads, job.capture)
-                setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped)
+                setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped, self._spool)
         except OSError as error:  # too many processes, descriptors, or too little memory
             why = error.strerror or error
             reason = f"it could not be started ({why}); use fewer processes, or raise that limit"

@@ -27,6 +27,7 @@ from farmhand import codec, shipping
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import LEEWAY, FileIdentity, Page
+from farmhand.spool import Spool
 from farmhand.stdlib import signal, socket
 from farmhand.task import MadeTask, Task
 
@@ -109,6 +110,7 @@ class Worker:
         os.register_at_fork(after_in_child=self._be_nobody)
         self._number = number
         self._task = task
+        self._spool: Spool | None = None
         self._send_lock = threading.Lock()
         # what the farm sent, in order, and a count of it; RECALL takes from the right end
         self._inbox: deque[tuple[int, Any]] = deque()
@@ -180,9 +182,15 @@ class Worker:
                     return self._inbox.popleft()
 
     def _set_up(
-        self, path: list[str] | None, argv: list[str] | None, shipped: bytes | None
+        self,
+        path: list[str] | None,
+        argv: list[str] | None,
+        shipped: bytes | None,
+        spool: tuple[str, int, bool] | None,
     ) -> MadeTask | None:
         try:
+            if spool is not None:
+                self._spool = Spool(*spool)
             if path is not None and argv is not None:
                 sys.path[:] = path
                 sys.argv[:] = argv
@@ -208,7 +216,7 @@ class Worker:
         queue.extend(zip(indices, items, strict=True))
         if len(items) > 1:
             self._gather()  # the first of them may be tiny
-        encode, plain = codec.encode_result, codec.PLAIN
+        encode, plain, spool = codec.encode_result, codec.PLAIN, self._spool
         take = queue.popleft
         add_result, add_index = self._results.append, self._indices.append
         add_ended = self._ended.append
@@ -228,7 +236,7 @@ class Worker:
                 continue
             if type(result) not in plain:
                 try:
-                    result = encode(result)
+                    result = encode(result) if spool is None else spool.encode(index, result)
                 except BaseException as error:
                     what = f"its result, a {type(result).__name__}, "
                     self._fail(index, "unpicklable result", error, start, what)
