@@ -41,7 +41,7 @@ def to_xarray(store: Source, choice: Choice) -> Any:
             f"share a grid; choose one: task={choice.tasks[0]!r}"
         )
     axes = _axes(store, choice)
-    if not axes:
+    if axes is None:
         return xarray.Dataset()
     shape = tuple(len(axis.values) for axis in axes.values())
     columns = Columns(choice)
@@ -127,14 +127,14 @@ def _mark(value: Any) -> Any:
     return "nan" if value != value else value
 
 
-def _axes(store: Source, choice: Choice) -> dict[str, _Axis]:
-    """The axes of the grid that the items make, those included that have no result."""
+def _axes(store: Source, choice: Choice) -> dict[str, _Axis] | None:
+    """The axes of the grid that the items make, those included that have no result; None without items."""
     axes: dict[str, _Axis] = {}
-    first, count, cells = "", 0, []
+    first, cells = "", []
     for run in choice.runs:
         for index, parameters in described(store, run):
             item = f"item {index} of run {run.uid}"
-            if not axes:
+            if not first:
                 order = {name: place for place, name in enumerate(run.parameters)}
                 names = sorted(parameters, key=lambda name: order.get(name, len(order)))
                 axes, first = {name: _Axis(name) for name in names}, item
@@ -147,7 +147,8 @@ def _axes(store: Source, choice: Choice) -> dict[str, _Axis]:
             for name, value in parameters.items():
                 axes[name].add(value, item)
             cells.append(tuple(axis.place(parameters[name]) for name, axis in axes.items()))
-            count += 1
+    if not first:
+        return None
     lengths = [len(axis.values) for axis in axes.values()]
     distinct = len(set(cells))
     alone = sum(length == distinct for length in lengths)

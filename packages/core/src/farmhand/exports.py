@@ -71,14 +71,28 @@ def export(
     if not isinstance(out, str | os.PathLike):
         file = getattr(out, "buffer", out)
         return write(store, choice, file, None)
-    path = os.path.realpath(out)
-    folder = os.path.dirname(path)
+    path = os.path.abspath(out)
     try:
+        if _is_stream(path):
+            with open(path, "wb") as file:
+                return write(store, choice, file, None)
+        path = os.path.realpath(path)  # a link stays a link
         with _replacing(path) as file:
-            return write(store, choice, file, folder)
+            return write(store, choice, file, os.path.dirname(path))
     except OSError as error:
         problem = f"the table cannot be written ({error.strerror or error})"
         raise StoreError(str(out), problem, "What was there before is unchanged") from error
+
+
+def _is_stream(path: str) -> bool:
+    """Whether ``path`` is a pipe, a device, or another name of an open file such as standard output."""
+    if path.startswith(("/dev/std", "/dev/fd/", "/proc/")):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextlib.contextmanager
@@ -92,10 +106,6 @@ def _replacing(path: str) -> Iterator[BinaryIO]:
         mode = None
     if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a folder; give the name of a file in it")
-    if mode is not None and not stat.S_ISREG(mode):  # a pipe, or /dev/stdout
-        with open(path, "wb") as file:
-            yield file
-        return
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         raise UsageError(f"{path} cannot be written: there is no folder {folder}; create it first")
@@ -191,7 +201,7 @@ def _write_csv(store: Source, choice: Choice, file: BinaryIO, folder: str | None
     aside, columns = _put_aside(store, choice, _csv_text, folder)
     with contextlib.closing(aside):
         out = _Encoded(file)
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(_Lines(out), lineterminator="\r\n")  # so that a lone \r in a cell is quoted
         writer.writerow([f"{c.name} [{c.unit}]" if c.unit else c.name for c in columns])
         places = {column.slot: place for place, column in enumerate(columns)}
         width = len(columns)
@@ -214,6 +224,16 @@ def _write_jsonl(store: Source, choice: Choice, file: BinaryIO, folder: str | No
             out.write("{" + ", ".join([f"{name}: {text}" for _, name, text in cells]) + "}\n")
         out.flush()
     return int(aside.count)
+
+
+class _Lines:
+    """What the CSV writer writes, with the ends of lines that this system has."""
+
+    def __init__(self, out: _Encoded) -> None:
+        self._out = out
+
+    def write(self, line: str) -> None:
+        self._out.write(line.removesuffix("\r\n") + "\n")
 
 
 class _Encoded:

@@ -401,10 +401,13 @@ class Columns:
         keys = sorted(
             slots, key=lambda key: (key[0], order.get(key[1], _NEVER) if key[0] == _PARAMETER else 0)
         )
+        owners: dict[str, tuple[int, Any]] = {}
+        for key in keys:
+            owners.setdefault(str(key[1]), key)
         names: dict[str, tuple[int, Any]] = {}
         for key in keys:
             name = str(key[1])
-            while name in names:
+            while name in names or owners.get(name, key) != key:
                 name = _PREFIXES[key[0]] + name
             names[name] = key
         found = [
