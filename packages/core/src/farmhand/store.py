@@ -72,6 +72,9 @@ class Records(Iterator[Record]):
         self._records = records
         self.cursor = cursor
 
+    def __iter__(self) -> Iterator[Record]:
+        return self._records  # a loop over millions goes without a detour
+
     def __next__(self) -> Record:
         return next(self._records)
 

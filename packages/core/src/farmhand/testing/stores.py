@@ -34,6 +34,7 @@ from farmhand import codec
 from farmhand.errors import StoreError
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn
+from farmhand.testing.files import LargeResultsConformance
 
 __all__ = ["OpenStore", "StoreConformance", "a_run", "block", "done", "failed", "histories", "values"]
 
@@ -173,7 +174,7 @@ _any = settings(
 )
 
 
-class StoreConformance:
+class StoreConformance(LargeResultsConformance):
     """The contract of :mod:`farmhand.store`. Subclasses supply ``open_store`` and perhaps ``location``."""
 
     #: Whether what one opening wrote is there for the next.
