@@ -368,7 +368,7 @@ def test_nothing_but_values_needs_unpickling(farmhand, a_store, tmp_path, path):
     assert not list(tmp_path.glob("*.trace"))
 
 
-# -- which item, which run, which store ------------------------------------------------------------------------
+# -- which item, which run, which store ---------------------------------------------------------------------
 
 
 def test_an_index_alone_names_the_item_of_the_one_run(farmhand, a_store):

@@ -87,7 +87,7 @@ def verdict(data: bytes, files: Files, place: Path) -> str:
 
 def test_a_large_result_that_was_handed_over_survives_a_power_cut(trace, tmp_path):
     """Its content and its name are on the disk before anybody hears of it."""
-    assert verdicts(trace(sync=True), tmp_path) == {"sound"}
+    assert verdicts(trace(True), tmp_path) == {"sound"}
 
 
 @pytest.mark.parametrize(
