@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import Record, join_key
@@ -90,9 +90,7 @@ def each_row(
     try:
         yield from cursor
     finally:
-        # of a reading that was given up in a store that was closed, the connection may be gone already
-        with suppress(sqlite3.ProgrammingError):
-            cursor.close()
+        cursor.close()
 
 
 def span_of(db: sqlite3.Connection, run: str) -> dict[str, int]:
@@ -113,16 +111,15 @@ def recorded(file: DatabaseFile, reader: Reader, run: str | None, since: str | N
         known = None if since is None else _known(since, name, number)
         # the reading has begun; what is stored from here on is not in it, and is behind its cursor
         yield f"{name}.{number}"
+        found = records_of_rows(each_row(db, RECORDS, whole)) if known is None else _since(db, whole, known)
         try:
-            found = (
-                records_of_rows(each_row(db, RECORDS, whole)) if known is None else _since(db, whole, known)
-            )
-            for id, *about in found:
-                uid = uids.get(id >> SHIFT)
-                if uid is None:
-                    file.refuse_damage("it has an item of a run that it does not have")
-                index = id & INDEX
-                yield Record(join_key(uid, index), uid, index, *about)
+            with closing(found):  # before its connection, when the reading is given up
+                for id, *about in found:
+                    uid = uids.get(id >> SHIFT)
+                    if uid is None:
+                        file.refuse_damage("it has an item of a run that it does not have")
+                    index = id & INDEX
+                    yield Record(join_key(uid, index), uid, index, *about)
         except ValueError:
             file.refuse_damage("it has not the times of all items")
 
@@ -135,7 +132,7 @@ def _known(since: str, name: str, newest: int) -> int:
     return int(number)
 
 
-def _since(db: sqlite3.Connection, whole: Mapping[str, int], known: int) -> Iterator[tuple[Any, ...]]:
+def _since(db: sqlite3.Connection, whole: Mapping[str, int], known: int) -> Generator[tuple[Any, ...]]:
     """What records say of the items that have ended since ``known``, and were not forgotten again."""
     query = "SELECT first, last FROM ended WHERE number > ? AND first BETWEEN ? AND ? ORDER BY first"
     groups: list[list[tuple[int, int]]] = []

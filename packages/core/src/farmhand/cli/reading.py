@@ -536,7 +536,7 @@ def check(options: Namespace, out: Output) -> int:
 
 def export(options: Namespace, out: Output) -> int:
     """Results, and what they are of, for other programs."""
-    from farmhand.export import export
+    from farmhand.exports import export
 
     format = options.format
     if format is None:
