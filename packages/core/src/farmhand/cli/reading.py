@@ -21,7 +21,6 @@ from farmhand.cli.stores import (
 )
 from farmhand.cli.terminal import Column, Output, indented, plural
 from farmhand.errors import StoreError, UsageError
-from farmhand.rerun import Surroundings
 from farmhand.store import Counts, DataManager, Record, RunInfo, join_key
 from farmhand.wording import clock_text, duration_text, printable, size_text, when_text
 
@@ -310,8 +309,14 @@ def failures(options: Namespace, out: Output) -> int:
     """The items that failed, with their arguments; 1 when there are any."""
     with open_existing(options.store) as store:
         known = {run.uid: run for run in runs_of(store)}
-        run = find_run(list(known.values()), options.run).uid if options.run is not None else None
-        found = (record for record in store.records(run) if record.status == "failed")
+        wanted = [find_run(list(known.values()), options.run)] if options.run is not None else known.values()
+        found = (
+            record
+            for run in wanted
+            if store.counts(run.uid).failed  # else nothing need be read of it
+            for record in store.records(run.uid)
+            if record.status == "failed"
+        )
         kinds: Counter[str] = Counter()
         told = _with_arguments(store, known, found)
         names, now = short_uids(list(known.values())), time.time()
@@ -486,6 +491,8 @@ def _values(
         except Exception:
             pass
     if decode:
+        from farmhand.rerun import Surroundings  # it knows how to make tasks, which is not needed to look
+
         with Surroundings(store, run, strict=False):  # its values may be of classes of the script
             if not item:
                 item = arguments_text(run, _decoded(store, key, lambda: store.item(key), "item"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
 from farmhand.values import dataclass
@@ -66,6 +66,7 @@ class Output:
         self.stream = stream or sys.stdout
         self._width: int | None = None
         self._colour = False
+        self._encode: Callable[[Any], str] | None = None
         try:
             if self.stream.isatty():
                 import shutil
@@ -81,9 +82,11 @@ class Output:
 
     def json(self, value: Any) -> None:
         """One value as one line of JSON."""
-        import json
+        if self._encode is None:
+            import json
 
-        self.stream.write(f"{json.dumps(value, default=str)}\n")
+            self._encode = json.JSONEncoder(default=str).encode
+        self.stream.write(f"{self._encode(value)}\n")
 
     def flush(self) -> None:
         """See now whether anybody reads it."""
