@@ -536,6 +536,67 @@ def test_vacuum_says_what_it_has_given_back(farmhand, path):
     assert farmhand("vacuum", path)[1].startswith(f"{path}: ")
 
 
+# -- export ----------------------------------------------------------------------------------------------
+
+
+def test_export_writes_a_table(farmhand, rates, tmp_path):
+    """To standard output, or to a file whose ending says what kind it is."""
+    status, out, err = farmhand("export", rates, "--task", "square_unless_odd")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["x,result", "0,0", "2,4", "4,16", "6,36", "8,64"]
+    file = tmp_path / "rates.jsonl"
+    assert farmhand("export", rates, file, "--task", "square_unless_odd", "--failures") == (
+        0,
+        f"{file}: 10 rows\n",
+        "",
+    )
+    assert json.loads(file.read_text().splitlines()[1])["x"] == 1
+    run = json.loads(farmhand("runs", rates, "--json")[1].splitlines()[1])["run"]
+    status, out, _ = farmhand("export", rates, "--run", run[:8], "--format", "jsonl", "--records")
+    assert status == 0
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["done"] * 4
+
+
+SCRIPT = """
+from dataclasses import dataclass
+from farmhand import run_tasks
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+def mirror(point):
+    return Point(point.y, point.x)
+
+run_tasks("points.db", mirror, [Point(1, 2), Point(3, 4)], gui=False, progress="none")
+"""
+
+
+def test_classes_of_the_script_are_known(tmp_path):
+    """They were stored with the run, so that its results can be shown and exported without the script."""
+    subprocess.run([sys.executable, "-"], input=SCRIPT, text=True, cwd=tmp_path, check=True, timeout=DEADLINE)
+    run = module("export", "points.db", "points.jsonl", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    rows = [json.loads(line) for line in (tmp_path / "points.jsonl").read_text().splitlines()]
+    assert [(row["x"], row["y"]) for row in rows] == [(2, 1), (4, 3)]
+    assert "Point(x=4, y=3)" in module("show", "points.db", "1", "--value", cwd=tmp_path).stdout
+
+
+def test_values_that_cannot_be_decoded_are_an_error_in_words(farmhand, a_store):
+    """Not a trace of the stack: the store is as it was written, but something is missing here."""
+    gone = codec.encode(Trace("x")).replace(b"leave", b"leavx")
+    end = done([0], "A")
+    end = RecordDone(type(end.done)(0, [0], [gone], 1.0, [1.0]))
+    path = a_store(Turn([block([0], "a")], [end]), uid="run")
+    for words in (["show", path, "0", "--value"], ["export", path]):
+        status, out, err = farmhand(*words)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"farmhand: {path}: ")
+        assert "leavx" in err
+        assert "PYTHONPATH" in err
+
+
 # -- terminals, pipes, signals ------------------------------------------------------------------------
 
 
