@@ -286,8 +286,11 @@ def _named(place: str, name: str, main: ModuleType) -> Any:
 
 def _load(path: str, main: ModuleType) -> None:
     """Run a script as far as its farm, as if it was imported."""
-    farmhand: Any = importlib.import_module("farmhand")
-    farm: Any = importlib.import_module("farmhand.farm")
+    import farmhand
+    from farmhand import farm
+
+    places: list[Any] = [farmhand, farm]
+    run_tasks = farm.run_tasks
 
     def reached(*args: object, **kwds: object) -> None:
         raise _Farm
@@ -295,17 +298,18 @@ def _load(path: str, main: ModuleType) -> None:
     main.__dict__.update(__name__=_LOADED, __file__=path)
     sys.modules[_LOADED] = main  # some classes look for the module that defines them
     sys.path.insert(0, os.path.dirname(path))
-    run_tasks = farmhand.run_tasks
-    farmhand.run_tasks = farm.run_tasks = reached
+    for place in places:
+        place.run_tasks = reached
     try:
         with open(path, "rb") as file:
             exec(compile(file.read(), path, "exec"), main.__dict__)
-    except _Farm:
-        pass
+    except (_Farm, SystemExit):
+        pass  # what it has defined by then is there
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
-        farmhand.run_tasks = farm.run_tasks = run_tasks
+        for place in places:
+            place.run_tasks = run_tasks
 
 
 def _folder() -> str:
