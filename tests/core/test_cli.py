@@ -401,6 +401,7 @@ def test_an_index_alone_names_the_item_of_the_one_run(farmhand, a_store):
         ([], "COMMAND"),
         (["merge", "{}"], "TARGET"),
         (["merge", "{}", "{}"], "cannot be merged into itself; name two stores"),
+        (["show", "{}", "77", "--run", "RUN"], r"run \w+ has no item 77: it has 10 items"),
         (["rerun", "{}", "77"], "none of the 2 runs has an item 77"),
         (["forget", "{}", "zz-1"], "there is no run 'zz'"),
         (["status", ":memory:"], "name a file or a folder"),
@@ -409,6 +410,8 @@ def test_an_index_alone_names_the_item_of_the_one_run(farmhand, a_store):
 )
 def test_a_mistake_is_an_error_that_says_what_to_write(farmhand, rates, words, said):
     """In one line on stderr, with exit status 2, and without a trace of the stack."""
+    if "RUN" in words:
+        words = [*words[:-1], json.loads(farmhand("runs", rates, "--json")[1].splitlines()[0])["run"]]
     status, out, err = farmhand(*(word.format(rates) for word in words))
     assert (status, out) == (2, "")
     assert re.search(said or "", err)
@@ -638,7 +641,9 @@ def test_tables_fit_the_terminal(a_store, command, columns):
     error = ItemError("raised", "ValueError", "\u4e2d\u6587 " * 60, "Traceback ...")
     failure = RecordFailed(3, error, 1, 1000.0, 2.0)
     turn = Turn([block([2, 3], ["x" * 200, "y" * 50])], [done([2], "A")], [failure])
-    path = a_store(turn, task="a_task_with_a_name_that_is_longer_than_most_are" * 2)
+    name = "a_task_with_a_name_that_is_longer_than_most_are" * 2
+    path = a_store(turn, task=name)
+    a_store(task="short", numitems=100, outcome="")
     shown = on_a_terminal([command, path], columns, NO_COLOR="1")
     widths = [sum(2 if letter > "\u2e80" else 1 for letter in line) for line in shown.splitlines()]
     tables = [width for line, width in zip(shown.splitlines(), widths, strict=True) if str(path) not in line]

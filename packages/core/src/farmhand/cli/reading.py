@@ -81,7 +81,7 @@ def status(options: Namespace, out: Output) -> int:
             if lines:
                 out.line()
                 for line in lines[-_LATEST:]:
-                    out.line(line)
+                    out.paragraph(line)
     return 0
 
 
@@ -404,8 +404,11 @@ def show(options: Namespace, out: Output) -> int:
         tried = [each for each in store.retried(run.uid) if each.index == index]
         there = any(index in block.indices for block in store.blocks(run.uid))
         if record is None and not tried and not there:
-            has = "" if run.numitems is None else f", which has {plural(run.numitems, 'item')}"
-            raise UsageError(f"item {index} is not in run {run.uid}{has}, or has not been sent yet")
+            if run.numitems is not None and index >= run.numitems:
+                raise UsageError(f"run {run.uid} has no item {index}: it has {plural(run.numitems, 'item')}")
+            raise UsageError(
+                f"item {index} of run {run.uid} has not begun, or was skipped, as its result was there before"
+            )
         value, item = _values(store, run, index, record, decode=options.value)
         if record is not None and record.status == "done" and not value:
             value = "" if options.json else "(no plain value; --value decodes it)"

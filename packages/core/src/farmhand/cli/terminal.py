@@ -80,6 +80,14 @@ class Output:
         """One line of text, or several."""
         self.stream.write(f"{_encodable(self.stream, text)}\n")
 
+    def paragraph(self, text: str) -> None:
+        """A sentence, on as many lines as it needs where the terminal is narrow."""
+        if self._width is not None and cells(text) > self._width:
+            import textwrap
+
+            text = textwrap.fill(text, self._width, subsequent_indent="  ", break_on_hyphens=False)
+        self.line(text)
+
     def json(self, value: Any) -> None:
         """One value as one line of JSON."""
         if self._encode is None:
