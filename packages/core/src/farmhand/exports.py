@@ -167,11 +167,11 @@ class _Aside:
                 batch = []
         dump(batch, self._file)
 
-    def give(self) -> Iterator[tuple[tuple[int, ...], list[str]]]:
+    def give(self) -> Iterator[tuple[list[int], list[str]]]:
         """The slots and the texts of each row."""
         from marshal import load
 
-        layouts = list(self._layouts)
+        layouts = list(map(list, self._layouts))
         self._file.seek(0)
         seen = 0
         while seen < self.count:
@@ -200,16 +200,16 @@ def _write_csv(store: Source, choice: Choice, file: BinaryIO, folder: str | None
 
     aside, columns = _put_aside(store, choice, _csv_text, folder)
     with contextlib.closing(aside):
-        out = _Encoded(file)
-        writer = csv.writer(_Lines(out), lineterminator="\r\n")  # so that a lone \r in a cell is quoted
+        out = _Lines(file)
+        writer = csv.writer(out, lineterminator="\r\n")  # so that a lone \r in a cell is quoted
         writer.writerow([f"{c.name} [{c.unit}]" if c.unit else c.name for c in columns])
-        places = {column.slot: place for place, column in enumerate(columns)}
-        width = len(columns)
+        order = [column.slot for column in columns]
         for slots, texts in aside.give():
-            line = [""] * width
-            for slot, text in zip(slots, texts, strict=True):
-                line[places[slot]] = text
-            writer.writerow(line)
+            if slots == order:  # as in most tables all are
+                writer.writerow(texts)
+            else:
+                cells = dict(zip(slots, texts, strict=True))
+                writer.writerow([cells.get(slot, "") for slot in order])
         out.flush()
     return int(aside.count)
 
@@ -218,22 +218,17 @@ def _write_jsonl(store: Source, choice: Choice, file: BinaryIO, folder: str | No
     aside, columns = _put_aside(store, choice, json_text, folder)
     with contextlib.closing(aside):
         out = _Encoded(file)
-        order = {column.slot: (place, json_text(column.name)) for place, column in enumerate(columns)}
+        names = {column.slot: json_text(column.name) + ": " for column in columns}
+        order = [column.slot for column in columns]
         for slots, texts in aside.give():
-            cells = sorted([(*order[slot], text) for slot, text in zip(slots, texts, strict=True)])
-            out.write("{" + ", ".join([f"{name}: {text}" for _, name, text in cells]) + "}\n")
+            if slots != order:
+                cells = dict(zip(slots, texts, strict=True))
+                slots = [slot for slot in order if slot in cells]
+                texts = [cells[slot] for slot in slots]
+            cells_of = zip(slots, texts, strict=True)
+            out.write("{" + ", ".join([names[slot] + text for slot, text in cells_of]) + "}\n")
         out.flush()
     return int(aside.count)
-
-
-class _Lines:
-    """What the CSV writer writes, with the ends of lines that this system has."""
-
-    def __init__(self, out: _Encoded) -> None:
-        self._out = out
-
-    def write(self, line: str) -> None:
-        self._out.write(line.removesuffix("\r\n") + "\n")
 
 
 class _Encoded:
@@ -251,6 +246,13 @@ class _Encoded:
     def flush(self) -> None:
         self._file.write("".join(self._waiting).encode("utf-8", "backslashreplace"))
         self._waiting.clear()
+
+
+class _Lines(_Encoded):
+    """What the CSV writer writes, with the ends of lines that this system has."""
+
+    def write(self, text: str) -> None:
+        super().write(text[:-2] + "\n")
 
 
 # -- cells as text -------------------------------------------------------------------------------
