@@ -96,10 +96,11 @@ class Session(ABC):
         """
 
     @abstractmethod
-    def close(self, outcome: str, ended: float) -> None:
+    def close(self, outcome: str, ended: float | None) -> None:
         """Write down how the run went, and release what the session holds.
 
-        ``outcome`` is ``'finished'``, ``'stopped'`` or ``'broken'``.
+        ``outcome`` is ``'finished'``, ``'stopped'`` or ``'broken'``. With ``''`` and None the run has not
+        ended: nothing is written down (merging does that with a run that still goes on elsewhere).
         """
 
 
@@ -324,6 +325,17 @@ class DataManager(ABC):
             done += record.status == "done"
             failed += record.status == "failed"
         return Counts(done, failed, sum(1 for _ in self.retried(run)))
+
+    def outputs(self, run: str) -> Iterator[tuple[int, str]]:
+        """What each item of ``run`` that has ended printed in its last attempt, by index; if it printed."""
+        for record in self.records(run):
+            text = self.output_at(run, record.index)
+            if text:
+                yield record.index, text
+
+    def last_ended(self, run: str) -> float | None:
+        """When the latest result or failure of ``run`` came, in seconds since the epoch."""
+        return max((record.started + record.seconds for record in self.records(run)), default=None)
 
     def check(self) -> Iterator[str]:
         """What is wrong with the store, in words; nothing when all is well. Nothing is unpickled.

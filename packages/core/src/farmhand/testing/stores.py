@@ -33,6 +33,8 @@ from hypothesis import strategies as st
 from farmhand import codec
 from farmhand.errors import StoreError
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
+from farmhand.memory import MemoryStore
+from farmhand.merge import merge
 from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn
 from farmhand.tables import rows, select
 from farmhand.task import call
@@ -339,6 +341,9 @@ class StoreConformance(LargeResultsConformance):
         assert [store.output("farm-5", attempt) for attempt in (1, 2, 3)] == ["first try", "second try", ""]
         assert [store.output("farm-1", attempt) for attempt in (1, 2)] == ["one line\n", ""]
         assert [record.memory for record in store.retried()] == [None]
+        told = [*enumerate(texts), (5, "second try")]
+        assert list(store.outputs("farm")) == [(index, text) for index, text in told if text]
+        assert store.last_ended("farm") == 106.75  # of item 6: when it began, and how long it took
 
     def test_a_run_is_written_down_when_it_begins_and_when_it_ends(
         self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
@@ -356,6 +361,46 @@ class StoreConformance(LargeResultsConformance):
         ]
         assert reread().runs() == store.runs() == ended
         assert store.session_names() == [run.uid, other.uid]
+
+    def test_a_session_may_be_left_without_an_end_and_be_joined(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """As merging does with a run that still goes on elsewhere; an end that is there stays."""
+        run = a_run()
+        session = begin(run)
+        session.record(Turn([block(range(3), "abc")], [done([1], "B")]))
+        session.close("", None)
+        assert reread().runs() == store.runs() == [run]
+        session = store.begin(run, join=True)
+        session.record(Turn([], [done([0], "A")], [failed(2)]))
+        session.close("finished", 9.0)
+        store.begin(run, join=True).close("", None)
+        assert reread().runs() == store.runs() == [replace(run, outcome="finished", ended=9.0)]
+        assert store.values() == ["A", "B"]
+
+    @_any
+    @given(history=histories())
+    def test_any_history_can_be_merged_into_it_and_out_of_it(
+        self, history: Any, store: DataManager, begin: Begin
+    ) -> None:
+        """From one kind of store into another nothing is lost, and merging twice is merging once."""
+        turns, *_ = history
+        run = a_run(parameters=("k",), provenance={"user": "someone"})
+        before, after = MemoryStore(), MemoryStore()
+        session = begin(run, before)
+        for turn in [Turn(shipped=[b"task"]), *turns, Turn(provenance={"git_dirty": True})]:
+            session.record(turn)
+        session.close("finished", 2000.0)
+        for source, target in [(before, store), (store, after), (before, store)]:
+            merge(source, target)
+
+        def told(store: DataManager) -> list[Any]:
+            uid = run.uid
+            [about] = [replace(known, owner="") for known in store.runs() if known.uid == uid]
+            records, encoded = list(store.records(uid)), list(store.encoded(uid))
+            return [about, records, encoded, _plain(store.blocks(uid)), store.shipped(uid), store.counts(uid)]
+
+        assert told(before) == told(store) == told(after)
 
     def test_blocks_come_back_by_index_with_their_gaps_and_keys(
         self, store: DataManager, begin: Begin
