@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "export"]
 
-_BATCH = 1000  # rows that are put aside together
+_BATCH = 1 << 18  # characters that are put aside, or written, together
 
 
 def export(
@@ -155,16 +155,19 @@ class _Aside:
     def take(self, found: Iterable[Any]) -> None:
         from marshal import dump
 
-        text, batch = self._text, []
+        text, size = self._text, 0
+        batch: list[tuple[int, list[str]]] = []
         for row in found:
             cells = self._columns.cells(row)
             layout = tuple([slot for slot, _ in cells])
             number = self._layouts.setdefault(layout, len(self._layouts))
-            batch.append((number, [text(value) for _, value in cells]))
+            texts = [text(value) for _, value in cells]
+            batch.append((number, texts))
             self.count += 1
-            if len(batch) == _BATCH:
+            size += 64 + sum(map(len, texts))
+            if size > _BATCH:
                 dump(batch, self._file)
-                batch = []
+                batch, size = [], 0
         dump(batch, self._file)
 
     def give(self) -> Iterator[tuple[list[int], list[str]]]:
@@ -237,15 +240,18 @@ class _Encoded:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._waiting: list[str] = []
+        self._size = 0
 
     def write(self, text: str) -> None:
         self._waiting.append(text)
-        if len(self._waiting) >= _BATCH:
+        self._size += len(text)
+        if self._size > _BATCH:
             self.flush()
 
     def flush(self) -> None:
         self._file.write("".join(self._waiting).encode("utf-8", "backslashreplace"))
         self._waiting.clear()
+        self._size = 0
 
 
 class _Lines(_Encoded):

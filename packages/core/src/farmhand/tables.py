@@ -62,6 +62,7 @@ RECORD_COLUMNS = (
     "memory",
     "error",
 )
+_EXACT = frozenset([bool, int, str, bytes, type(None)])
 _FEW = 64  # results that are fetched one by one; of more, whole packs are looked through
 
 
@@ -288,17 +289,14 @@ def results_of(value: Any) -> Mapping[Any, Any]:
 
 def _about(run: RunInfo, index: int, record: Record | None, names: Sequence[str]) -> dict[str, Any]:
     about: dict[str, Any] = {}
-    if not names:
-        return about
     for name in names:
         if name == "task":
             about[name] = run.task
         elif record is None:
             about[name] = {"run": run.uid, "index": index, "key": join_key(run.uid, index)}[name]
-        elif name == "error":
-            about[name] = None if record.error is None else str(record.error)
         else:
-            about[name] = getattr(record, name)
+            value = getattr(record, name)
+            about[name] = str(value) if name == "error" and value is not None else value
     return about
 
 
@@ -442,11 +440,12 @@ def find(store: Source, wanted: Mapping[str, Any]) -> list[Result]:
     seen: dict[str, None] = {}
     results: list[Result] = []
     items = False
+    tests = [(name, _is_predicate(value), value) for name, value in wanted.items()]
     for run in store.runs():
         places: dict[int, tuple[Any, str]] = {}
         for block in store.blocks(run.uid):
             items = True
-            places.update(_matching(block, run, wanted, seen))
+            places.update(_matching(block, run, wanted, tests, seen))
         results += _results_at(store, run.uid, places)
     for name in wanted:
         if items and name not in seen:
@@ -455,7 +454,11 @@ def find(store: Source, wanted: Mapping[str, Any]) -> list[Result]:
 
 
 def _matching(
-    block: Block, run: RunInfo, wanted: Mapping[str, Any], seen: dict[str, None]
+    block: Block,
+    run: RunInfo,
+    wanted: Mapping[str, Any],
+    tests: Sequence[tuple[str, bool, Any]],
+    seen: dict[str, None],
 ) -> Iterator[tuple[int, tuple[Any, str]]]:
     """Index, item and text of the items of a block that match; the names of all parameters go to ``seen``."""
     if block.payload is None:
@@ -467,7 +470,13 @@ def _matching(
         if not arguments.keys() <= seen.keys():
             seen.update(dict.fromkeys(arguments))
         try:
-            if all(name in arguments and _fits(arguments[name], value) for name, value in wanted.items()):
+            for name, is_predicate, value in tests:
+                if name not in arguments:
+                    break
+                given = arguments[name]
+                if not (value(given) if is_predicate else _same(given, value)):
+                    break
+            else:
                 yield index, (item, "")
         except Exception as error:
             error.add_note(f"where(...) asked this of item {index} of run {run.uid}: {codec.short(item)}")
@@ -496,16 +505,12 @@ def _is_predicate(value: Any) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
-def _fits(value: Any, wanted: Any) -> bool:
-    if _is_predicate(wanted):
-        return bool(wanted(value))
-    return _same(value, wanted)
-
-
 def _same(value: Any, wanted: Any) -> bool:
     """Whether two values are equal, which arrays, quantities and NaN do not tell in one word."""
     if value is wanted:
         return True
+    if type(value) in _EXACT and type(wanted) in _EXACT:
+        return bool(value == wanted)
     if is_quantity(value) or is_quantity(wanted):
         if unit_of(value) != unit_of(wanted):
             return False
