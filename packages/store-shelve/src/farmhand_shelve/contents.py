@@ -1,19 +1,20 @@
 """What the frames of a log say: turns to frames, and frames to an index of what is stored where.
 
 The description of a turn is a JSON object. Its lists say, in this order, what the data of the frame
-consists of:
+consists of; each part goes by its length and its checksum (CRC-32):
 
 ``packs``
-    ``[first item, how many, process, started, seconds, length, checksum]`` of consecutive results: if
-    there are several, how long each took, as little-endian doubles, and in any case their payload.
+    ``[first item, how many, process, started, seconds, *payload, checksum]`` of consecutive results. If there
+    are several, how long each took, as little-endian doubles, is in front of their payload; the last checksum
+    is that of these.
 ``failed``
-    ``[item, attempt, 1 if another attempt followed, length]``: a JSON list.
+    ``[item, attempt, 1 if another attempt followed, *part]``: a JSON list.
 ``blocks``
-    ``[first item, length of a JSON object, length of the payload]``.
+    ``[first item, *part, *payload]``: a JSON object, and the items.
 ``shipped``
-    The length of each.
+    The parts.
 ``usage``, ``output``
-    The lengths of two JSON objects: attempts and memory of done items, and what they printed.
+    JSON objects: attempts and memory of done items, and what they printed.
 
 Only descriptions are read to know what there is; data is read when it is asked for.
 """
@@ -38,7 +39,9 @@ from farmhand_shelve import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Part: TypeAlias = tuple[int, int, int]  # place in the file, length, checksum
 
 __all__ = ["Contents", "Reading", "Stored", "encode_run", "encode_turn", "spans_of"]
 
@@ -55,10 +58,9 @@ class Stored:
         What the payload has.
     process, started, seconds
         As in a pack; ``seconds`` is that of all together.
-    place, length, checksum : int
-        The payload; how long each took is in front of it.
-    usage : tuple of int
-        Where attempts and memory are, and what was printed: two places and lengths.
+    payload, each, usage, output : tuple of int
+        Where they are, and how long each took, attempts and memory, and what was printed, as far as there
+        is something: place, length and checksum.
     number : int
         That of the frame.
     """
@@ -69,10 +71,10 @@ class Stored:
     process: int
     started: float
     seconds: float
-    place: int
-    length: int
-    checksum: int
-    usage: tuple[int, int, int]
+    payload: Part
+    each: Part | None
+    usage: Part | None
+    output: Part | None
     number: int
 
     def without(self, indices: Collection[int]) -> list[Stored]:
@@ -135,14 +137,13 @@ def _encode(
     if blocks:
         about["blocks"] = [_encode_block(block, data) for block in blocks]
     if shipped:
-        about["shipped"] = [len(each) for each in shipped]
-        data += map(bytes, shipped)
+        about["shipped"] = [_put(bytes(each), data) for each in shipped]
     memory = {index: used.memory for index, used in usage.items() if used.memory is not None}
     printed = {index: used.output for index, used in usage.items() if used.output}
     if attempts or memory:
-        about["usage"] = _encode_json({"attempts": attempts, "memory": memory}, data)
+        about["usage"] = _put_json({"attempts": attempts, "memory": memory}, data)
     if printed:
-        about["output"] = _encode_json(printed, data)
+        about["output"] = _put_json(printed, data)
     if provenance:
         about["provenance"] = dict(provenance)
     retried = sum(1 for failure in failed if failure.again)
@@ -151,19 +152,13 @@ def _encode(
 
 
 def _encode_pack(pack: Pack, data: list[bytes]) -> list[Any]:
-    count, seconds, payload = len(pack.indices), pack.seconds, bytes(pack.values.payload)
+    count, seconds = len(pack.indices), pack.seconds
+    each, whole = 0, seconds[0]
     if count > 1:
-        data.append(_little_endian(seconds).tobytes())
-    data.append(payload)
-    return [
-        pack.indices[0],
-        count,
-        pack.number,
-        pack.started,
-        sum(seconds) if count > 1 else seconds[0],
-        len(payload),
-        crc32(payload),
-    ]
+        _, each = _put(_little_endian(seconds).tobytes(), data)
+        whole = sum(seconds)
+    payload = _put(bytes(pack.values.payload), data)
+    return [pack.indices[0], count, pack.number, pack.started, whole, *payload, each]
 
 
 def _little_endian(seconds: array[float]) -> array[float]:
@@ -178,8 +173,7 @@ def _encode_failure(failed: RecordFailed, data: list[bytes]) -> list[Any]:
     error, usage = failed.error, failed.usage
     texts = (error.kind, error.type, error.message, error.traceback)
     about = (failed.number, failed.started, failed.seconds, usage.memory, usage.output)
-    length = _encode_json([*texts, *about], data)
-    return [failed.index, failed.attempts, int(failed.again), length]
+    return [failed.index, failed.attempts, int(failed.again), *_put_json([*texts, *about], data)]
 
 
 def _encode_block(block: Block, data: list[bytes]) -> list[Any]:
@@ -193,18 +187,19 @@ def _encode_block(block: Block, data: list[bytes]) -> list[Any]:
         about["texts"] = list(block.texts)
     if block.keys is not None:
         about["keys"] = list(block.keys)
-    length = _encode_json(about, data)
-    payload = bytes(block.payload or b"")
-    data.append(payload)
-    return [indices[0], length, len(payload)]
+    return [indices[0], *_put_json(about, data), *_put(bytes(block.payload or b""), data)]
 
 
-def _encode_json(value: Any, data: list[bytes]) -> int:
+def _put_json(value: Any, data: list[bytes]) -> list[int]:
     import json
 
-    encoded = json.dumps(value, separators=(",", ":")).encode("ascii")
-    data.append(encoded)
-    return len(encoded)
+    return _put(json.dumps(value, separators=(",", ":")).encode("ascii"), data)
+
+
+def _put(part: bytes, data: list[bytes]) -> list[int]:
+    """Add to the data; returns length and checksum."""
+    data.append(part)
+    return [len(part), crc32(part)]
 
 
 def spans_of(indices: Sequence[int]) -> list[list[int]]:
@@ -247,10 +242,10 @@ class Contents:
         self._looked_at = -1  # the size of the file at that time
         self._packs: list[Stored] = []
         self._new: list[Stored] = []  # not in their places yet
-        self._failed: dict[int, tuple[int, int, int, int]] = {}  # place, length, attempt, number of frame
-        self._retried: dict[tuple[int, int], tuple[int, int, int]] = {}
-        self._blocks: dict[int, tuple[int, int, int]] = {}
-        self._shipped: list[tuple[int, int]] = []
+        self._failed: dict[int, tuple[Part, int, int]] = {}  # and attempt, and number of the frame
+        self._retried: dict[tuple[int, int], tuple[Part, int]] = {}  # and number of the frame
+        self._blocks: dict[int, tuple[Part, Part]] = {}
+        self._shipped: list[Part] = []
         self._shared = False  # with a reading, which must not see what comes later
         self.has_gaps = False  # something in the file counts no more
 
@@ -313,27 +308,29 @@ class Contents:
 
     def _take_turn(self, frame: log.Frame) -> None:
         place, about, number = frame.data, frame.about, frame.number
+
+        def part(length: int, checksum: int) -> Part:
+            nonlocal place
+            place += length
+            return place - length, length, checksum
+
         new = []
-        for first, count, process, started, seconds, length, checksum in about.get("packs", ()):
-            place += 8 * count if count > 1 else 0
+        for first, count, process, started, seconds, length, checksum, each in about.get("packs", ()):
+            times = part(8 * count, each) if count > 1 else None
+            payload = part(length, checksum)
             indices = range(first, first + count)
-            new.append((indices, first, count, process, started, seconds, place, length, checksum))
-            place += length
-        for index, attempt, again, length in about.get("failed", ()):
+            new.append((indices, first, count, process, started, seconds, payload, times))
+        for index, attempt, again, *where in about.get("failed", ()):
             if again:
-                self._retried[index, attempt] = place, length, number
+                self._retried[index, attempt] = part(*where), number
             else:
-                self._failed[index] = place, length, attempt, number
-            place += length
-        for first, length, payload in about.get("blocks", ()):
-            self._blocks[first] = place, length, payload
-            place += length + payload
-        for length in about.get("shipped", ()):
-            self._shipped.append((place, length))
-            place += length
-        usage, output = about.get("usage", 0), about.get("output", 0)
-        where = (place, usage, output) if usage or output else _NOTHING
-        self._new += [Stored(*fields, where, number) for fields in new]
+                self._failed[index] = part(*where), attempt, number
+        for first, length, checksum, *payload in about.get("blocks", ()):
+            self._blocks[first] = part(length, checksum), part(*payload)
+        self._shipped += [part(*where) for where in about.get("shipped", ())]
+        usage = part(*about["usage"]) if "usage" in about else None
+        output = part(*about["output"]) if "output" in about else None
+        self._new += [Stored(*fields, usage, output, number) for fields in new]
         if "provenance" in about and self.info is not None:
             self.info = replace(self.info, provenance={**self.info.provenance, **about["provenance"]})
 
@@ -362,7 +359,7 @@ class Contents:
         packs, failed = self.packs(), self._failed
         if since:
             packs = [pack for pack in packs if pack.number > since]
-            failed = {index: where for index, where in failed.items() if where[3] > since}
+            failed = {index: where for index, where in failed.items() if where[2] > since}
         rest = (self._retried, self._blocks, self._shipped)
         return Reading(self.path, self.identity, self.info.uid, packs, failed, *rest)
 
@@ -371,9 +368,6 @@ class Contents:
         done = sum(1 for pack in self.packs() for index in pack.indices if index in indices)
         failed = sum(1 for index in self._failed if index in indices)
         return Counts(done, failed, sum(1 for index, _ in self._retried if index in indices))
-
-
-_NOTHING = (0, 0, 0)
 
 
 class Reading:
@@ -397,10 +391,10 @@ class Reading:
         identity: tuple[int, int],
         uid: str,
         packs: list[Stored],
-        failed: dict[int, tuple[int, int, int, int]],
-        retried: dict[tuple[int, int], tuple[int, int, int]],
-        blocks: dict[int, tuple[int, int, int]],
-        shipped: list[tuple[int, int]],
+        failed: dict[int, tuple[Part, int, int]],
+        retried: dict[tuple[int, int], tuple[Part, int]],
+        blocks: dict[int, tuple[Part, Part]],
+        shipped: list[Part],
     ) -> None:
         self._descriptor = -1
         self._path = path
@@ -425,7 +419,9 @@ class Reading:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _read(self, place: int, length: int) -> bytes:
+    def _read(self, part: Part, of: range | None = None) -> bytes:
+        """The bytes of a part, which must be those that were written; ``of`` says for which items."""
+        place, length, checksum = part
         if self._descriptor < 0:
             descriptor = log.open_log(self._path)
             if descriptor is None:
@@ -434,17 +430,19 @@ class Reading:
             status = os.fstat(descriptor)
             if (status.st_dev, status.st_ino) != self._identity:
                 raise StoreError(self._path, "it was replaced while it was being read", "Read it again")
-        return log.read_exactly(self._descriptor, self._path, place, length)
+        data = log.read_exactly(self._descriptor, self._path, place, length)
+        if crc32(data) != checksum:
+            what = f"{length} bytes from byte {place} on"
+            if of is not None:
+                items = f"item {of[0]}" if len(of) == 1 else f"items {of[0]} to {of[-1]}"
+                what = f"the results of {items} ({join_key(self.uid, of[0])})"
+            raise StoreError(self._path, f"it is damaged: the checksum of {what} is wrong", log.DAMAGED)
+        return data
 
-    def _read_json(self, place: int, length: int) -> Any:
+    def _read_json(self, part: Part) -> Any:
         import json
 
-        data = self._read(place, length)
-        try:
-            return json.loads(data)
-        except ValueError as error:
-            problem = f"it is damaged: what is at byte {place} is no JSON"
-            raise StoreError(self._path, problem, log.DAMAGED) from error
+        return json.loads(self._read(part))
 
     # -- results -----------------------------------------------------------------------------------
 
@@ -455,12 +453,7 @@ class Reading:
 
     def payload(self, stored: Stored) -> Packed:
         """The results that lie there, all of the payload."""
-        data = self._read(stored.place, stored.length)
-        if crc32(data) != stored.checksum:
-            first, last = stored.indices[0], stored.indices[-1]
-            items = f"item {first}" if first == last else f"items {first} to {last}"
-            log.refuse_item(self._path, f"{items} ({join_key(self.uid, first)})")
-        return Packed(data, stored.count)
+        return Packed(self._read(stored.payload, stored.indices), stored.count)
 
     def values(self, stored: Stored) -> Packed:
         """The results that lie there and count."""
@@ -471,10 +464,9 @@ class Reading:
 
     def seconds(self, stored: Stored) -> tuple[float, array[float]]:
         """When the first one that counts started, and how long each of them took."""
-        if stored.count == 1:
+        if stored.each is None:
             return stored.started, array("d", [stored.seconds])
-        each = array("d", self._read(stored.place - 8 * stored.count, 8 * stored.count))
-        each = _little_endian(each)
+        each = _little_endian(array("d", self._read(stored.each)))
         low = stored.indices[0] - stored.first
         return starts(stored.started, each)[low], each[low : low + len(stored.indices)]
 
@@ -508,10 +500,9 @@ class Reading:
             yield Record(join_key(self.uid, index), self.uid, index, "done", *about)
 
     def _usage(self, stored: Stored) -> tuple[dict[str, int], dict[str, int]]:
-        place, length, _ = stored.usage
-        if not length:
+        if stored.usage is None:
             return {}, {}
-        found = self._json(place, length)
+        found = self._json(stored.usage)
         return found["attempts"], found["memory"]
 
     def _failure_record(self, index: int) -> Record:
@@ -520,11 +511,10 @@ class Reading:
     def failure(self, index: int, attempt: int | None = None) -> RecordFailed:
         """How an item failed, or how an earlier attempt at it did."""
         if attempt is None:
-            place, length, attempts, _ = self._failed[index]
+            part, attempts, _ = self._failed[index]
         else:
-            place, length, _ = self._retried[index, attempt]
-            attempts = attempt
-        found = self._read_json(place, length)
+            (part, _), attempts = self._retried[index, attempt], attempt
+        found = self._read_json(part)
         error = ItemError(*found[:4])
         process, started, seconds, memory, output = found[4:]
         usage = Usage(memory, output)
@@ -543,12 +533,11 @@ class Reading:
             failed = self.failure(index)
             return failed.usage.output if attempt in (None, failed.attempts) else ""
         stored = self.find(index)
-        if stored is None or not stored.usage[2]:
+        if stored is None or stored.output is None:
             return ""
         if attempt not in (None, self._usage(stored)[0].get(str(index), 1)):
             return ""
-        place, length, printed = stored.usage
-        output: str = self._json(place + length, printed).get(str(index), "")
+        output: str = self._json(stored.output).get(str(index), "")
         return output
 
     # -- items -------------------------------------------------------------------------------------
@@ -558,12 +547,12 @@ class Reading:
         for _, where in sorted(self._blocks.items()):
             yield self._block(*where)
 
-    def _block(self, place: int, length: int, more: int) -> Block:
-        about = self._read_json(place, length)
+    def _block(self, part: Part, payload: Part) -> Block:
+        about = self._read_json(part)
         prints = about.get("fingerprints")
         return Block(
             indices_of(about["indices"]),
-            None if about.get("large") else self._read(place + length, more),
+            None if about.get("large") else self._read(payload),
             None if prints is None else [bytes.fromhex(each) for each in prints],
             about.get("texts"),
             about.get("keys"),
@@ -571,7 +560,7 @@ class Reading:
 
     def shipped(self) -> list[bytes]:
         """What processes were sent to make the task."""
-        return [self._read(place, length) for place, length in self._shipped]
+        return [self._read(part) for part in self._shipped]
 
     # -- written anew ------------------------------------------------------------------------------
 
@@ -585,9 +574,9 @@ class Reading:
             by_number.setdefault(stored.number, []).append(stored)
         failed: dict[int, list[RecordFailed]] = {}
         for (index, attempt), where in sorted(self._retried.items()):
-            failed.setdefault(where[2], []).append(self.failure(index, attempt))
+            failed.setdefault(where[1], []).append(self.failure(index, attempt))
         for index, details in sorted(self._failed.items()):
-            failed.setdefault(details[3], []).append(self.failure(index))
+            failed.setdefault(details[2], []).append(self.failure(index))
         for frame in frames:
             if frame.kind == log.TURN:
                 packs = by_number.get(frame.number, [])
@@ -607,8 +596,7 @@ class Reading:
         packs = []
         for each in stored:
             known, memory = self._usage(each)
-            place, length, printed = each.usage
-            output = self._json(place + length, printed) if printed else {}
+            output = self._json(each.output) if each.output is not None else {}
             for index in each.indices:
                 name = str(index)
                 if name in known:
@@ -617,10 +605,9 @@ class Reading:
                     usage[index] = Usage(memory.get(name), output.get(name, ""))
             started, seconds = self.seconds(each)
             packs.append(Pack(each.indices, each.process, started, seconds, self.values(each)))
-        stop = frame.stop
-        mine = [where for _, where in sorted(self._blocks.items()) if frame.data <= where[0] < stop]
-        blocks = [self._block(*where) for where in mine]
-        shipped = [self._read(at, length) for at, length in self._shipped if frame.data <= at < stop]
+        inside = range(frame.data, frame.stop + 1)
+        blocks = [self._block(*parts) for _, parts in sorted(self._blocks.items()) if parts[0][0] in inside]
+        shipped = [self._read(part) for part in self._shipped if part[0] in inside]
         about = frame.about.get("provenance", {})
         encoded = _encode(packs, failed, blocks, shipped, attempts, usage, about)
         write(log.TURN, frame.number, *encoded)

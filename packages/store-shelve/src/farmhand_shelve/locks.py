@@ -56,8 +56,7 @@ class Held:
                 who = f"process {holder}" if holder else "another process"
                 advice = "Wait for it, end it, or open the store with a longer timeout="
                 raise StoreError(path, f"{who} has kept {what} locked for {timeout:g} seconds", advice)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{self._pid}\n".encode(), 0)
+            os.pwrite(self._descriptor, f"{self._pid:20}\n".encode(), 0)
         except OSError as error:
             os.close(self._descriptor)
             problem = f"{what} cannot be locked on this file system ({error.strerror})"

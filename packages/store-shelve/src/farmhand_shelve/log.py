@@ -27,7 +27,7 @@ from farmhand_shelve.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
 __all__ = [
     "BEGIN",
@@ -42,7 +42,6 @@ __all__ = [
     "encode",
     "open_log",
     "read_exactly",
-    "refuse_item",
     "scan",
     "sync_folder",
     "write_problem",
@@ -269,11 +268,6 @@ def read_exactly(descriptor: int, path: str, place: int, length: int) -> bytes:
         if len(data) < length:
             raise StoreError(path, f"it was cut off: byte {place + length} is missing", DAMAGED)
     return data
-
-
-def refuse_item(path: str, what: str) -> NoReturn:
-    """Raise because the bytes of a result are not those that were written."""
-    raise StoreError(path, f"it is damaged: the checksum of {what} is wrong", DAMAGED)
 
 
 class LogWriter:

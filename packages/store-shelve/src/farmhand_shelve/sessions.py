@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__all__ = ["KINDS", "Session", "Sessions"]
+__all__ = ["KINDS", "SessionFile", "Sessions"]
 
 KINDS = ("dumb", "sqlite3", "gnu", "ndbm")
 _BERKELEY = "bsddb"  # only Python 2 had it; and ndbm, where that is made of it
@@ -33,7 +33,7 @@ _READ_WRITE = "Get the right to write there, or copy the store to another folder
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionFile:
     """A session of a folder.
 
     Parameters
@@ -74,30 +74,32 @@ class Sessions:
         """The path of a session, without an ending."""
         return os.path.join(self._folder, name)
 
-    def find(self) -> list[Session]:
+    def find(self) -> list[SessionFile]:
         """All sessions, by name."""
         try:
             names = {entry.name for entry in os.scandir(self._folder) if _is_visible_file(entry)}
         except OSError as error:
             self._gone(error)
         found: dict[str, str] = {}
-        for name in sorted(names):
-            base, dot, ending = name.rpartition(".")
-            if dot and ending == "dat" and self._is_dumb(base, names):
-                found[base] = "dumb"
-            elif dot and ending in ("dir", "bak") and f"{base}.dat" in names and self._is_dumb(base, names):
-                pass
-            elif dot and ending in ("pag", "dir") and {f"{base}.pag", f"{base}.dir"} <= names:
-                found[base] = "ndbm"
-            elif any(name.endswith(end) and name[: -len(end)] in names for end in _COMPANIONS):
-                pass
-            else:
-                kind = self._recognized(name)
-                if kind == _BERKELEY and ending == "db" and dot:
-                    found[base] = "ndbm"
-                else:
-                    found[name] = kind
-        return [Session(name, found[name]) for name in sorted(found)]
+        for file in sorted(names):
+            name, kind = self._classified(file, names)
+            if kind is not None:
+                found[name] = "" if name in found else kind  # files of two kinds with one name
+        return [SessionFile(name, found[name]) for name in sorted(found)]
+
+    def _classified(self, file: str, names: set[str]) -> tuple[str, str | None]:
+        """The session of a file, and its kind; None for the kind where another file says that."""
+        base, _, ending = file.rpartition(".")
+        if ending == "dat" and self._is_dumb(base, names):
+            return base, "dumb"
+        if ending in ("dir", "bak") and f"{base}.dat" in names and self._is_dumb(base, names):
+            return base, None
+        if ending in ("pag", "dir") and {f"{base}.pag", f"{base}.dir"} <= names:
+            return base, "ndbm" if ending == "pag" else None
+        if any(file.endswith(end) and file.removesuffix(end) in names for end in _COMPANIONS):
+            return file, None
+        kind = self._recognized(file)
+        return (base, "ndbm") if kind == _BERKELEY and ending == "db" else (file, kind)
 
     def _is_dumb(self, base: str, names: set[str]) -> bool:
         if f"{base}.dir" in names or f"{base}.bak" in names:
@@ -126,10 +128,10 @@ class Sessions:
                 return _BERKELEY
         return ""
 
-    def _session(self, name: str) -> Session | None:
+    def _session(self, name: str) -> SessionFile | None:
         base = self.path(name)
         if os.path.exists(base + ".dat") and any(os.path.exists(base + end) for end in (".dir", ".bak")):
-            return Session(name, "dumb")
+            return SessionFile(name, "dumb")
         return next((session for session in self.find() if session.name == name), None)
 
     # -- reading -----------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ class Sessions:
         with self._opened(session, "r") as file:
             return [dumb.as_text(key) for key in list(file.keys())]
 
-    def count(self, session: Session) -> int:
+    def count(self, session: SessionFile) -> int:
         """How many keys a session has."""
         if session.kind == "dumb":
             return len(self._index(session.name).entries)
@@ -162,7 +164,7 @@ class Sessions:
             value: bytes = file[self._raw(file, key)]
             return value
 
-    def pairs(self, session: Session) -> Iterator[tuple[str, bytes]]:
+    def pairs(self, session: SessionFile) -> Iterator[tuple[str, bytes]]:
         """Keys and values."""
         if session.kind == "dumb":
             yield from self._index(session.name).pairs()
@@ -188,7 +190,7 @@ class Sessions:
 
     def set(self, name: str, key: str, data: bytes | None) -> None:
         """Write a value, or with None delete it; nobody else writes meanwhile."""
-        session = self._session(name) or Session(name, self._new)
+        session = self._session(name) or SessionFile(name, self._new)
         try:
             if session.kind == "dumb":
                 self._set_dumb(name, key, data)
@@ -229,7 +231,7 @@ class Sessions:
         if self._sync and (is_new or data is None):
             sync_folder(self._folder)
 
-    def _sync_files(self, session: Session) -> None:
+    def _sync_files(self, session: SessionFile) -> None:
         """Have what a module wrote, and did not sync itself, on disk."""
         if self._sync and session.kind != "sqlite3":
             for ending in ("", ".db", ".pag", ".dir"):
@@ -246,7 +248,7 @@ class Sessions:
     # -- modules -----------------------------------------------------------------------------------
 
     @contextmanager
-    def _opened(self, session: Session, flag: str) -> Iterator[Any]:
+    def _opened(self, session: SessionFile, flag: str) -> Iterator[Any]:
         module = self._module(session)
         path = self.path(session.name)
         try:
@@ -263,7 +265,7 @@ class Sessions:
                 path, problem, "If no other program uses it, it is damaged. " + _DAMAGED
             ) from error
 
-    def _module(self, session: Session) -> Any:
+    def _module(self, session: SessionFile) -> Any:
         path = self.path(session.name)
         if session.kind not in KINDS:
             self.refuse(session)
@@ -279,7 +281,7 @@ class Sessions:
             )
             raise StoreError(path, problem, advice) from error
 
-    def refuse(self, session: Session) -> NoReturn:
+    def refuse(self, session: SessionFile) -> NoReturn:
         """Raise for what cannot be a session, or is of Berkeley DB."""
         path = self.path(session.name)
         if session.kind == _BERKELEY:

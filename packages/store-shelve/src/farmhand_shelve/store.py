@@ -13,8 +13,8 @@ waiting for the disk, and made again from the log where a crash has left it behi
 results in packs of 2000 all of it took 1.7 µs each, nearly all for the copy; farmhand itself reads the log, a
 million of them in 0.13 s.
 
-*Durability.* When ``record`` has returned, the turn survives a power cut (``durability='power'``), or at least
-the end of this process, however it ends (``'process'``).
+*Durability.* When ``record`` has returned, the turn survives a power cut (``durability='power'``), or at
+least the end of this process, however it ends (``'process'``).
 
 *Processes.* Any number may read, and any number of farms write, at the same time, each its own files. Into a
 session by hand processes write one after the other, for which a lock sees that ends with its process.
@@ -52,7 +52,7 @@ from farmhand_shelve import dumb, log
 from farmhand_shelve.contents import Contents, Reading, encode_run, encode_turn, indices_of, spans_of
 from farmhand_shelve.folder import Folder, file_name
 from farmhand_shelve.locks import Held
-from farmhand_shelve.sessions import KINDS, Sessions
+from farmhand_shelve.sessions import KINDS, SessionFile, Sessions
 from farmhand_shelve.values import decode_value, in_a_file
 
 TYPE_CHECKING = False
@@ -281,10 +281,12 @@ class ShelveStore(_DataManager):
             return
         for contents in map(self._at, names):
             with suppress(FarmhandError, OSError):  # it only is a copy; who reads the log says what is wrong
-                if contents.refresh() and contents.counts.done:
-                    there = os.path.exists(os.path.join(self.basepath, _name(contents) + ".dir"))
-                    if not (there and contents.complete) and not self._is_written(contents):
-                        self._complete_shelf(contents)
+                if not contents.refresh():
+                    continue  # the farm was killed before the run had begun
+                there = os.path.exists(os.path.join(self.basepath, _name(contents) + ".dir"))
+                is_behind = not contents.complete if there else contents.counts.done > 0
+                if is_behind and not self._is_written(contents):
+                    self._complete_shelf(contents)
 
     def _complete_shelf(self, contents: Contents) -> None:
         with suppress(FarmhandError, OSError):
@@ -325,12 +327,12 @@ class ShelveStore(_DataManager):
     def shelf_names(self) -> list[str]:
         return [session.name for session in self._by_hand()]
 
-    def _by_hand(self) -> list[Any]:
-        self._usable()
-        runs = {name.removesuffix(_LOG) for name in self._names_of_runs()}
+    def _by_hand(self, refuse: bool = True) -> list[SessionFile]:
+        """The sessions that are of no run, and perhaps an error for what cannot be one."""
+        runs = set(map(_name, self._contents()))
         of_runs = runs | {run + ending for run in runs for ending in (".dat", ".dir", ".bak")}
         found = [session for session in self._sessions.find() if session.name not in of_runs]
-        for session in found:
+        for session in found if refuse else ():
             if not session.kind:
                 self._sessions.refuse(session)
         return found
@@ -361,7 +363,7 @@ class ShelveStore(_DataManager):
 
     def shelf_set(self, name: str, key: str, data: bytes | None) -> None:
         self._usable()
-        if _checked(name) + _LOG in self._names_of_runs():
+        if self._at(_checked(name) + _LOG).refresh():
             problem = "it is the session of a run, which only the run writes"
             raise StoreError(
                 self.session_filename(name), problem, "Use a session of your own: store.session()"
@@ -413,12 +415,11 @@ class ShelveStore(_DataManager):
         for problem in self._problems_of_logs():
             sound = False
             yield problem
-        if sound:
-            yield from super().check()
-        for session in self._sessions.find():
+        if not sound:
+            return  # what comes next reads them
+        yield from super().check()
+        for session in self._by_hand(refuse=False):
             try:
-                if session.name in {name.removesuffix(_LOG) for name in self._names_of_runs()}:
-                    continue
                 for _ in self._sessions.pairs(session):
                     pass
             except StoreError as error:
@@ -433,10 +434,9 @@ class ShelveStore(_DataManager):
                 descriptor = log.open_log(contents.path)
                 if descriptor is not None:
                     try:
-                        live = self._is_written(contents)
-                        yield from (
-                            text for text in log.broken_data(descriptor, contents.path, torn=not live)
-                        )
+                        info = contents.info
+                        live = info is not None and info.ended is None and owner.is_alive(info.owner)
+                        yield from log.broken_data(descriptor, contents.path, torn=not live)
                     finally:
                         os.close(descriptor)
                 if contents.complete:
@@ -619,7 +619,6 @@ class _ShelveSession(Session):
         self._shelf = _RunShelf(folder, file_name(run.uid))
         self._done = Spans()
         self._log = writer = log.LogWriter(path, store._timeout, store._sync, create=True)
-        self._broken = False
         try:
             with writer.exclusively():
                 self._catch_up()
@@ -642,6 +641,8 @@ class _ShelveSession(Session):
         if any(os.path.lexists(base + ending) for ending in ("", ".dat", ".dir", ".db")):
             if not join:
                 problem = f"it already has a session {file_name(uid)!r}"
+                with suppress(OSError):
+                    os.unlink(self._log.path)
                 raise StoreError(store.basepath, problem, "Move its files away, or give the run another uid")
             self._shelf.is_complete = False
 
@@ -658,9 +659,6 @@ class _ShelveSession(Session):
     def record(self, turn: Turn) -> None:
         writer = self._log
         writer.refuse_fork()
-        if self._broken:
-            problem = "a turn could not be stored, and this session with it is over"
-            raise StoreError(writer.path, problem, "Run again with resume=True")
         about, data, counts, packs = encode_turn(turn)
         with writer.exclusively():
             self._catch_up()
