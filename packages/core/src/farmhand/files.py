@@ -37,21 +37,25 @@ class ResultFiles:
     ----------
     folder : str
         Where they are: one folder for each run in it. It is made with the first of them.
-    threshold : int
-        Bytes above which a result goes to a file.
+    threshold : int or None
+        Bytes above which a result goes to a file; None: none does.
     sync : bool
         Whether a result must survive a power cut before it counts as stored.
     """
 
-    def __init__(self, folder: str, threshold: int = THRESHOLD, sync: bool = True) -> None:
+    def __init__(self, folder: str, threshold: int | None = THRESHOLD, sync: bool = True) -> None:
         self.folder = os.path.abspath(folder)
         self.threshold = threshold
         self._sync = sync
         self._maps: WeakSet[mmap.mmap] | None = None  # each of which may hold a descriptor
 
     def spool(self, run: str) -> Spool | None:
-        """For the processes of ``run``; None where its name cannot be that of a folder."""
-        if not run.strip(".") or any(not (sign.isalnum() or sign in "-_.") for sign in run):
+        """For the processes of ``run``; None where its name cannot be that of a folder, or none is wanted."""
+        if (
+            self.threshold is None
+            or not run.strip(".")
+            or any(not (sign.isalnum() or sign in "-_.") for sign in run)
+        ):
             return None
         return Spool(os.path.join(self.folder, run), self.threshold, self._sync)
 

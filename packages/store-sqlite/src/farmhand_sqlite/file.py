@@ -1,6 +1,6 @@
 """One SQLite file that is farmhand's: opened, or refused in words that say what to do.
 
-Everything here is about the file; what is in its tables is the business of ``store.py``.
+Everything here is about the file; what is in its tables is the business of ``schema.py``.
 """
 
 from __future__ import annotations
@@ -110,13 +110,17 @@ class DatabaseFile:
     ----------
     path : str
         Absolute, as the user wrote it.
+    real : str
+        Where it is, links followed: other files beside it are there.
     read_only : str
         What may not be written to, the file or its folder; ``''`` when both may.
     """
 
     def __init__(self, path: str | os.PathLike[str], schemas: Sequence[Schema], timeout: float) -> None:
         self.path = os.path.abspath(path)
-        self._file = os.path.realpath(self.path)  # SQLite puts its -wal beside what a link points to
+        self.real = self._file = os.path.realpath(
+            self.path
+        )  # SQLite puts its -wal beside what a link points to
         self._timeout = timeout
         self._pid = os.getpid()
         self._schemas = schemas

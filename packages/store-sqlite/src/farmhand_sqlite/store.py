@@ -10,29 +10,37 @@ them write one after the other. A forked child cannot use its parent's store and
 *Threads.* One at a time, any of them. Each session and each running iteration has a connection
 of its own, and so an iteration sees the store as it was when it began.
 
-*Keys.* ``id = run number << 40 | item index`` is the primary key of all that belongs to an
-item: rows lie in the order in which they are read, and no other index is needed.
-
-*Packs.* Results of consecutive items that a process hands over together are one row: for tiny tasks
-thousands, for others one. So an item costs hardly more than its bytes, in time and on disk.
+What is in the file is said in ``schema.py``.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
-import struct
-import sys
-from array import array
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from itertools import chain
 
-from farmhand.codec import Packed
-from farmhand.errors import StoreError, UsageError
-from farmhand.events import ItemError, RecordDone, RecordFailed, Usage, starts
-from farmhand.store import Block, DataManager, Pack, Record, RunInfo, Session, Turn, join_key, packs_of
-from farmhand_sqlite.file import DatabaseFile, Schema
+from farmhand.codec import Packed, decode, decode_items
+from farmhand.errors import UsageError
+from farmhand.files import ResultFiles
+from farmhand.store import (
+    Block,
+    Counts,
+    DataManager,
+    Pack,
+    Record,
+    Records,
+    RunInfo,
+    Session,
+    join_key,
+    split_key,
+)
+from farmhand_sqlite import checking, rows
+from farmhand_sqlite.file import DatabaseFile
+from farmhand_sqlite.reading import Reader, each_row, recorded, span_of
+from farmhand_sqlite.rows import INDEX, bound, text_of
+from farmhand_sqlite.schema import SCHEMAS, SHIFT
+from farmhand_sqlite.session import SqliteSession, Writer, forget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,70 +48,16 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteStore"]
 
-SHIFT = 40
-
-# Texts that are no valid Unicode are kept as bytes, so these columns have no type.
-SCHEMA_1 = """
-CREATE TABLE runs (number INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, task, computer, started REAL,
-    numitems INTEGER, seed TEXT, ended REAL, outcome TEXT DEFAULT '', done INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE results (id INTEGER PRIMARY KEY, process INTEGER, started REAL, seconds REAL, value BLOB);
-CREATE TABLE attempts (id INTEGER PRIMARY KEY, attempts INTEGER NOT NULL);
-CREATE TABLE failures (id INTEGER PRIMARY KEY, process INTEGER, started REAL, seconds REAL,
-    attempts INTEGER, kind, type, message, traceback);
-CREATE TABLE blocks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, offsets BLOB, payload BLOB,
-    fingerprints BLOB, texts TEXT, keys TEXT);
-"""
-# The memory comes before the output, so that reading the one does not read the other.
-SCHEMA_2 = """
-CREATE TABLE usage (id INTEGER PRIMARY KEY, memory INTEGER, output);
-CREATE TABLE retried (id INTEGER, attempt INTEGER, process INTEGER, started REAL, seconds REAL,
-    memory INTEGER, kind, type, message, traceback, output, PRIMARY KEY (id, attempt)) WITHOUT ROWID;
-"""
-# ``id`` is that of the first of ``count`` items, ``started`` when the first began, ``seconds`` what they
-# took together. Where there are several, ``each`` has how long each took, as little-endian doubles; it
-# began when the one before it had ended.
-SCHEMA_3 = """
-CREATE TABLE packs (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, process INTEGER, started REAL,
-    seconds REAL, each BLOB, payload BLOB);
-INSERT INTO packs SELECT id, 1, process, started, seconds, NULL, value FROM results;
-DROP TABLE results;
-"""
-SCHEMAS = (
-    Schema(SCHEMA_1),
-    Schema(SCHEMA_2, SCHEMA_2.replace("CREATE", "CREATE TEMP")),
-    Schema(
-        SCHEMA_3,
-        """
-        CREATE TEMP VIEW packs AS
-        SELECT id, 1 AS count, process, started, seconds, NULL AS each, value AS payload FROM results;
-        """,
-    ),
-)
-# What belongs to an item in a pack comes behind the pack, and before the next pack or failure.
-RECORDS = """
-SELECT id, 0, count, process, started, seconds, each, NULL, NULL, NULL, NULL
-FROM packs WHERE id BETWEEN :first AND :last
-UNION ALL
-SELECT id, 1, attempts, process, started, seconds, NULL, kind, type, message, traceback
-FROM failures WHERE id BETWEEN :first AND :last
-UNION ALL
-SELECT id, 2, attempts, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM attempts WHERE id BETWEEN :first AND :last
-UNION ALL
-SELECT id, 3, memory, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM usage WHERE id BETWEEN :first AND :last AND memory IS NOT NULL
-ORDER BY 1, 2
-"""
-PACK, FAILURE, ATTEMPTS, MEMORY = range(4)
-RETRIED = """
-SELECT id, attempt, process, started, seconds, memory, kind, type, message, traceback
-FROM retried WHERE id BETWEEN :first AND :last ORDER BY id, attempt
-"""
-_BEFORE = "SELECT id, count FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _PACK_AT = "SELECT id, count, payload FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
-_INSERT_PACK = "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_FAILURE = "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_RETRIED = "INSERT INTO retried VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PACKS = "SELECT id, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+_LAST_STORED = (
+    "SELECT first, last FROM ended WHERE first BETWEEN :first AND :last ORDER BY number DESC LIMIT 1"
+)
+_LATEST = [
+    f"SELECT max(started + seconds) FROM {table} WHERE id BETWEEN :first AND :last"
+    for table in ("packs", "failures")
+]
+_LARGE = 1 << 20  # bytes
 
 
 class SqliteStore(DataManager):
@@ -117,24 +71,36 @@ class SqliteStore(DataManager):
         What a recorded result survives: a power cut, or only the end of the process.
     timeout : float
         Seconds to wait for another program that keeps the file locked.
+    large : int or None
+        Bytes above which a result goes to a file of its own, in the folder ``path + '.files'``, written by
+        the process that computed it; None: never.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], durability: str = "power", timeout: float = 30.0
+        self,
+        path: str | os.PathLike[str],
+        durability: str = "power",
+        timeout: float = 30.0,
+        large: int | None = _LARGE,
     ) -> None:
         if durability not in ("power", "process"):
             raise UsageError(f"durability={durability!r} is not known; use 'power' or 'process'")
+        if large is not None and (isinstance(large, bool) or not isinstance(large, int) or large < 0):
+            raise UsageError(f"large={large!r} is no number of bytes; use an int, or None for never")
         self._synchronous = "FULL" if durability == "power" else "NORMAL"
         self._file = DatabaseFile(path, SCHEMAS, timeout)
         self.basepath = self._file.path
-        self._open = True
-        self._idle: list[sqlite3.Connection] = []
+        self.files = ResultFiles(f"{self._file.real}.files", large, sync=durability == "power")
+        self._reader = Reader(self._file)
+        self._writer: Writer | None = None  # for what is written by hand
+        if not self._file.read_only:
+            self.sweep()
 
-    def begin(self, run: RunInfo) -> Session:
+    def begin(self, run: RunInfo, join: bool = False) -> Session:
         """Write down that ``run`` has begun and return the session to record it with."""
-        self._usable()
+        self._reader.usable()
         self._file.refuse_read_only()
-        return _SqliteSession(self._file, self._synchronous, run)
+        return SqliteSession(self._file, self._synchronous, run, join)
 
     def close(self) -> None:
         """Release the file; open sessions and iterations keep what they hold.
@@ -142,49 +108,57 @@ class SqliteStore(DataManager):
         In a forked child this does nothing, because SQLite must not even close there.
         """
         if self._file.is_ours():
-            self._open = False
-            while self._idle:
-                self._idle.pop().close()
+            self._reader.close()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
 
-    # -- reading -----------------------------------------------------------------------------------
+    # -- runs, records and items -------------------------------------------------------------------
 
     def runs(self) -> list[RunInfo]:
         """Every run, in the order in which they began."""
-        columns = "seed, task, computer, uid, started, numitems, ended, outcome"
-        found = []
-        for seed, task, computer, uid, *rest in self._rows(f"SELECT {columns} FROM runs ORDER BY number"):
-            started, numitems, *end = rest
-            number = None if seed is None else int(seed)
-            found.append(RunInfo(uid, _text(task), _text(computer), started, numitems, number, *end))
-        return found
+        return [
+            rows.run_of(row) for row in self._reader.rows(f"SELECT {rows.RUNS} FROM runs ORDER BY number")
+        ]
 
-    def records(self, run: str | None = None) -> Iterator[Record]:
+    def records(self, run: str | None = None, since: str | None = None) -> Records:
         """How every item (of one run) ended, by run and then by index. No value is even read."""
-        uids, span = self._uids(run)
-        try:
-            for record in _records(self._rows(RECORDS, span)):
-                yield self._named(uids, *record)
-        except ValueError:
-            self._file.refuse_damage("it has not the times of all items")
+        found = recorded(self._file, self._reader, run, since)
+        cursor: str = next(found)
+        return Records(found, cursor)
+
+    def record(self, key: str) -> Record:
+        """How the item of this key ended; KeyError when it has not. Nothing is unpickled."""
+        run, index = split_key(key)
+        with self._reader.snapshot() as db:
+            id = _id(span_of(db, run), run, index)
+            row = db.execute("SELECT max(id) FROM packs WHERE id <= ?", (id,)).fetchone()
+            span = {"first": id if row[0] is None or row[0] >> SHIFT < id >> SHIFT else row[0], "last": id}
+            for found, *about in rows.records_of_rows(each_row(db, rows.RECORDS, span)):
+                if found == id:
+                    return Record(key, run, index, *about)
+        raise KeyError(key)
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
         """Every attempt (of one run) that failed and was followed by another."""
-        uids, span = self._uids(run)
-        for id, attempt, number, started, seconds, memory, *error in self._rows(RETRIED, span):
-            about = (number, started, seconds, attempt, _error(error), memory)
-            yield self._named(uids, id, "retried", *about)
+        with self._reader.snapshot() as db:
+            uids = dict(db.execute("SELECT number, uid FROM runs"))
+            span = (
+                {"first": 0, "last": max(uids, default=0) + 1 << SHIFT} if run is None else span_of(db, run)
+            )
+            for id, attempt, number, started, seconds, memory, *error in each_row(db, rows.RETRIED, span):
+                uid, index = uids.get(id >> SHIFT), id & INDEX
+                if uid is None:
+                    self._file.refuse_damage("it has an item of a run that it does not have")
+                about = (number, started, seconds, attempt, rows.error_of(error), memory)
+                yield Record(join_key(uid, index), uid, index, "retried", *about)
 
-    def _uids(self, run: str | None) -> tuple[dict[int, str], dict[str, int]]:
-        """The names of all runs, by number, and the ids that items of ``run``, or of any, can have."""
-        uids = dict(self._rows("SELECT number, uid FROM runs"))
-        everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
-        return uids, everything if run is None else self._span(run)
-
-    def _named(self, uids: Mapping[int, str], id: int, *about: Any) -> Record:
-        uid, index = uids.get(id >> SHIFT), id & (1 << SHIFT) - 1
-        if uid is None:
-            self._file.refuse_damage("it has an item of a run that it does not have")
-        return Record(join_key(uid, index), uid, index, *about)
+    def counts(self, run: str) -> Counts:
+        """How many items of ``run`` ended, and how; each turn writes down the sums."""
+        row = self._reader.first("SELECT done, failed, retried FROM runs WHERE uid = ?", run)
+        if row is None:
+            raise KeyError(run)
+        return Counts(*row)
 
     def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
         """What an item printed in its last attempt, or in an earlier one that failed."""
@@ -192,22 +166,65 @@ class SqliteStore(DataManager):
         id = min(first + index, last + 1)
         row = None
         if attempt is not None:
-            row = self._first("SELECT output FROM retried WHERE id = ? AND attempt = ?", id, attempt)
+            row = self._reader.first("SELECT output FROM retried WHERE id = ? AND attempt = ?", id, attempt)
         if row is None and attempt is not None and attempt != self._attempts_at(id):
             return ""
-        row = row or self._first("SELECT output FROM usage WHERE id = ?", id)
-        return _text(row[0]) if row else ""
+        row = row or self._reader.first("SELECT output FROM usage WHERE id = ?", id)
+        return text_of(row[0]) if row else ""
 
     def _attempts_at(self, id: int) -> int:
         """How many attempts at an item there were, as far as is written down."""
         query = "SELECT attempts FROM {} WHERE id = ?"
-        row = self._first(query.format("attempts"), id) or self._first(query.format("failures"), id)
+        first = self._reader.first
+        row = first(query.format("attempts"), id) or first(query.format("failures"), id)
         return int(row[0]) if row else 1
+
+    def outputs(self, run: str) -> Iterator[tuple[int, str]]:
+        """What each item of ``run`` that has ended printed in its last attempt, by index; if it printed."""
+        query = "SELECT id, output FROM usage WHERE id BETWEEN :first AND :last AND output <> '' ORDER BY id"
+        return ((id & INDEX, text_of(output)) for id, output in self._rows_of(run, query))
+
+    def last_ended(self, run: str) -> float | None:
+        """When the latest result or failure of ``run`` came: what was stored last, as its log says."""
+        with self._reader.snapshot() as db:
+            span = span_of(db, run)
+            row = db.execute(_LAST_STORED, span).fetchone()
+            if row is not None:  # a file of an older format has no log of what it had
+                span = {"first": row[0], "last": row[1]}
+            ends = [db.execute(query, span).fetchone()[0] for query in _LATEST]
+        return max((end for end in ends if end is not None), default=None)
+
+    def blocks(self, run: str) -> Iterator[Block]:
+        """The blocks of ``run``, by first index."""
+        query = "SELECT * FROM blocks WHERE id BETWEEN :first AND :last ORDER BY id"
+        return map(rows.block_of, self._rows_of(run, query))
+
+    def item(self, key: str) -> Any:
+        """The item of this key, as the task was given it. Runs code: only from a store that you trust."""
+        run, index = split_key(key)
+        query = "SELECT * FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"
+        span = self._span(run)
+        row = self._reader.first(query, span["first"], _id(span, run, index))
+        block = None if row is None else rows.block_of(row)
+        if block is None or block.payload is None or index not in block.indices:
+            raise KeyError(key)
+        return decode_items(block.payload)[block.indices.index(index)]
+
+    def shipped(self, run: str) -> list[bytes]:
+        """What processes were sent to make the task, in order."""
+        with self._reader.snapshot() as db:
+            number = span_of(db, run)["first"] >> SHIFT
+            query = "SELECT data FROM shipped WHERE run = ? ORDER BY number"
+            return [data for (data,) in db.execute(query, (number,))]
+
+    # -- results -----------------------------------------------------------------------------------
 
     def encoded(self, run: str) -> Iterator[tuple[int, bytes]]:
         """Index and encoded result of each done item of ``run``, by index."""
-        for indices, values in self._packs(run):
-            yield from zip(indices, values, strict=True)
+        packs = self._rows_of(run, _PACKS)
+        return chain.from_iterable(
+            zip(_indices(id, count), Packed(payload, count), strict=True) for id, count, payload in packs
+        )
 
     def encoded_at(self, run: str, index: int) -> bytes:
         """One encoded result; KeyError when there is none."""
@@ -217,308 +234,154 @@ class SqliteStore(DataManager):
 
     def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
         """Index and result of each done item of ``run``, by index."""
-        for indices, values in self._packs(run):
-            yield from zip(indices, values.decode(), strict=True)
+        packs, load = self._rows_of(run, _PACKS), self.loader(run)
+        return chain.from_iterable(
+            zip(_indices(id, count), Packed(payload, count).decode(load), strict=True)
+            for id, count, payload in packs
+        )
 
     def decoded_at(self, run: str, index: int) -> Any:
         """One result; KeyError when there is none."""
         place, values = self._pack_at(run, index)
-        return values.decode_one(place)
+        return values.decode_one(place, self.loader(run))
+
+    def itervalues(self) -> Iterator[Any]:
+        """Every result, one at a time: run by run, in the order of the items, then those of the shelves."""
+        return chain(chain.from_iterable(self._values()), self._values_of_shelves())
+
+    def _values(self) -> Iterator[Iterable[Any]]:
+        """The results of each pack of each run: what is done for one result is not done in Python."""
+        with self._reader.snapshot() as db:
+            uids = dict(db.execute("SELECT number, uid FROM runs"))
+            number, load = 0, self.loader("")
+            for id, count, payload in each_row(db, "SELECT id, count, payload FROM packs ORDER BY id"):
+                if id >> SHIFT != number:
+                    number = id >> SHIFT
+                    if number not in uids:
+                        self._file.refuse_damage("it has an item of a run that it does not have")
+                    load = self.loader(uids[number])
+                yield (load(payload),) if count == 1 else Packed(payload, count).decode(load)
 
     def done_indices(self, run: str) -> Iterator[int]:
         """The indices of the done items of ``run``, ascending; no value is read."""
-        query = "SELECT id - :first, count FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
-        for index, count in self._rows(query, self._span(run)):
-            yield from range(index, index + count)
+        query = "SELECT id, count FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+        return chain.from_iterable(_indices(id, count) for id, count in self._rows_of(run, query))
 
-    def _packs(self, run: str) -> Iterator[tuple[range, Packed]]:
-        """Indices and results of each pack of ``run``."""
-        query = "SELECT id - :first, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
-        for index, count, payload in self._rows(query, self._span(run)):
-            yield range(index, index + count), Packed(payload, count)
+    def packs(self, run: str) -> Iterator[Pack]:
+        """The results of ``run`` with their times, by first index; nothing is unpickled."""
+        query = "SELECT * FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+        try:
+            yield from map(rows.pack_of, self._rows_of(run, query))
+        except ValueError as error:
+            self._file.refuse_damage(str(error))
 
     def _pack_at(self, run: str, index: int) -> tuple[int, Packed]:
         """The pack that has an item's result, and the place in it; KeyError when there is none."""
         first, last = self._span(run).values()
-        row = self._first(_PACK_AT, first + index) if first + index <= last else None
+        row = self._reader.first(_PACK_AT, first + index) if first + index <= last else None
         if row is None or row[0] < first or row[0] + row[1] <= first + index:
             raise KeyError(join_key(run, index))
         return first + index - row[0], Packed(row[2], row[1])
 
-    def blocks(self, run: str) -> Iterator[Block]:
-        """The blocks of ``run``, by first index."""
-        query = "SELECT * FROM blocks WHERE id BETWEEN :first AND :last ORDER BY id"
-        for row in self._rows(query, self._span(run)):
-            yield _block(*row)
-
     def itemcount(self) -> int:
         """How many results there are; each turn writes down the sum, so nothing is counted."""
-        row = self._first("SELECT sum(done) FROM runs")
-        return int(row[0] or 0) if row else 0
+        query = "SELECT (SELECT sum(done) FROM runs), (SELECT count(*) FROM shelves)"
+        row = self._reader.first(query)
+        return sum(number or 0 for number in row) if row else 0
+
+    def _rows_of(self, run: str, query: str) -> Iterator[tuple[Any, ...]]:
+        """What ``query`` finds in the span of a run."""
+        with self._reader.snapshot() as db:
+            yield from each_row(db, query, span_of(db, run))
 
     def _span(self, run: str) -> dict[str, int]:
         """The first and the last id that items of ``run`` can have."""
-        row = self._first("SELECT number FROM runs WHERE uid = ?", run)
+        with self._reader.snapshot() as db:
+            return span_of(db, run)
+
+    # -- sessions by hand --------------------------------------------------------------------------
+
+    def shelf_names(self) -> list[str]:
+        """The names of the sessions that were written by hand."""
+        return [text_of(name) for (name,) in self._reader.rows("SELECT DISTINCT session FROM shelves")]
+
+    def shelf_keys(self, name: str) -> list[str]:
+        """The keys in such a session; none when it is not there."""
+        query = "SELECT name FROM shelves WHERE session = ?"
+        return [text_of(key) for (key,) in self._reader.rows(query, (bound(name),))]
+
+    def shelf_get(self, name: str, key: str) -> bytes:
+        """An encoded value; KeyError when it is not there."""
+        query = "SELECT value FROM shelves WHERE session = ? AND name = ?"
+        row = self._reader.first(query, bound(name), bound(key)) if isinstance(key, str) else None
         if row is None:
-            raise KeyError(run)
-        return {"first": row[0] << SHIFT, "last": (row[0] + 1 << SHIFT) - 1}
+            raise KeyError(key)
+        value: bytes = row[0]
+        return value
 
-    def _first(self, query: str, *parameters: Any) -> tuple[Any, ...] | None:
-        rows = self._rows(query, parameters)
-        try:
-            return next(rows, None)
-        finally:
-            rows.close()
+    def shelf_set(self, name: str, key: str, data: bytes | None) -> None:
+        """Write an encoded value, or with None delete it; durable when this returns."""
+        with self._written().transaction() as db:
+            if data is None:
+                db.execute("DELETE FROM shelves WHERE session = ? AND name = ?", (bound(name), bound(key)))
+            else:
+                db.execute("REPLACE INTO shelves VALUES (?, ?, ?)", (bound(name), bound(key), data))
 
-    def _rows(self, query: str, parameters: Sequence[Any] | dict[str, int] = ()) -> Generator[Any]:
-        """Stream what ``query`` finds, on a connection that nobody else uses meanwhile."""
-        self._usable()
-        try:
-            db = self._idle.pop() if self._idle else self._file.connect()
-            try:
-                cursor = db.execute(query, parameters)
-                try:
-                    yield from cursor
-                finally:
-                    cursor.close()  # ends the snapshot
-            finally:
-                # nothing of a read-only file is kept: SQLite may take it for unchanging
-                if self._open and not self._idle and not self._file.read_only:
-                    self._idle.append(db)
-                else:
-                    db.close()
-        except sqlite3.Error as error:
-            self._file.explain(error)
+    def shelf_lock(self, name: str) -> AbstractContextManager[None]:
+        """Excludes all other processes that ask for this, too; waits for them, which Ctrl-C ends."""
+        from farmhand.codec import fingerprint
+        from farmhand_sqlite.locks import locked
 
-    def _usable(self) -> None:
-        self._file.refuse_fork()
-        if not self._open:
-            raise StoreError(self.basepath, "this store was closed", "Open it again")
+        self._reader.usable()
+        self._file.refuse_read_only()
+        return locked(f"{self._file.real}.{fingerprint(name).hex()[:16]}.lock")
 
+    def _values_of_shelves(self) -> Iterator[Any]:
+        for name in self.shelf_names():
+            for key in self.shelf_keys(name):
+                yield decode(self.shelf_get(name, key))
 
-class _SqliteSession(Session):
-    def __init__(self, file: DatabaseFile, synchronous: str, run: RunInfo) -> None:
-        self._file = file
-        with file.errors():
-            self._db = db = file.connect()
-        try:
-            with file.errors():
-                file.execute(db, f"PRAGMA synchronous = {synchronous}")
-                file.execute(db, "SELECT 1 FROM runs")  # makes the -wal file
-            self._identity = file.identity()
-            with self._transaction():
-                seed = None if run.seed is None else str(run.seed)  # may have more than 64 bits
-                about = (run.uid, _bound(run.task), _bound(run.computer), run.started, run.numitems, seed)
-                columns = "uid, task, computer, started, numitems, seed"
-                cursor = db.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?)", about)
-        except BaseException:
-            db.close()
-            raise
-        self._number: int = cursor.lastrowid or 0
-        self._base = self._number << SHIFT
+    # -- keeping order -----------------------------------------------------------------------------
 
-    def record(self, turn: Turn) -> None:
-        with self._transaction() as db:
-            if turn.blocks:
-                rows = (_block_row(self._base, block) for block in turn.blocks)
-                db.executemany("INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            if turn.done:
-                self._record_done(db, turn.done)
-            if turn.failed:
-                self._record_failed(db, turn.failed)
+    def forget_at(self, run: str, indices: Collection[int]) -> None:
+        """Take away how these items ended, in one transaction."""
+        number = self._span(run)["first"] >> SHIFT
+        with self._written().transaction() as db:
+            forget(db, number, indices)
 
-    def _record_failed(self, db: sqlite3.Connection, failures: Sequence[RecordFailed]) -> None:
-        base = self._base
-        final = [failed for failed in failures if not failed.again]
-        db.executemany(_INSERT_FAILURE, (_failure_row(base, failed) for failed in final))
-        _record_usage(db, base, {failed.index: failed.usage for failed in final})
-        if len(final) < len(failures):
-            again = (_retried_row(base, failed) for failed in failures if failed.again)
-            db.executemany(_INSERT_RETRIED, again)
+    def check(self) -> Iterator[str]:
+        """What is wrong with the store, in words. Nothing is unpickled."""
+        sound = True
+        for problem in checking.problems(self._reader):
+            sound = False
+            yield problem
+        if sound:  # else reading, of which the rest consists, would break
+            yield from checking.rest(super().check())
 
-    def _record_done(self, db: sqlite3.Connection, records: Sequence[RecordDone]) -> None:
-        base, count = self._base, 0
-        for record in records:
-            done = record.done
-            for pack in packs_of(done):
-                id = base + pack.indices[0]
-                before = db.execute(_BEFORE, (id + len(pack.indices) - 1,)).fetchone()
-                if before is not None and before[0] + before[1] > id:
-                    self._file.refuse_repetition()
-                db.execute(_INSERT_PACK, _pack_row(id, pack))
-                count += len(pack.indices)
-            if record.attempts:
-                attempts = ((base + index, number) for index, number in record.attempts.items())
-                db.executemany("INSERT INTO attempts VALUES (?, ?)", attempts)
-            if done.usage:
-                _record_usage(db, base, done.usage)
-        db.execute("UPDATE runs SET done = done + ? WHERE number = ?", (count, self._number))
+    def vacuum(self) -> None:
+        """Give back room that nothing needs, and write all of the store into its one file."""
+        super().vacuum()
+        writer, execute = self._written(), self._file.execute
+        with self._file.errors():
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                execute(writer.db, statement).fetchall()
 
-    def close(self, outcome: str, ended: float) -> None:
-        self._file.refuse_fork()
-        try:
-            with self._transaction() as db:
-                end = (outcome, ended, self._number)
-                db.execute("UPDATE runs SET outcome = ?, ended = ? WHERE number = ?", end)
-            try:  # so that the file is complete without its -wal, as far as readers permit
-                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            except sqlite3.Error:
-                pass
-        finally:
-            self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        file, db = self._file, self._db
-        file.refuse_fork()
-        with file.errors():
-            try:
-                file.execute(db, "BEGIN IMMEDIATE")
-                yield db
-                file.refuse_loss(self._identity)  # so that a file which was moved does not get the turn
-                db.execute("COMMIT")
-            except BaseException:
-                try:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                except sqlite3.Error:
-                    pass  # the first error says more
-                raise
-        file.refuse_loss(self._identity)  # and what went to a deleted file is not called stored
+    def _written(self) -> Writer:
+        """The connection to write with."""
+        self._reader.usable()
+        self._file.refuse_read_only()
+        if self._writer is None:
+            self._writer = Writer(self._file, self._synchronous)
+        return self._writer
 
 
-# -- rows ------------------------------------------------------------------------------------------
+def _indices(id: int, count: int) -> range:
+    first = id & INDEX
+    return range(first, first + count)
 
 
-def _pack_row(id: int, pack: Pack) -> tuple[Any, ...]:
-    seconds, count = pack.seconds, len(pack.indices)
-    each = _swapped(seconds).tobytes() if count > 1 else None
-    return id, count, pack.number, pack.started, sum(seconds), each, pack.values.payload
-
-
-def _swapped(seconds: array[float]) -> array[float]:
-    """``seconds`` as a file has them, or has been read from a file, whatever this computer's own order."""
-    if sys.byteorder == "big":
-        seconds = array("d", seconds)
-        seconds.byteswap()
-    return seconds
-
-
-def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """What rows of ``RECORDS`` say of each item: its id, and what comes after the index in a record."""
-    main: tuple[Any, ...] | None = None  # of a pack or a failure; what belongs to it comes behind it
-    attempts: dict[int, int] = {}
-    memory: dict[int, int] = {}
-    for row in chain(rows, [None]):
-        if row is not None and row[1] == ATTEMPTS:
-            attempts[row[0]] = row[2]
-        elif row is not None and row[1] == MEMORY:
-            memory[row[0]] = row[2]
-        else:
-            if main is not None:
-                id, kind, number, process, started, seconds, each, *error = main
-                if kind == FAILURE:
-                    yield id, "failed", process, started, seconds, number, _error(error), memory.get(id)
-                else:
-                    took = [seconds] if each is None else _swapped(array("d", each))
-                    when = zip(starts(started, took), took, strict=True)
-                    for item, (began, lasted) in zip(range(id, id + number), when, strict=True):
-                        about = (attempts.get(item, 1), None, memory.get(item))
-                        yield item, "done", process, began, lasted, *about
-            main = row
-            attempts.clear()
-            memory.clear()
-
-
-def _error(parts: Sequence[Any]) -> ItemError:
-    return ItemError(*map(_text, parts))
-
-
-def _block_row(base: int, block: Block) -> tuple[Any, ...]:
-    indices, first = block.indices, block.indices[0]
-    span, offsets = indices[-1] - first, None
-    if span >= len(indices):  # there are gaps
-        offsets = struct.pack(_offsets(len(indices), wide=span >> 32), *(index - first for index in indices))
-    prints = None if block.fingerprints is None else b"".join(block.fingerprints)
-    texts, keys = _joined(block.texts), _joined(block.keys)
-    return base + first, len(indices), offsets, block.payload, prints, texts, keys
-
-
-def _block(
-    id: int,
-    count: int,
-    offsets: bytes | None,
-    payload: bytes | None,
-    prints: bytes | None,
-    texts: str | None,
-    keys: str | None,
-) -> Block:
-    first = id & (1 << SHIFT) - 1
-    indices: Sequence[int] = range(first, first + count)
-    if offsets is not None:
-        unpacked = struct.unpack(_offsets(count, wide=len(offsets) > 4 * count), offsets)
-        indices = [first + offset for offset in unpacked]
-    return Block(
-        indices,
-        payload,
-        None if prints is None else [prints[start : start + 16] for start in range(0, len(prints), 16)],
-        _split(texts),
-        _split(keys),
-    )
-
-
-def _joined(texts: Sequence[str] | None) -> str | None:
-    if texts is None:
-        return None
-    import json  # few runs need it
-
-    return json.dumps(list(texts))
-
-
-def _split(texts: str | None) -> list[str] | None:
-    if texts is None:
-        return None
-    import json
-
-    found: list[str] = json.loads(texts)
-    return found
-
-
-def _offsets(count: int, wide: int) -> str:
-    return f"<{count}{'Q' if wide else 'I'}"
-
-
-def _failure_row(base: int, failed: RecordFailed) -> tuple[Any, ...]:
-    error = failed.error
-    texts = map(_bound, (error.kind, error.type, error.message, error.traceback))
-    return base + failed.index, failed.number, failed.started, failed.seconds, failed.attempts, *texts
-
-
-def _retried_row(base: int, failed: RecordFailed) -> tuple[Any, ...]:
-    error, usage = failed.error, failed.usage
-    about = (failed.attempts, failed.number, failed.started, failed.seconds, usage.memory)
-    texts = map(_bound, (error.kind, error.type, error.message, error.traceback, usage.output))
-    return base + failed.index, *about, *texts
-
-
-def _record_usage(db: sqlite3.Connection, base: int, usage: Mapping[int, Usage]) -> None:
-    """Write down what there is to say of these items; of most there is nothing."""
-    rows = (
-        (base + index, used.memory, _bound(used.output))
-        for index, used in usage.items()
-        if used.output or used.memory is not None
-    )
-    db.executemany("INSERT INTO usage VALUES (?, ?, ?)", rows)
-
-
-def _bound(text: str) -> str | bytes:
-    """``text`` as SQLite can keep it: half a surrogate pair, as in odd file names, only as bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
-
-
-def _text(bound: str | bytes) -> str:
-    return bound if isinstance(bound, str) else bound.decode("utf-8", "surrogatepass")
+def _id(span: dict[str, int], run: str, index: int) -> int:
+    """The id of an item; KeyError for one that no run can have."""
+    if index > INDEX:
+        raise KeyError(join_key(run, index))
+    return span["first"] + index

@@ -1,0 +1,178 @@
+"""JSON of plain values, without the module ``json``, which imports ``re`` and what that needs.
+
+What the C half of ``json`` can do is enough here. Where a Python has none, the whole module is used.
+
+Items are written for other programs, which SQLite's JSON functions can look into. An item is what the
+task is called with, and so its JSON is
+
+- the value itself where it is a number, a text, true or false: the one argument;
+- an array where it is a tuple: all arguments, by position. A list, a dict or a None that is one argument
+  is an array of one element;
+- an object where it was made by ``call()`` with names: all arguments, by name;
+- ``null`` where it is not made of plain values, or is long.
+
+Within these, infinity is ``9e999``, which every reader of JSON takes for it, and NaN is ``null``, as it is
+for SQLite. Numbers of numpy are those of Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from farmhand import Call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+__all__ = ["dumps", "item_texts", "loads"]
+
+SLICE = 256  # items in a text: one of them is found by walking past those before it
+LONG = 1000  # signs of one item, beyond which it is not described
+_MEAN = 100  # signs of an item in a text that need not be looked at closely
+_DEEPEST = 20
+_THEMSELVES = frozenset([bool, int, float, str, tuple])
+
+
+def _number(value: Any) -> Any:
+    """A number of numpy as one of Python; TypeError for all else."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not plain")
+
+
+_encode: Callable[[Any], str]
+try:
+    from _json import encode_basestring_ascii as _quoted
+    from _json import make_encoder, make_scanner
+
+    _chunks = make_encoder({}, _number, _quoted, None, ": ", ", ", False, False, False)
+
+    class _Context:
+        """What ``json.JSONDecoder`` is to the scanner."""
+
+        strict = True
+        object_hook = object_pairs_hook = None
+        parse_float = float
+        parse_int = int
+        parse_constant = float
+        memo: dict[str, str] = {}  # noqa: RUF012 - the scanner asks for it
+
+    _scan: Callable[[str, int], tuple[Any, int]] = make_scanner(_Context)  # type: ignore[arg-type]
+
+    def _encode(value: Any) -> str:
+        return "".join(_chunks(value, 0))
+
+    def loads(text: str) -> Any:
+        """The value that ``text`` says, which :func:`dumps` made or SQLite's JSON functions changed."""
+        try:
+            return _scan(text, 0)[0]
+        except StopIteration:
+            raise ValueError(f"{text[:80]!r} is not JSON") from None
+
+except ImportError:
+    import json
+    from json.encoder import encode_basestring_ascii as _quoted
+
+    def _encode(value: Any) -> str:
+        return json.dumps(value, default=_number, allow_nan=False)
+
+    def loads(text: str) -> Any:
+        """The value that ``text`` says."""
+        return json.loads(text)
+
+
+def dumps(value: Any) -> str:
+    """JSON of ``value``; what in it is not plain is ``null``. All signs are ASCII."""
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return _slowly(value, strict=False)
+
+
+def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) -> Iterator[tuple[int, str]]:
+    """JSON arrays of at most ``size`` items each, with the place of the first one; none of nulls alone.
+
+    Parameters
+    ----------
+    items : sequence
+        As they were given to ``run_tasks``.
+    names : sequence of str
+        Of the task's positional parameters: what positional arguments beside named ones are called.
+    size : int
+        How many items go into one text.
+    """
+    kinds = set(map(type, items))
+    if not kinds <= _THEMSELVES:
+        items = [_arguments(item, names) for item in items]
+    encode: Callable[[Any], str] = repr if kinds == {int} and type(items) is list else _encode
+    for start in range(0, len(items), size):
+        some = items[start : start + size]
+        try:
+            text = encode(some if type(some) is list else list(some))
+        except (TypeError, ValueError, RecursionError):
+            text = ""
+        if not text or len(text) > _MEAN * len(some):
+            each = list(map(_text_or_null, some))
+            if each.count("null") == len(each):
+                continue
+            text = f"[{', '.join(each)}]"
+        yield start, text
+
+
+def _arguments(item: Any, names: Sequence[str]) -> Any:
+    """What an item that is not its own description looks like in JSON."""
+    kind = type(item)
+    if kind in _THEMSELVES or isinstance(item, tuple):
+        return item
+    if not isinstance(item, Call):
+        return [item]
+    if not item.kwds:
+        return item.args
+    known = [*names[: len(item.args)], *(f"arg{place}" for place in range(len(names), len(item.args)))]
+    return {**dict(zip(known, item.args, strict=True)), **item.kwds}
+
+
+def _text_or_null(item: Any) -> str:
+    try:
+        text = _slowly(item)
+    except (TypeError, ValueError, RecursionError):
+        return "null"
+    return text if len(text) <= LONG else "null"
+
+
+def _slowly(value: Any, depth: int = 0, strict: bool = True) -> str:
+    """JSON of anything; what is not plain is a TypeError, or without ``strict`` null."""
+    if value is None or value != value:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value) if abs(value) < float("inf") else "9e999" if value > 0 else "-9e999"
+    if isinstance(value, str):
+        return _quoted(value)
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return f"[{', '.join(_slowly(part, depth + 1, strict) for part in value)}]"
+    if depth < _DEEPEST and isinstance(value, dict):
+        return _object(value, depth, strict)
+    try:
+        return _slowly(_number(value), depth + 1, strict) if depth < _DEEPEST else _number(None)
+    except TypeError:
+        if strict:
+            raise
+    return "null"
+
+
+def _object(value: Mapping[Any, Any], depth: int, strict: bool) -> str:
+    parts = []
+    for key, part in value.items():
+        if not isinstance(key, str | int | float | None):
+            if strict:
+                raise TypeError(f"{type(key).__name__} is no key of JSON")
+            continue
+        name = key if isinstance(key, str) else _slowly(key)
+        parts.append(f"{_quoted(name)}: {_slowly(part, depth + 1, strict)}")
+    return f"{{{', '.join(parts)}}}"
