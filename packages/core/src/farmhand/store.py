@@ -161,7 +161,7 @@ class Shelf(MutableMapping[str, "Any"]):
 
     def __getitem__(self, key: str) -> Any:
         with self._alone():
-            return codec.decode(self._store.shelf_get(self.name, key))
+            return self._store.shelf_value(self.name, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
@@ -377,6 +377,10 @@ class DataManager(ABC):
         """An encoded value; KeyError when it is not there."""
         raise KeyError(key)
 
+    def shelf_value(self, name: str, key: str) -> Any:
+        """A value; a store may know values that something else has encoded."""
+        return codec.decode(self.shelf_get(name, key))
+
     def shelf_set(self, name: str, key: str, data: bytes | None) -> None:
         """Write an encoded value, or with None delete it; durable when this returns."""
         raise StoreError(
@@ -499,7 +503,7 @@ class DataManager(ABC):
                 yield join_key(run, index), value
         for name in self.shelf_names():
             for key in self.shelf_keys(name):
-                yield key, codec.decode(self.shelf_get(name, key))
+                yield key, self.shelf_value(name, key)
 
     def itervalues(self) -> Iterator[Any]:
         """Every result, one at a time: run by run, in the order of the items, then those of the shelves."""
@@ -508,7 +512,7 @@ class DataManager(ABC):
                 yield value
         for name in self.shelf_names():
             for key in self.shelf_keys(name):
-                yield codec.decode(self.shelf_get(name, key))
+                yield self.shelf_value(name, key)
 
     def items(self) -> list[tuple[str, Any]]:
         """Key and value of every result."""
@@ -526,7 +530,7 @@ class DataManager(ABC):
             found[run] = self.decoded_at(run, index)
         for name in self.shelf_names():
             try:
-                found[name] = codec.decode(self.shelf_get(name, key))
+                found[name] = self.shelf_value(name, key)
             except KeyError:
                 pass
         return found
@@ -575,7 +579,7 @@ class DataManager(ABC):
             return self.decoded_at(*split_key(key))
         for name in self.shelf_names():
             try:
-                return codec.decode(self.shelf_get(name, key))
+                return self.shelf_value(name, key)
             except KeyError:
                 pass
         raise KeyError(key)
