@@ -24,6 +24,7 @@ from farmhand import MemoryStore, StoreError, codec, owner, run_tasks
 from farmhand.files import ResultFiles
 from farmhand.kept import RunInfo
 from farmhand.spool import MARK, Reference, Spool
+from farmhand.testing.stores import StoreConformance
 
 np = pytest.importorskip("numpy")
 
@@ -443,3 +444,13 @@ print(store.sweep())
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE)
     assert done.stdout.strip() == "0"
     assert len(files_in(tmp_path)) == 2
+
+
+class TestAStoreWithAFolder(StoreConformance):
+    """The whole contract of stores, with large results in files."""
+
+    persistent = False
+
+    @pytest.fixture
+    def open_store(self):
+        return lambda location: FiledStore(location.with_suffix(".files"))

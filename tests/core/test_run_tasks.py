@@ -51,6 +51,7 @@ from farmhand import (
     call,
     open_store,
     run_tasks,
+    shipping,
 )
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.testing.frontends import RecordingFrontend
@@ -1095,3 +1096,30 @@ def test_ctrl_c_while_items_are_encoded_loses_nothing(store):
         run(store, square, [0, *[Interrupting()] * 20], poolsize=1)
     assert store.values() == [0]
     assert [each.outcome for each in store.runs()] == ["stopped"]
+
+
+# -- what is kept so that an item can be run again -----------------------------------------------------
+
+
+def test_the_store_has_what_processes_were_sent(store):
+    """The task of a script exists nowhere else once the script has ended."""
+
+    def local(k):
+        return k + 1
+
+    run_tasks(store, local, [1, 2], **FAST)
+    [run] = store.runs()
+    [task] = store.shipped(run.uid)
+    assert shipping.receive(task).make(0, lambda *report: None)(0, 41) == 42
+
+
+def test_large_data_that_a_task_brings_along_is_not_kept(store):
+    """The store would grow by it with each run."""
+    data = os.urandom(2 << 20)
+
+    def local(k):
+        return len(data) + k
+
+    run_tasks(store, local, [1], **FAST)
+    assert store.values() == [len(data) + 1]
+    assert store.shipped(store.runs()[0].uid) == []

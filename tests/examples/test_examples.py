@@ -175,6 +175,17 @@ def test_the_sweep_prints_the_best_and_a_finer_grid_reuses_the_coarse_one(tmp_pa
     assert accuracy > 0.9
 
 
+def test_the_sweep_over_two_parameters_draws_what_theory_predicts_and_resumes(tmp_path):
+    for package in ("matplotlib", "pandas", "xarray"):
+        pytest.importorskip(package, reason="the sweep shows its results as a table and as a picture")
+
+    printed = run(tmp_path, "sweep.py", "--points", 4)
+    assert counts(printed) == (16, 0)
+    assert float(re.search(r"differ by ([\d.]+)", printed).group(1)) < 0.05
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert counts(run(tmp_path, "sweep.py", "--points", 4)) == (0, 16)
+
+
 def test_the_class_task_fits_its_model_once_in_each_process(tmp_path):
     printed = run(tmp_path, "class_task.py", "--stations", 200, "--rows", 30).splitlines()
 
@@ -185,6 +196,6 @@ def test_the_class_task_fits_its_model_once_in_each_process(tmp_path):
 
 def test_no_example_needs_a_main_guard():
     programs = sorted(EXAMPLES.glob("*.py"))
-    assert len(programs) == 4
+    assert len(programs) == 5
     for program in programs:
         assert "__main__" not in program.read_text(encoding="utf-8")

@@ -79,6 +79,7 @@ class Disk:
         self._names: dict[str, _File] = dict(self._durable)  # as the process sees them
         self._renamed: dict[str, list[_File | None]] = {}  # since the folder's last sync
         self._open: dict[int, tuple[_File | None, int]] = {}  # by descriptor, with flags; None is the folder
+        self._moving = ""  # the old name of a file that gets another one
 
     def perform(self, operation: Operation) -> None:
         """Do what the process did."""
@@ -100,6 +101,11 @@ class Disk:
                 self._names[name].changes.append(0)
         elif kind == "u":
             self._name(os.path.basename(os.fsdecode(data)), None)
+        elif kind == "n":
+            self._moving = os.path.basename(os.fsdecode(data))
+        elif kind == "r":
+            self._name(os.path.basename(os.fsdecode(data)), self._names[self._moving])
+            self._name(self._moving, None)
         else:
             file, flags = self._open[descriptor]
             if kind == "c":

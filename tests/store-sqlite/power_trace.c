@@ -1,9 +1,8 @@
 /* Preloaded into a process, this writes down what the process does to the files in one folder: what it opens, writes,
- * cuts off, syncs, links and unlinks, in the order in which it does so. disk_model.py reads the trace. (Nothing is
- * renamed.)
+ * cuts off, syncs, links, renames and unlinks, in the order in which it does so. disk_model.py reads the trace.
  *
- * POWER_FOLDER is the folder, an absolute path; POWER_TRACE is the file that gets the trace. The process must have one
- * thread. Each record is a kind, a descriptor, a number (an offset, a length or flags) and some bytes.
+ * POWER_FOLDER is the folder, an absolute path; POWER_TRACE is the file that gets the trace. Only one thread at a time
+ * may do any of this. Each record is a kind, a descriptor, a number (an offset, a length or flags) and some bytes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -191,6 +190,17 @@ int linkat(int from, const char *path, int folder, const char *name, int flags)
     int result = real(from, path, folder, name, flags);
     if (!result && is_traced(folder))
         note('l', meant_by(path), 0, name, strlen(name));
+    return result;
+}
+
+int rename(const char *from, const char *to)
+{
+    REAL(rename);
+    int result = real(from, to);
+    if (!result && is_in_folder(from)) {
+        note('n', 0, 0, from, strlen(from)); /* the next record has the new name */
+        note('r', 0, 0, to, strlen(to));
+    }
     return result;
 }
 

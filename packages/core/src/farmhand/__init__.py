@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from farmhand.events import ItemError, Usage
+    from farmhand.exports import export
     from farmhand.farm import RunSummary, run_tasks
     from farmhand.hookspecs import hookimpl
     from farmhand.memory import MemoryStore
     from farmhand.plugins import open_store
     from farmhand.store import DataManager, Record, Result, RunInfo
+    from farmhand.sweeps import Grid, Sample, grid, sample
     from farmhand.task import Call, Report, call
 
 __version__ = "0.1.0"
@@ -44,6 +46,7 @@ _HOMES = {
     "Call": "task",
     "DataManager": "store",
     "FarmhandError": "errors",
+    "Grid": "sweeps",
     "ItemError": "events",
     "MemoryStore": "memory",
     "PluginError": "errors",
@@ -53,6 +56,7 @@ _HOMES = {
     "Result": "store",
     "RunInfo": "store",
     "RunSummary": "farm",
+    "Sample": "sweeps",
     "SetupError": "errors",
     "StoreError": "errors",
     "TaskNotPicklable": "errors",
@@ -61,15 +65,19 @@ _HOMES = {
     "Usage": "events",
     "UsageError": "errors",
     "call": "task",
+    "export": "exports",
+    "grid": "sweeps",
     "hookimpl": "hookspecs",
     "open_store": "plugins",
     "run_tasks": "farm",
+    "sample": "sweeps",
 }
 
 __all__ = [
     "Call",
     "DataManager",
     "FarmhandError",
+    "Grid",
     "ItemError",
     "MemoryStore",
     "PluginError",
@@ -79,6 +87,7 @@ __all__ = [
     "Result",
     "RunInfo",
     "RunSummary",
+    "Sample",
     "SetupError",
     "StoreError",
     "TaskNotPicklable",
@@ -87,9 +96,12 @@ __all__ = [
     "Usage",
     "UsageError",
     "call",
+    "export",
+    "grid",
     "hookimpl",
     "open_store",
     "run_tasks",
+    "sample",
 ]
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "names_a_class",
     "pack",
     "short",
+    "split_each",
 ]
 
 PROTOCOL = 5

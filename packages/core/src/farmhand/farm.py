@@ -403,6 +403,7 @@ class _Farm:
             display = Display(makers)
             outcome = "broken"
             try:
+                self._checkout = Checkout(self._task)
                 self._loop(session, display, interrupts)
                 outcome = "stopped" if scheduler.stopped else "finished"
                 broken = bool(scheduler.error or feed.error or self._users_error)
@@ -428,7 +429,6 @@ class _Farm:
     def _info(self) -> RunInfo:
         task = self._task
         found = provenance.collect(task, len(self._scheduler.processes))
-        self._checkout = provenance.Checkout(task)
         about = (self._total, task.seed, None, "", task.parameters, owner.here(), found)
         return RunInfo(self._uid, task.name, computer_name(), time.time(), *about)
 

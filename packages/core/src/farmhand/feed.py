@@ -187,8 +187,9 @@ class Feed:
             ) from error
         self._identity = identity
         self._done = Counter[str | bytes]()
-        kind = type(items)  # these have all their items already
-        self._lazy = kind not in (list, tuple, range, set, frozenset, dict) and kind.__module__ != "numpy"
+        kind = type(items)  # these have all their items already, or make each of them anew
+        eager = kind in (list, tuple, range, set, frozenset, dict)
+        self._lazy = not eager and kind.__module__ not in ("numpy", "farmhand.sweeps")
         self._next = 0  # the index of the next item
         self._ahead: deque[_Entry] = deque()
         self._fresh = self._unskipped()

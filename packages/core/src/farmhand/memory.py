@@ -248,8 +248,9 @@ class _MemorySession(Session):
         ended.update(failed.index for failed in turn.failed if not failed.again)
         self._log.append((run.info.uid, ended))
 
-    def close(self, outcome: str, ended: float) -> None:
-        self._run.info = replace(self._run.info, outcome=outcome, ended=ended)
+    def close(self, outcome: str, ended: float | None) -> None:
+        if outcome:
+            self._run.info = replace(self._run.info, outcome=outcome, ended=ended)
 
 
 def _first(pack: Pack) -> int:

@@ -60,6 +60,10 @@ class Plugins:
         store: DataManager = opener(where, **options)
         return store
 
+    def store_endings(self) -> list[str]:
+        """The endings of paths for which there is a store."""
+        return sorted(self._claims("farmhand_stores", ""))
+
     def knows_frontend(self, name: str) -> bool:
         """Whether a progress frontend of this name is installed."""
         return name in self._claims("farmhand_frontends", name)

@@ -6,7 +6,9 @@ Everything is plain values under these names:
 ``user``        who ran it
 ``host``        on which computer
 ``command``     the command line of the process, as a list
+``argv``        what the script was given, as ``sys.argv``
 ``folder``      its working directory
+``path``        where modules are imported from, as ``sys.path``
 ``script``      the file of its ``__main__``, where it has one
 ``module``      the module of the task
 ``source``      a hash of the task's source, as it was in its file when the run began
@@ -52,7 +54,9 @@ def collect(task: Task, processes: int) -> dict[str, Any]:
         "user": who.removesuffix(f".{host}"),
         "host": host,
         "command": list(getattr(sys, "orig_argv", sys.argv)),
+        "argv": list(sys.argv),
         "folder": _folder(),
+        "path": [os.path.abspath(path) for path in sys.path] if _folder() else [],
         "script": _file_of("__main__"),
         "module": getattr(_innermost(task.target), "__module__", ""),
         "source": source_hash(task.target),
@@ -63,7 +67,7 @@ def collect(task: Task, processes: int) -> dict[str, Any]:
         "processes": processes,
         "farmhand": vars(sys.modules["farmhand"]).get("__version__", ""),
     }
-    return {name: value for name, value in found.items() if value not in ("", None)}
+    return {name: value for name, value in found.items() if value not in ("", None, [])}
 
 
 def source_hash(target: Any) -> str:

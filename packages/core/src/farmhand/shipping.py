@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-__all__ = ["Shipper", "receive"]
+__all__ = ["Shipper", "has_code", "receive"]
 
 _PLAIN, _FUNCTIONS, _DILL = b"P", b"F", b"D"
 _OWN_TO_EVERY_MAIN = {"__name__", "__builtins__", "__spec__", "__loader__", "__cached__"}
@@ -160,6 +160,11 @@ def receive(data: bytes) -> Any:
         else:
             _import_all(value)
     return task
+
+
+def has_code(data: bytes) -> bool:
+    """Whether a shipment has functions as they were compiled, which only one version of Python can run."""
+    return data[:1] != _PLAIN
 
 
 def _import_all(modules: list[str]) -> None:

@@ -72,6 +72,9 @@ class Records(Iterator[Record]):
         self._records = records
         self.cursor = cursor
 
+    def __iter__(self) -> Iterator[Record]:
+        return self._records  # a loop over millions goes without a detour
+
     def __next__(self) -> Record:
         return next(self._records)
 
@@ -93,10 +96,11 @@ class Session(ABC):
         """
 
     @abstractmethod
-    def close(self, outcome: str, ended: float) -> None:
+    def close(self, outcome: str, ended: float | None) -> None:
         """Write down how the run went, and release what the session holds.
 
-        ``outcome`` is ``'finished'``, ``'stopped'`` or ``'broken'``.
+        ``outcome`` is ``'finished'``, ``'stopped'`` or ``'broken'``. With ``''`` and None the run has not
+        ended: nothing is written down (merging does that with a run that still goes on elsewhere).
         """
 
 
@@ -157,7 +161,7 @@ class Shelf(MutableMapping[str, "Any"]):
 
     def __getitem__(self, key: str) -> Any:
         with self._alone():
-            return codec.decode(self._store.shelf_get(self.name, key))
+            return self._store.shelf_value(self.name, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
@@ -322,6 +326,17 @@ class DataManager(ABC):
             failed += record.status == "failed"
         return Counts(done, failed, sum(1 for _ in self.retried(run)))
 
+    def outputs(self, run: str) -> Iterator[tuple[int, str]]:
+        """What each item of ``run`` that has ended printed in its last attempt, by index; if it printed."""
+        for record in self.records(run):
+            text = self.output_at(run, record.index)
+            if text:
+                yield record.index, text
+
+    def last_ended(self, run: str) -> float | None:
+        """When the latest result or failure of ``run`` came, in seconds since the epoch."""
+        return max((record.started + record.seconds for record in self.records(run)), default=None)
+
     def check(self) -> Iterator[str]:
         """What is wrong with the store, in words; nothing when all is well. Nothing is unpickled.
 
@@ -361,6 +376,10 @@ class DataManager(ABC):
     def shelf_get(self, name: str, key: str) -> bytes:
         """An encoded value; KeyError when it is not there."""
         raise KeyError(key)
+
+    def shelf_value(self, name: str, key: str) -> Any:
+        """A value; a store may know values that something else has encoded."""
+        return codec.decode(self.shelf_get(name, key))
 
     def shelf_set(self, name: str, key: str, data: bytes | None) -> None:
         """Write an encoded value, or with None delete it; durable when this returns."""
@@ -484,7 +503,7 @@ class DataManager(ABC):
                 yield join_key(run, index), value
         for name in self.shelf_names():
             for key in self.shelf_keys(name):
-                yield key, codec.decode(self.shelf_get(name, key))
+                yield key, self.shelf_value(name, key)
 
     def itervalues(self) -> Iterator[Any]:
         """Every result, one at a time: run by run, in the order of the items, then those of the shelves."""
@@ -493,7 +512,7 @@ class DataManager(ABC):
                 yield value
         for name in self.shelf_names():
             for key in self.shelf_keys(name):
-                yield codec.decode(self.shelf_get(name, key))
+                yield self.shelf_value(name, key)
 
     def items(self) -> list[tuple[str, Any]]:
         """Key and value of every result."""
@@ -511,7 +530,7 @@ class DataManager(ABC):
             found[run] = self.decoded_at(run, index)
         for name in self.shelf_names():
             try:
-                found[name] = codec.decode(self.shelf_get(name, key))
+                found[name] = self.shelf_value(name, key)
             except KeyError:
                 pass
         return found
@@ -560,7 +579,7 @@ class DataManager(ABC):
             return self.decoded_at(*split_key(key))
         for name in self.shelf_names():
             try:
-                return codec.decode(self.shelf_get(name, key))
+                return self.shelf_value(name, key)
             except KeyError:
                 pass
         raise KeyError(key)
@@ -678,6 +697,98 @@ class DataManager(ABC):
         """Item and result of every result. Of a large item, its short text."""
         return [(r.text if r.item is None and r.text else r.item, r.value) for r in self.results()]
 
+    def where(self, /, **parameters: Any) -> list[Result]:
+        """The results of the items that have these parameters: ``store.where(k=5, tau=lambda tau: tau > 1)``.
+
+        Only these results are decoded; the items are, too.
+
+        Parameters
+        ----------
+        **parameters : object
+            By the names of the columns of :meth:`to_dataframe`. A value that the parameter must equal, or
+            a function that is called with it and says whether it fits. Arrays are equal when all their
+            numbers are, NaN equals NaN. Of a large item, which is kept as a text alone, only an equal
+            value can be found.
+
+        Raises
+        ------
+        UsageError
+            No item has a parameter of that name.
+        """
+        from farmhand.tables import find
+
+        return find(self, parameters)
+
+    def to_dataframe(
+        self,
+        run: str | RunInfo | Iterable[str | RunInfo] | None = None,
+        *,
+        task: str | None = None,
+        records: bool | str | Iterable[str] = False,
+        failures: bool = False,
+    ) -> Any:
+        """The results as a pandas ``DataFrame``: one row for each item.
+
+        Parameters are columns: positional arguments by the names that the task has for them, keyword
+        arguments by their own. So are the parts of a result that is a mapping, a dataclass or a named
+        tuple; any other is in the column ``result``. A name that a parameter and a result share stays the
+        parameter's, and the other column is ``result_k``. Of a large item there is a text. Where there are
+        runs of several tasks, the first column is ``task``.
+
+        Quantities, such as Brian's, are numbers in base SI units; ``frame.attrs['units']`` has the units
+        by column.
+
+        Parameters
+        ----------
+        run : str, RunInfo or several, optional
+            Only these runs.
+        task : str, optional
+            Only runs of this task.
+        records : bool or sequence of str
+            What of each item's record to add: True for what there is to say, or some of ``'run'``,
+            ``'index'``, ``'task'``, ``'key'``, ``'status'``, ``'process'``, ``'started'``, ``'seconds'``,
+            ``'attempts'``, ``'memory'`` and ``'error'``.
+        failures : bool
+            Whether items that failed have a row, too, and all rows have a status and an error.
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed, or a column would have several units.
+        """
+        from farmhand import dataframes, tables
+
+        return dataframes.to_dataframe(self, tables.select(self, run, task, records, failures))
+
+    def to_xarray(
+        self,
+        run: str | RunInfo | Iterable[str | RunInfo] | None = None,
+        *,
+        task: str | None = None,
+        records: bool | str | Iterable[str] = False,
+        failures: bool = False,
+    ) -> Any:
+        """The results of a sweep over a grid as an xarray ``Dataset``.
+
+        Each parameter is a dimension with its values as coordinates, numbers in ascending order; each
+        column that :meth:`to_dataframe` has for results is a data variable. Where all results are arrays
+        of one shape, the variable has further dimensions, ``trace_dim_0`` and so on. A cell without a
+        result is NaN. Units are in the attribute ``units`` of variables and coordinates.
+
+        Parameters
+        ----------
+        run, task, records, failures
+            As for :meth:`to_dataframe`.
+
+        Raises
+        ------
+        UsageError
+            xarray is not installed; the items are no grid; two results are of the same parameters.
+        """
+        from farmhand import datasets, tables
+
+        return datasets.to_xarray(self, tables.select(self, run, task, records, failures))
+
     def _described(self, run: str) -> Iterator[tuple[int, Any, str]]:
         for block in self.blocks(run):
             if block.payload is None:
@@ -700,6 +811,15 @@ class DataManager(ABC):
         except FarmhandError:
             count = "closed"
         return f"<{type(self).__name__} {self.basepath!r}: {count}>"
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks: the newest runs and failures. Nothing is unpickled."""
+        from farmhand.notebook import html
+
+        try:
+            return html(self, type(self).__name__, self.basepath)
+        except FarmhandError:
+            return None  # it is closed, or damaged: then the notebook shows the plain text
 
 
 def computer_name() -> str:

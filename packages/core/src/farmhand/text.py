@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from unicodedata import combining, east_asian_width
 
 from farmhand.events import Control
 from farmhand.progress import FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
+    cells,
     clock_text,
+    cut,
     percent,
     printable,
     process_text,
@@ -241,19 +242,19 @@ class TextFrontend:
         return self._fit(parts, fraction or 0.0, snapshot.state == "running", width)
 
     def _fit(self, parts: list[_Part], fraction: float, running: bool, width: int) -> str:
-        def cells(part: _Part) -> int:
-            return _cells(part.text) if part.text else 10  # the bar, at its shortest
+        def columns(part: _Part) -> int:
+            return cells(part.text) if part.text else 10  # the bar, at its shortest
 
-        free = width - sum(map(cells, parts)) - 2 * (len(parts) - 1)
+        free = width - sum(map(columns, parts)) - 2 * (len(parts) - 1)
         while free < 0 and len(parts) > 1:
             least = min(parts, key=lambda part: part.rank)
             parts.remove(least)
-            free += cells(least) + 2
+            free += columns(least) + 2
         # Longer on a wide terminal; in steps, so that it does not jump with each digit beside it.
         length = min(30, 10 + max(0, free), max(10, (width + 1) // 4)) // 5 * 5
         bar = self._draw_bar(fraction, length, _GREEN if running else _YELLOW)
         if free < 0:
-            return _cut(parts[0].text, width)
+            return cut(parts[0].text, width)
         return "  ".join(self._paint(part.style, part.text) if part.text else bar for part in parts)
 
     def _draw_bar(self, fraction: float, width: int, style: str) -> str:
@@ -280,7 +281,7 @@ class TextFrontend:
         if self._status:
             # Erasing before writing, not after: behind a line that fills the terminal the
             # cursor still stands on its last character.
-            text = ("\r\x1b[K" if self._ansi else f"\r{' ' * _cells(self._status)}\r") + text
+            text = ("\r\x1b[K" if self._ansi else f"\r{' ' * cells(self._status)}\r") + text
         self._status = status
         try:
             self._stream.write(_encodable(self._stream, text))
@@ -352,18 +353,3 @@ def _is_starting(snapshot: Snapshot) -> bool:
 
 def _plural(count: int, noun: str, ending: str = "s") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
-
-
-def _cells(text: str) -> int:
-    """The columns that `text` takes on a terminal."""
-    return len(text) if text.isascii() else sum(map(_cell, text))
-
-
-def _cell(char: str) -> int:
-    return 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
-
-
-def _cut(text: str, width: int) -> str:
-    while text and _cells(text) > width:
-        text = text[:-1]
-    return text

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from math import ceil, floor, isfinite
+from unicodedata import combining, east_asian_width
 
 from farmhand.progress import Estimate, ProcessView, Snapshot
 
 __all__ = [
+    "cells",
     "clock_text",
+    "cut",
+    "duration_text",
     "percent",
     "printable",
     "process_text",
     "progress_text",
     "rate_text",
     "remaining_text",
+    "size_text",
     "summary_text",
+    "when_text",
 ]
 
 # (highest value that is still told in it, its seconds, its name, from where on it is told coarsely,
@@ -39,6 +46,37 @@ def clock_text(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+def duration_text(seconds: float) -> str:
+    """A time that something took, of any length: ``'0.02ms'``, ``'340ms'``, ``'2.5s'``, ``'1m 20s'``."""
+    if not isfinite(seconds) or seconds >= 59.5:
+        return clock_text(seconds)
+    if seconds < 0.9995:
+        milliseconds = max(0.0, seconds) * 1000
+        return f"{milliseconds:.0f}ms" if milliseconds >= 9.5 else f"{milliseconds:.2g}ms"
+    return f"{seconds:.1f}s" if seconds < 9.95 else f"{seconds:.0f}s"
+
+
+def size_text(size: int) -> str:
+    """A number of bytes: ``'512 B'``, ``'12 MB'``, ``'1.5 GB'``."""
+    if size < 1000:
+        return f"{size} B"
+    value, unit = size / 1000, 0
+    while value >= 999.5 and unit < 4:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.1f} {'kMGTP'[unit]}B" if value < 9.95 else f"{value:.0f} {'kMGTP'[unit]}B"
+
+
+def when_text(moment: float, now: float) -> str:
+    """A time of day, here; of another day than ``now``, with the date."""
+    try:
+        then, today = time.localtime(moment), time.localtime(now)
+    except (OverflowError, ValueError, OSError):
+        return "?"
+    if then[:3] == today[:3]:
+        return time.strftime("%H:%M:%S", then)
+    return time.strftime("%Y-%m-%d %H:%M", then)
 
 
 def percent(complete: float) -> int:
@@ -130,6 +168,24 @@ def printable(text: str, limit: int = 500) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def cells(text: str) -> int:
+    """The columns that `text` takes on a terminal."""
+    return len(text) if text.isascii() else sum(map(_cell, text))
+
+
+def cut(text: str, width: int) -> str:
+    """The beginning of `text` that fits into so many columns."""
+    if text.isascii():
+        return text[:width]
+    while text and cells(text) > width:
+        text = text[:-1]
+    return text
+
+
+def _cell(char: str) -> int:
+    return 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
 
 
 def _brian_clock(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from farmhand.codec import REFERENCE, Packed, split_each
@@ -123,7 +123,7 @@ def _swapped(seconds: array[float]) -> array[float]:
     return seconds
 
 
-def records_of_rows(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def records_of_rows(rows: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
     """What rows of ``RECORDS`` say of each item: its id, and what comes after the index in a record."""
     main: tuple[Any, ...] | None = None  # of a pack or a failure; what belongs to it comes behind it
     attempts: dict[int, int] = {}

@@ -167,12 +167,13 @@ class SqliteSession(Session):
         self._said = dumps(self._provenance)
         db.execute("UPDATE runs SET provenance = ? WHERE number = ?", (self._said, self._number))
 
-    def close(self, outcome: str, ended: float) -> None:
+    def close(self, outcome: str, ended: float | None) -> None:
         self._file.refuse_fork()
         try:
-            with self._writer.transaction() as db:
-                end = (outcome, ended, self._number)
-                db.execute("UPDATE runs SET outcome = ?, ended = ? WHERE number = ?", end)
+            if outcome:
+                with self._writer.transaction() as db:
+                    end = (outcome, ended, self._number)
+                    db.execute("UPDATE runs SET outcome = ?, ended = ? WHERE number = ?", end)
             try:  # so that the file is complete without its -wal, as far as readers permit
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             except sqlite3.Error:

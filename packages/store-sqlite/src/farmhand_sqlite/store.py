@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain
 
-from farmhand.codec import REFERENCE, Packed, decode, decode_each, decode_items
+from farmhand.codec import REFERENCE, Packed, decode_each, decode_items
 from farmhand.errors import UsageError
 from farmhand.files import ResultFiles
 from farmhand.store import (
@@ -50,6 +50,13 @@ __all__ = ["SqliteStore"]
 
 _PACK_AT = "SELECT id, count, payload FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _PACKS = "SELECT id, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+_LAST_STORED = (
+    "SELECT first, last FROM ended WHERE first BETWEEN :first AND :last ORDER BY number DESC LIMIT 1"
+)
+_LATEST = [
+    f"SELECT max(started + seconds) FROM {table} WHERE id BETWEEN :first AND :last"
+    for table in ("packs", "failures")
+]
 _LARGE = 1 << 20  # bytes
 _MANY = 64  # rows that are read at once while they are small
 _SMALL = 1 << 18  # bytes of all of them
@@ -173,6 +180,21 @@ class SqliteStore(DataManager):
         first = self._reader.first
         row = first(query.format("attempts"), id) or first(query.format("failures"), id)
         return int(row[0]) if row else 1
+
+    def outputs(self, run: str) -> Iterator[tuple[int, str]]:
+        """What each item of ``run`` that has ended printed in its last attempt, by index; if it printed."""
+        query = "SELECT id, output FROM usage WHERE id BETWEEN :first AND :last AND output <> '' ORDER BY id"
+        return ((id & INDEX, text_of(output)) for id, output in self._rows_of(run, query))
+
+    def last_ended(self, run: str) -> float | None:
+        """When the latest result or failure of ``run`` came: what was stored last, as its log says."""
+        with self._reader.snapshot() as db:
+            span = span_of(db, run)
+            row = db.execute(_LAST_STORED, span).fetchone()
+            if row is not None:  # a file of an older format has no log of what it had
+                span = {"first": row[0], "last": row[1]}
+            ends = [db.execute(query, span).fetchone()[0] for query in _LATEST]
+        return max((end for end in ends if end is not None), default=None)
 
     def blocks(self, run: str) -> Iterator[Block]:
         """The blocks of ``run``, by first index."""
@@ -324,7 +346,7 @@ class SqliteStore(DataManager):
     def _values_of_shelves(self) -> Iterator[Any]:
         for name in self.shelf_names():
             for key in self.shelf_keys(name):
-                yield decode(self.shelf_get(name, key))
+                yield self.shelf_value(name, key)
 
     # -- keeping order -----------------------------------------------------------------------------
 

@@ -34,7 +34,12 @@ from hypothesis import strategies as st
 from farmhand import codec
 from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
+from farmhand.memory import MemoryStore
+from farmhand.merge import merge
 from farmhand.store import Block, Counts, DataManager, Record, RunInfo, Session, Turn, join_key
+from farmhand.tables import rows, select
+from farmhand.task import call
+from farmhand.testing.files import LargeResultsConformance
 
 __all__ = ["OpenStore", "StoreConformance", "a_run", "block", "done", "failed", "histories", "values"]
 
@@ -174,7 +179,7 @@ _any = settings(
 )
 
 
-class StoreConformance:
+class StoreConformance(LargeResultsConformance):
     """The contract of :mod:`farmhand.store`. Subclasses supply ``open_store`` and perhaps ``location``."""
 
     #: Whether what one opening wrote is there for the next.
@@ -341,6 +346,9 @@ class StoreConformance:
         assert [store.output("farm-5", attempt) for attempt in (1, 2, 3)] == ["first try", "second try", ""]
         assert [store.output("farm-1", attempt) for attempt in (1, 2)] == ["one line\n", ""]
         assert [record.memory for record in store.retried()] == [None]
+        told = [*enumerate(texts), (5, "second try")]
+        assert list(store.outputs("farm")) == [(index, text) for index, text in told if text]
+        assert store.last_ended("farm") == 106.75  # of item 6: when it began, and how long it took
 
     def test_a_run_is_written_down_when_it_begins_and_when_it_ends(
         self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
@@ -358,6 +366,46 @@ class StoreConformance:
         ]
         assert reread().runs() == store.runs() == ended
         assert store.session_names() == [run.uid, other.uid]
+
+    def test_a_session_may_be_left_without_an_end_and_be_joined(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """As merging does with a run that still goes on elsewhere; an end that is there stays."""
+        run = a_run()
+        session = begin(run)
+        session.record(Turn([block(range(3), "abc")], [done([1], "B")]))
+        session.close("", None)
+        assert reread().runs() == store.runs() == [run]
+        session = store.begin(run, join=True)
+        session.record(Turn([], [done([0], "A")], [failed(2)]))
+        session.close("finished", 9.0)
+        store.begin(run, join=True).close("", None)
+        assert reread().runs() == store.runs() == [replace(run, outcome="finished", ended=9.0)]
+        assert store.values() == ["A", "B"]
+
+    @_any
+    @given(history=histories())
+    def test_any_history_can_be_merged_into_it_and_out_of_it(
+        self, history: Any, store: DataManager, begin: Begin
+    ) -> None:
+        """From one kind of store into another nothing is lost, and merging twice is merging once."""
+        turns, *_ = history
+        run = a_run(parameters=("k",), provenance={"user": "someone"})
+        before, after = MemoryStore(), MemoryStore()
+        session = begin(run, before)
+        for turn in [Turn(shipped=[b"task"]), *turns, Turn(provenance={"git_dirty": True})]:
+            session.record(turn)
+        session.close("finished", 2000.0)
+        for source, target in [(before, store), (store, after), (before, store)]:
+            merge(source, target)
+
+        def told(store: DataManager) -> list[Any]:
+            uid = run.uid
+            [about] = [replace(known, owner="") for known in store.runs() if known.uid == uid]
+            records, encoded = list(store.records(uid)), list(store.encoded(uid))
+            return [about, records, encoded, _plain(store.blocks(uid)), store.shipped(uid), store.counts(uid)]
+
+        assert told(before) == told(store) == told(after)
 
     def test_blocks_come_back_by_index_with_their_gaps_and_keys(
         self, store: DataManager, begin: Begin
@@ -1053,6 +1101,61 @@ class StoreConformance:
                 session.close("finished", 1.0)
         with open_store(location) as store:
             assert [run.outcome for run in store.runs()] == ["finished"] * 3
+
+    # -- results one can work with -----------------------------------------------------------------
+
+    def test_rows_have_the_parameters_and_results_of_their_items(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Whatever a store does to speed its reading up, a row is of one item."""
+        session = begin(a_run(parameters=("k", "tau")))
+        items = [1, (2, 5), call(3, tau=7), call(k=4)]
+        session.record(Turn([block(range(4), items)], [done([0, 3], [{"x": 10}, {"x": 40}])], [failed(2)]))
+        session.record(Turn([], [done([1], [20])]))
+        for reader in (store, reread()):
+            found = [
+                (row.index, dict(row.parameters), dict(row.results), dict(row.record))
+                for row in rows(reader, select(reader, records=["status", "attempts"], failures=True))
+            ]
+            assert found == [
+                (0, {"k": 1}, {"x": 10}, {"status": "done", "attempts": 1}),
+                (1, {"k": 2, "tau": 5}, {"result": 20}, {"status": "done", "attempts": 1}),
+                (2, {"k": 3, "tau": 7}, {}, {"status": "failed", "attempts": 1}),
+                (3, {"k": 4}, {"x": 40}, {"status": "done", "attempts": 1}),
+            ]
+            assert [row.index for row in rows(reader, select(reader))] == [0, 1, 3]
+
+    @pytest.mark.parametrize("count", [4, 400])
+    def test_results_are_found_by_the_parameters_of_their_items(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager], count: int
+    ) -> None:
+        """And none is decoded that was not asked for, few or many, together or one by one."""
+        session = begin(a_run(parameters=("k", "wanted")))
+        items = [(k, k % 2 == 0) for k in range(count)]
+        for span in (range(count // 4), range(count // 4, count)):
+            values = [k if k % 2 == 0 else _Poison() for k in span]
+            session.record(Turn([block(span, items[span[0] : span[-1] + 1])], [done(span, values)]))
+        for reader in (store, reread()):
+            found = reader.where(wanted=True)
+            assert [(result.index, result.item, result.value) for result in found] == [
+                (k, (k, True), k) for k in range(0, count, 2)
+            ]
+            assert [result.value for result in reader.where(k=lambda k: 0 < k < 3, wanted=True)] == [2]
+            assert reader.where(k=count) == []
+            reader.forget(found[0].key)
+            assert len(reader.where(wanted=True)) == count // 2 - 1
+            session.record(Turn([], [done([0], [0])]))
+
+    def test_a_notebook_shows_a_store_and_decodes_nothing(self, store: DataManager, begin: Begin) -> None:
+        """Looking at what somebody sent runs none of its code."""
+        session = begin(a_run(task="<task>"))
+        payload = block(range(2), [_Poison(), _Poison()])
+        session.record(Turn([payload], [done([0], [_Poison()])], [failed(1, "<b>")]))
+        page = store._repr_html_()
+        assert page is not None
+        assert "1 result, 1 failure in 1 run" in page
+        assert "&lt;task&gt;" in page
+        assert "&lt;b&gt;" in page
 
     def test_a_relative_path_means_where_it_was_opened(
         self, location: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,295 @@
+"""Finding what the user has named: a store that is there, a run in it, an item; none of it unpickled."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Sequence
+
+from farmhand import codec, owner
+from farmhand.errors import UsageError
+from farmhand.plugins import Plugins
+from farmhand.stdlib import Unpickler, UnpicklingError
+from farmhand.store import Block, DataManager, RunInfo
+from farmhand.task import Call
+from farmhand.wording import printable, when_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "Items",
+    "arguments_text",
+    "find_item",
+    "find_run",
+    "item_name",
+    "must_exist",
+    "open_existing",
+    "plain_value",
+    "runs_of",
+    "short_uids",
+    "state_of",
+]
+
+_SHORT = 6  # letters of a uid that are shown at least
+
+
+def must_exist(path: str) -> None:
+    """A path that was mistyped must not become a new store.
+
+    Raises
+    ------
+    UsageError
+        Nothing is there, or it is no store; says what is near.
+    """
+    if path == ":memory:":
+        raise UsageError("':memory:' is a store within one program; name a file or a folder")
+    if not os.path.exists(path):
+        raise UsageError(f"there is no store {path!r}{_near(path)}")
+    if os.path.isfile(path) and not os.path.getsize(path):
+        raise UsageError(f"{path!r} is an empty file, and no store yet")
+
+
+def open_existing(path: str) -> DataManager:
+    """The store at ``path``, which must be there."""
+    must_exist(path)
+    return Plugins().open_store(path)
+
+
+def _near(path: str) -> str:
+    """What somebody may have meant."""
+    import difflib
+
+    folder, name = os.path.split(path.rstrip(os.sep))
+    if folder and not os.path.isdir(folder):
+        return f": there is no folder {folder!r}"
+    try:
+        names = [each for each in os.listdir(folder or ".") if each[:1] != "."]
+    except OSError:
+        return ""
+    endings = tuple(ending for ending in Plugins().store_endings() if ending[:1] == ".")
+    stores = sorted(each for each in names if each.lower().endswith(endings))
+    close = difflib.get_close_matches(name, stores, n=3) or difflib.get_close_matches(name, names, n=3)
+    near = close or stores[:5]
+    if not near:
+        return f" in {folder or 'this folder'}, nor any other"
+    there = ", ".join(os.path.join(folder, each) for each in near)
+    return f"; there {'is' if len(near) == 1 else 'are'}: {there}"
+
+
+# -- runs and items ------------------------------------------------------------------------------------
+
+
+def state_of(run: RunInfo) -> str:
+    """``'finished'``, ``'stopped'``, ``'broken'``, ``'running'``, ``'killed'``, or ``'unknown'``.
+
+    That is: it runs, or was killed, on another computer.
+    """
+    if run.outcome:
+        return run.outcome
+    alive = owner.is_alive(run.owner)
+    return "unknown" if alive is None else "running" if alive else "killed"
+
+
+def runs_of(store: DataManager) -> list[RunInfo]:
+    """Every run, in the order in which they began, also those that were merged later."""
+    return sorted(store.runs(), key=lambda run: run.started)
+
+
+def short_uids(runs: Sequence[RunInfo]) -> dict[str, str]:
+    """By uid, the beginning of it that no other run has."""
+    uids = {run.uid for run in runs}
+    longest = max(map(len, uids), default=0)
+    length = _SHORT
+    while length < longest and len({uid[:length] for uid in uids}) < len(uids):
+        length += 1
+    return {uid: uid[:length] for uid in uids}
+
+
+def item_name(names: dict[str, str], run: str, index: int) -> str:
+    """How :func:`find_item` wants an item called: by its index alone where there is one run."""
+    return str(index) if len(names) == 1 else f"{names.get(run, run)}-{index}"
+
+
+def find_run(runs: Sequence[RunInfo], text: str) -> RunInfo:
+    """The run whose uid begins like this.
+
+    Raises
+    ------
+    UsageError
+        There is none, or more than one.
+    """
+    found = [run for run in runs if run.uid == text] or [run for run in runs if run.uid.startswith(text)]
+    if len(found) == 1 and text:
+        return found[0]
+    if len(found) > 1:
+        raise UsageError(f"several runs begin with {text!r}: {_listed(found, runs)}")
+    raise UsageError(f"there is no run {text!r}; there {_listed(runs, runs)}")
+
+
+def find_item(store: DataManager, text: str, run: str | None = None) -> tuple[RunInfo, int]:
+    """The run and the index of an item.
+
+    Parameters
+    ----------
+    store : DataManager
+        Where it is.
+    text : str
+        Its key; or the beginning of the run's uid, a dash, and the index; or the index, where one run is
+        meant.
+    run : str, optional
+        The run, by the beginning of its uid.
+
+    Raises
+    ------
+    UsageError
+        There is no such item, or it is not clear which one.
+    """
+    runs = runs_of(store)
+    if run is not None:
+        runs = [find_run(runs, run)]
+    prefix, dash, index = text.rpartition("-")
+    if not (index.isdecimal() and len(index) <= 18) or bool(dash) != bool(prefix):
+        raise UsageError(f"{text!r} is no item: give its key, RUN-INDEX, or its index in the one run")
+    if not prefix:
+        if not runs:
+            raise UsageError(f"there is no item {text}: the store has no runs")
+        if len(runs) > 1:
+            names = short_uids(runs)
+            having = [each for each in runs if each.numitems is None or each.numitems > int(index)]
+            examples = ", ".join(f"{names[each.uid]}-{int(index)}" for each in having[-3:])
+            if not having:
+                raise UsageError(f"none of the {len(runs)} runs has an item {index}")
+            raise UsageError(f"there are {len(runs)} runs: say which item {index} is meant, as in {examples}")
+    info = find_run(runs, prefix) if prefix else runs[0]
+    return info, int(index)
+
+
+def _listed(found: Sequence[RunInfo], runs: Sequence[RunInfo]) -> str:
+    """Some runs in words."""
+    if not found:
+        return "are none"
+    names = short_uids(runs)
+    now = time.time()
+    told = [
+        f"{names[run.uid]} ({printable(run.task, 40)}, {state_of(run)}, {when_text(run.started, now)})"
+        for run in found[-5:]
+    ]
+    more = f", and {len(found) - 5:,} others" if len(found) > 5 else ""
+    return f"{'is' if len(found) == 1 else 'are'} {', '.join(told)}{more}"
+
+
+# -- items, as far as they can be told without running any code ------------------------------------------
+
+
+class Items:
+    """The items of one run, in words, read only as far as they are asked for.
+
+    Parameters
+    ----------
+    store : DataManager
+        Where they are.
+    run : RunInfo
+        Whose.
+    """
+
+    def __init__(self, store: DataManager, run: RunInfo) -> None:
+        self._run = run
+        self._blocks = iter(store.blocks(run.uid))
+        self._block: Block | None = None
+        self._texts: list[str] = []
+
+    def text(self, index: int) -> str:
+        """What item ``index`` was, ``''`` where that cannot be told; of ascending indices."""
+        while self._block is None or self._block.indices[-1] < index:
+            self._block = next(self._blocks, None)
+            self._texts = []
+            if self._block is None:
+                self._blocks = iter(())
+                return ""
+        if index not in self._block.indices:
+            return ""
+        if not self._texts:
+            self._texts = self._told(self._block)
+        return self._texts[self._block.indices.index(index)]
+
+    def _told(self, block: Block) -> list[str]:
+        if block.payload is None:
+            return list(block.texts or [""] * len(block.indices))
+        encoded = codec.split_each(block.payload)
+        if encoded is not None:
+            return [self._of_plain(data) for data in encoded]
+        try:
+            return [arguments_text(self._run, item) for item in plain_value(block.payload)]
+        except Exception:  # not all of them are plain
+            return [""] * len(block.indices)
+
+    def _of_plain(self, data: bytes) -> str:
+        try:
+            return arguments_text(self._run, plain_value(data))
+        except Exception:
+            return ""
+
+
+def arguments_text(run: RunInfo, item: Any) -> str:
+    """An item as the arguments of the task: ``'k=3, mode='fast''``."""
+    args = item.args if type(item) is Call else item if isinstance(item, tuple) else (item,)
+    names = [f"{name}=" for name in run.parameters[: len(args)]]
+    names += [""] * (len(args) - len(names))
+    told = [f"{name}{codec.short(arg)}" for name, arg in zip(names, args, strict=True)]
+    if type(item) is Call:
+        told += [f"{name}={codec.short(value)}" for name, value in item.kwds.items()]
+    return ", ".join(told)
+
+
+def plain_value(data: bytes) -> Any:
+    """What was pickled, if it consists of plain values, numbers of numpy, and calls. Runs no code.
+
+    Raises
+    ------
+    UnpicklingError
+        It is something else.
+    """
+    return _PlainUnpickler(io.BytesIO(data)).load()
+
+
+class _PlainUnpickler(Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _PLAIN[module, name]
+        except KeyError:
+            raise UnpicklingError(f"these are no plain values, but contain {module}.{name}") from None
+
+
+class _Kind:
+    """Stands for a numpy dtype of which only the letters are needed."""
+
+    def __init__(self, letters: object = "", *args: object) -> None:
+        self.letters = letters
+        self.order = "<"
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
+            self.order = state[1]
+
+
+def _number(kind: object, data: object = b"") -> Any:
+    """A number of numpy's, without numpy."""
+    from struct import unpack
+
+    letters = {"f8": "d", "f4": "f", "f2": "e", "b1": "?"}
+    letters |= {"i8": "q", "i4": "i", "i2": "h", "i1": "b", "u8": "Q", "u4": "I", "u2": "H", "u1": "B"}
+    if not isinstance(kind, _Kind) or not isinstance(data, bytes) or kind.letters not in letters:
+        raise UnpicklingError("this is no number")
+    return unpack(kind.order + letters[str(kind.letters)], data)[0]
+
+
+_PLAIN: dict[tuple[str, str], Any] = {
+    ("builtins", "complex"): complex,
+    ("farmhand.task", "Call"): Call,
+    ("numpy", "dtype"): _Kind,
+    ("numpy.core.multiarray", "scalar"): _number,
+    ("numpy._core.multiarray", "scalar"): _number,
+}

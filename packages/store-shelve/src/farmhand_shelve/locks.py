@@ -1,0 +1,111 @@
+"""Locks between processes, on files: Ctrl-C ends the wait for one; a process that dies releases its own."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from farmhand.errors import StoreError
+
+__all__ = ["Held", "locked"]
+
+_SHORTEST, _LONGEST = 0.0005, 0.05  # seconds between two attempts
+_held: set[int] = set()  # descriptors: a forked copy of one would keep the lock when its owner has died
+
+
+def _forget_in_a_copy() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_forget_in_a_copy)
+
+
+class Held:
+    """A lock on a file that is there for nothing else; it says which process has it.
+
+    Parameters
+    ----------
+    path : str
+        The file, which is made when it is not there, and stays.
+    timeout : float
+        Seconds to wait.
+    what : str
+        What is locked, for people.
+
+    Raises
+    ------
+    StoreError
+        Another process has it for longer than that, or there can be no lock.
+    """
+
+    def __init__(self, path: str, timeout: float, what: str) -> None:
+        self._pid = os.getpid()
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            advice = "Get the right to write there"
+            raise StoreError(path, f"{what} cannot be locked ({error.strerror})", advice) from error
+        try:
+            if not _acquired(self._descriptor, timeout):
+                holder = os.pread(self._descriptor, 100, 0).decode("ascii", "replace").strip()
+                who = f"process {holder}" if holder else "another process"
+                advice = "Wait for it, end it, or open the store with a longer timeout="
+                raise StoreError(path, f"{who} has kept {what} locked for {timeout:g} seconds", advice)
+            os.pwrite(self._descriptor, f"{self._pid:20}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._descriptor)
+            problem = f"{what} cannot be locked on this file system ({error.strerror})"
+            raise StoreError(path, problem, "Put the store on a local disk") from error
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        _held.add(self._descriptor)
+
+    def release(self) -> None:
+        """Let others have it; a copy in a forked process has nothing to release."""
+        if os.getpid() == self._pid and self._descriptor in _held:
+            _held.discard(self._descriptor)
+            os.close(self._descriptor)
+
+
+@contextmanager
+def locked(descriptor: int, path: str, timeout: float) -> Iterator[None]:
+    """Exclude other writers of an open file for a moment, where the file system can.
+
+    Where it cannot, nobody is excluded: a run has one writer, and others come in only when somebody
+    forgets results or merges into it.
+    """
+    try:
+        acquired = _acquired(descriptor, timeout)
+        lockable = True
+    except OSError:
+        acquired, lockable = True, False
+    if not acquired:
+        advice = "End that process, or open the store with a longer timeout="
+        raise StoreError(path, f"another process has kept it locked for {timeout:g} seconds", advice)
+    try:
+        yield
+    finally:
+        if lockable:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _acquired(descriptor: int, timeout: float) -> bool:
+    """Whether the lock could be had in that time. Between two attempts signals get through, in any thread."""
+    deadline, rest = time.monotonic() + timeout, _SHORTEST
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(rest)
+        rest = min(2 * rest, _LONGEST)

@@ -1,0 +1,70 @@
+"""What several of these test files need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PRELUDE = """
+import os, signal, sys
+from farmhand import owner
+from farmhand.errors import StoreError
+from farmhand.store import Turn
+from farmhand.testing.stores import a_run, block, done, failed
+from farmhand_shelve import ShelveStore
+def say(what): print(what, flush=True)
+def hear(): return sys.stdin.readline()
+location = sys.argv[1]
+"""
+
+
+@pytest.fixture
+def location(tmp_path):
+    return tmp_path / "rates.data"
+
+
+@pytest.fixture
+def another_process(tmp_path):
+    """Start a Python process on some code, which says and hears lines; all are ended after the test."""
+    started = []
+
+    def start(code, *args, **options):
+        script = tmp_path / f"other{len(started)}.py"
+        script.write_text(PRELUDE + code)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} | options
+        started.append(subprocess.Popen([sys.executable, script, *map(str, args)], text=True, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def nobody():
+    """A folder, and the rights of a user who owns nothing else; root itself may write anywhere."""
+    from farmhand import run_tasks
+    from farmhand_shelve import ShelveStore
+
+    folder = Path(tempfile.mkdtemp())
+    with ShelveStore(folder / "first.data") as store:  # imports what the other user may have no right to read
+        run_tasks(store, abs, [-1], gui=False, progress="none", poolsize=1)
+        store.session("s")["k"] = list(store.check())
+    shutil.rmtree(folder / "first.data")
+    me = os.geteuid()
+    if not me:
+        os.chown(folder, 65534, -1)
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(me)
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o700)
+    shutil.rmtree(folder)
