@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["problems"]
+__all__ = ["in_words", "problems"]
 
 _OF_ITEMS = ("packs", "failures", "attempts", "usage", "retried", "blocks", "items")
 _COUNTED = (
@@ -104,7 +104,7 @@ def _problem(row: tuple[Any, ...]) -> str:
     return "" if whole else "are not as many as their row says"
 
 
-def rest(problems: Iterator[str]) -> Iterator[str]:
+def in_words(problems: Iterator[str]) -> Iterator[str]:
     """``problems``; where finding them fails, the failure is one of them."""
     try:
         yield from problems

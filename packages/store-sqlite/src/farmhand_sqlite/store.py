@@ -359,11 +359,11 @@ class SqliteStore(DataManager):
     def check(self) -> Iterator[str]:
         """What is wrong with the store, in words. Nothing is unpickled."""
         sound = True
-        for problem in checking.problems(self._reader):
+        for problem in checking.in_words(checking.problems(self._reader)):
             sound = False
             yield problem
         if sound:  # else reading, of which the rest consists, would break
-            yield from checking.rest(super().check())
+            yield from checking.in_words(super().check())
 
     def vacuum(self) -> None:
         """Give back room that nothing needs, and write all of the store into its one file."""
