@@ -540,6 +540,27 @@ class Reading:
         output: str = self._json(stored.output).get(str(index), "")
         return output
 
+    def outputs(self) -> Iterator[tuple[int, str]]:
+        """What each item that has ended printed in its last attempt, by item; if it printed."""
+        texts = {index: self.failure(index).usage.output for index in self._failed}
+        for part in {stored.output for stored in self.stored if stored.output is not None}:
+            texts.update((int(name), text) for name, text in self._read_json(part).items())
+        for index in sorted(texts):
+            stored = None if index in self._failed else self.find(index)
+            if texts[index] and (stored is not None or index in self._failed):
+                yield index, texts[index]
+
+    def last_ended(self) -> float | None:
+        """When the latest result or failure came."""
+        failures = map(self.failure, self._failed)
+        found = [failed.started + failed.seconds for failed in failures]
+        latest = max((stored.started + stored.seconds for stored in self.stored), default=0.0)
+        for stored in self.stored:
+            if stored.started + stored.seconds >= latest - 1.0:  # sums of many numbers are not exact
+                started, seconds = self.seconds(stored)
+                found.append(starts(started, seconds)[-1] + seconds[-1])
+        return max(found, default=None)
+
     # -- items -------------------------------------------------------------------------------------
 
     def blocks(self) -> Iterator[Block]:

@@ -207,6 +207,14 @@ class ShelveStore(_DataManager):
     def counts(self, run: str) -> Counts:
         return self._log(run).counts
 
+    def outputs(self, run: str) -> Iterator[tuple[int, str]]:
+        with self._log(run).reading() as reading:
+            yield from reading.outputs()
+
+    def last_ended(self, run: str) -> float | None:
+        with self._log(run).reading() as reading:
+            return reading.last_ended()
+
     def itemcount(self) -> int:
         runs = sum(contents.counts.done for contents in self._contents())
         return runs + sum(self._sessions.count(session) for session in self._by_hand())
@@ -681,7 +689,7 @@ class _ShelveSession(Session):
         self._done.remove(indices)
         return False
 
-    def close(self, outcome: str, ended: float) -> None:
+    def close(self, outcome: str, ended: float | None) -> None:
         writer = self._log
         writer.refuse_fork()
         try:
@@ -692,7 +700,8 @@ class _ShelveSession(Session):
                     with suppress(OSError, FarmhandError):
                         if contents.refresh():
                             self._shelf.rebuild(contents)
-                about = {"outcome": outcome, "ended": ended, "shelf": self._shelf.is_complete}
+                end = {"outcome": None if ended is None else outcome, "ended": ended}
+                about = {**end, "shelf": self._shelf.is_complete}
                 writer.append(log.END, about)
         finally:
             self._shelf.close()
