@@ -274,10 +274,13 @@ class ShelveStore(_DataManager):
             raise KeyError(run)
         return contents
 
-    def _is_written(self, contents: Contents) -> bool:
-        """Whether, as far as is known, a process goes on with a run."""
+    def _is_written(self, contents: Contents, perhaps: bool = True) -> bool:
+        """Whether a process goes on with a run; ``perhaps`` is for those of which that cannot be known."""
         info = contents.info
-        return info is not None and info.ended is None and owner.is_alive(info.owner) is not False
+        if info is None or info.ended is not None:
+            return False
+        alive = owner.is_alive(info.owner)
+        return perhaps if alive is None else alive
 
     # -- the shelves of runs -------------------------------------------------------------------------
 
@@ -442,9 +445,8 @@ class ShelveStore(_DataManager):
                 descriptor = log.open_log(contents.path)
                 if descriptor is not None:
                     try:
-                        info = contents.info
-                        live = info is not None and info.ended is None and owner.is_alive(info.owner)
-                        yield from log.broken_data(descriptor, contents.path, torn=not live)
+                        torn = not self._is_written(contents, perhaps=False)
+                        yield from log.broken_data(descriptor, contents.path, torn)
                     finally:
                         os.close(descriptor)
                 if contents.complete:
@@ -469,7 +471,7 @@ class ShelveStore(_DataManager):
         self._usable()
         self._folder.refuse_read_only()
         for contents in self._contents():
-            if not self._is_written(contents):
+            if not self._is_written(contents, perhaps=False):
                 if contents.has_gaps:
                     self._compact(contents)
                 if contents.refresh():
