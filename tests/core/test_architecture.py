@@ -56,9 +56,10 @@ LAYERS = [
         "local.supervise",
     ],
     ["builtin"],
-    ["merge", "rerun", "plugins", "arguments", "monitor", "resume", "interrupts", "provenance"],
+    ["merge", "plugins", "arguments", "monitor", "resume", "interrupts", "provenance"],
     ["farm"],
     [""],  # farmhand itself, which only re-exports
+    ["rerun"],
     ["cli.terminal", "cli.stores", "cli.reading", "cli.writing", "cli.rerunning", "cli", "__main__"],
 ]
 ORDER = [module for layer in LAYERS for module in layer]

@@ -401,6 +401,7 @@ def test_an_index_alone_names_the_item_of_the_one_run(farmhand, a_store):
         ([], "COMMAND"),
         (["merge", "{}"], "TARGET"),
         (["merge", "{}", "{}"], "cannot be merged into itself; name two stores"),
+        (["show", "{}", "77", "--run", "RUN"], r"run \w+ has no item 77: it has 10 items"),
         (["rerun", "{}", "77"], "none of the 2 runs has an item 77"),
         (["forget", "{}", "zz-1"], "there is no run 'zz'"),
         (["status", ":memory:"], "name a file or a folder"),
@@ -409,6 +410,8 @@ def test_an_index_alone_names_the_item_of_the_one_run(farmhand, a_store):
 )
 def test_a_mistake_is_an_error_that_says_what_to_write(farmhand, rates, words, said):
     """In one line on stderr, with exit status 2, and without a trace of the stack."""
+    if "RUN" in words:
+        words = [*words[:-1], json.loads(farmhand("runs", rates, "--json")[1].splitlines()[0])["run"]]
     status, out, err = farmhand(*(word.format(rates) for word in words))
     assert (status, out) == (2, "")
     assert re.search(said or "", err)
@@ -536,6 +539,67 @@ def test_vacuum_says_what_it_has_given_back(farmhand, path):
     assert farmhand("vacuum", path)[1].startswith(f"{path}: ")
 
 
+# -- export ----------------------------------------------------------------------------------------------
+
+
+def test_export_writes_a_table(farmhand, rates, tmp_path):
+    """To standard output, or to a file whose ending says what kind it is."""
+    status, out, err = farmhand("export", rates, "--task", "square_unless_odd")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["x,result", "0,0", "2,4", "4,16", "6,36", "8,64"]
+    file = tmp_path / "rates.jsonl"
+    assert farmhand("export", rates, file, "--task", "square_unless_odd", "--failures") == (
+        0,
+        f"{file}: 10 rows\n",
+        "",
+    )
+    assert json.loads(file.read_text().splitlines()[1])["x"] == 1
+    run = json.loads(farmhand("runs", rates, "--json")[1].splitlines()[1])["run"]
+    status, out, _ = farmhand("export", rates, "--run", run[:8], "--format", "jsonl", "--records")
+    assert status == 0
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["done"] * 4
+
+
+SCRIPT = """
+from dataclasses import dataclass
+from farmhand import run_tasks
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+def mirror(point):
+    return Point(point.y, point.x)
+
+run_tasks("points.db", mirror, [Point(1, 2), Point(3, 4)], gui=False, progress="none")
+"""
+
+
+def test_classes_of_the_script_are_known(tmp_path):
+    """They were stored with the run, so that its results can be shown and exported without the script."""
+    subprocess.run([sys.executable, "-"], input=SCRIPT, text=True, cwd=tmp_path, check=True, timeout=DEADLINE)
+    run = module("export", "points.db", "points.jsonl", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    rows = [json.loads(line) for line in (tmp_path / "points.jsonl").read_text().splitlines()]
+    assert [(row["x"], row["y"]) for row in rows] == [(2, 1), (4, 3)]
+    assert "Point(x=4, y=3)" in module("show", "points.db", "1", "--value", cwd=tmp_path).stdout
+
+
+def test_values_that_cannot_be_decoded_are_an_error_in_words(farmhand, a_store):
+    """Not a trace of the stack: the store is as it was written, but something is missing here."""
+    gone = codec.encode(Trace("x")).replace(b"leave", b"leavx")
+    end = done([0], "A")
+    end = RecordDone(type(end.done)(0, [0], [gone], 1.0, [1.0]))
+    path = a_store(Turn([block([0], "a")], [end]), uid="run")
+    for words in (["show", path, "0", "--value"], ["export", path]):
+        status, out, err = farmhand(*words)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"farmhand: {path}: ")
+        assert "leavx" in err
+        assert "PYTHONPATH" in err
+
+
 # -- terminals, pipes, signals ------------------------------------------------------------------------
 
 
@@ -577,7 +641,9 @@ def test_tables_fit_the_terminal(a_store, command, columns):
     error = ItemError("raised", "ValueError", "\u4e2d\u6587 " * 60, "Traceback ...")
     failure = RecordFailed(3, error, 1, 1000.0, 2.0)
     turn = Turn([block([2, 3], ["x" * 200, "y" * 50])], [done([2], "A")], [failure])
-    path = a_store(turn, task="a_task_with_a_name_that_is_longer_than_most_are" * 2)
+    name = "a_task_with_a_name_that_is_longer_than_most_are" * 2
+    path = a_store(turn, task=name)
+    a_store(task="short", numitems=100, outcome="")
     shown = on_a_terminal([command, path], columns, NO_COLOR="1")
     widths = [sum(2 if letter > "\u2e80" else 1 for letter in line) for line in shown.splitlines()]
     tables = [width for line, width in zip(shown.splitlines(), widths, strict=True) if str(path) not in line]

@@ -19,6 +19,8 @@ from farmhand.testing.stores import StoreConformance, a_run, block, done
 
 
 class TestCsvStore(StoreConformance):
+    shelves = False
+
     @pytest.fixture
     def location(self, tmp_path):
         return tmp_path / "rates.csvs"

@@ -32,6 +32,7 @@ __all__ = [
     "REFERENCE",
     "Packed",
     "decode",
+    "decode_each",
     "decode_items",
     "decode_plain",
     "encode",
@@ -85,6 +86,11 @@ def decode(data: bytes) -> Any:
 
         return dill.loads(data)
     return pickle_loads(data)
+
+
+def decode_each(encoded: Sequence[bytes]) -> Iterator[Any]:
+    """:func:`decode` of each, one after the other: many small ones faster than one by one."""
+    return map(decode if b"dill._dill" in b"".join(encoded) else pickle_loads, encoded)
 
 
 def encode_result(value: object) -> bytes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["to_xarray"]
 
 _FLAT = "to_dataframe() takes any items"
+_SIMPLE = frozenset([bool, int, float, str])
 _SPARSE = 10  # cells for each item, beyond which there is no grid
 
 
@@ -60,15 +61,17 @@ def to_xarray(store: Source, choice: Choice) -> Any:
             )
         if known is None or row.done or not known[0].done:  # what was done stands, else what came last
             kept[place] = (row, columns.cells(row))
+    cells: dict[int, list[Any]] = {}
+    for place, (_, found) in kept.items():
+        for slot, value in found:
+            if slot not in cells:
+                cells[slot] = [MISSING] * math.prod(shape)
+            cells[slot][place] = value
     variables: dict[str, Any] = {}
     for column in columns.found():
         if column.kind != "parameter":
-            cells = [MISSING] * math.prod(shape)
-            for place, (_, found) in kept.items():
-                for slot, value in found:
-                    if slot == column.slot:
-                        cells[place] = value
-            dims, array = _array(column, cells, tuple(axes), shape)
+            values = cells.pop(column.slot, [MISSING] * math.prod(shape))
+            dims, array = _array(column, values, tuple(axes), shape)
             variables[column.name] = (dims, array, {"units": column.unit} if column.unit else {})
     coordinates = {}
     for name, axis in axes.items():
@@ -86,8 +89,9 @@ class _Axis:
         self.unit: str | None = None
         self._places: dict[Any, int] = {}
 
-    def add(self, value: Any, item: str) -> None:
-        quantity = is_quantity(value)
+    def add(self, value: Any, item: str) -> int:
+        """Where ``value`` is among the values, which it joins if it is new."""
+        quantity = type(value) not in _SIMPLE and is_quantity(value)
         unit, plain = (unit_of(value), magnitude(value)) if quantity else ("", value)
         if self.unit is None:
             self.unit = unit
@@ -99,13 +103,15 @@ class _Axis:
             )
         try:
             mark = _mark(plain)
-            if mark not in self._places:
-                self._places[mark] = len(self.values)
-                self.values.append(plain)
+            place = self._places.setdefault(mark, len(self.values))
         except TypeError as error:
             raise UsageError(
                 f"{self.name} is a {type(value).__name__} in {item}, which cannot be a coordinate; {_FLAT}"
             ) from error
+
+        if place == len(self.values):
+            self.values.append(plain)
+        return place
 
     def sort(self) -> None:
         """Numbers and times ascending; names stay in the order in which they came."""
@@ -118,7 +124,9 @@ class _Axis:
             self._places = {_mark(value): place for place, value in enumerate(order)}
 
     def place(self, value: Any) -> int | None:
-        return self._places.get(_mark(magnitude(value) if is_quantity(value) else value))
+        if type(value) not in _SIMPLE and is_quantity(value):
+            value = magnitude(value)
+        return self._places.get(_mark(value))
 
 
 def _mark(value: Any) -> Any:
@@ -130,7 +138,7 @@ def _mark(value: Any) -> Any:
 def _axes(store: Source, choice: Choice) -> dict[str, _Axis] | None:
     """The axes of the grid that the items make, those included that have no result; None without items."""
     axes: dict[str, _Axis] = {}
-    first, cells = "", []
+    first, cells = "", set()
     for run in choice.runs:
         for index, parameters in described(store, run):
             item = f"item {index} of run {run.uid}"
@@ -144,13 +152,11 @@ def _axes(store: Source, choice: Choice) -> dict[str, _Axis] | None:
                     f"the items are no grid: {item} has the parameters {mine}, but {first} has {others}. "
                     f"Choose a run (run=); {_FLAT}"
                 )
-            for name, value in parameters.items():
-                axes[name].add(value, item)
-            cells.append(tuple(axis.place(parameters[name]) for name, axis in axes.items()))
+            cells.add(tuple([axis.add(parameters[name], item) for name, axis in axes.items()]))
     if not first:
         return None
     lengths = [len(axis.values) for axis in axes.values()]
-    distinct = len(set(cells))
+    distinct = len(cells)
     alone = sum(length == distinct for length in lengths)
     if distinct < math.prod(lengths) and (alone > 1 or distinct * _SPARSE < math.prod(lengths)):
         size = " × ".join(f"{len(axis.values)} values of {name}" for name, axis in axes.items())

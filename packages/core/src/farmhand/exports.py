@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "export"]
 
-_BATCH = 1000  # rows that are put aside together
+_BATCH = 1 << 18  # characters that are put aside, or written, together
 
 
 def export(
@@ -155,23 +155,26 @@ class _Aside:
     def take(self, found: Iterable[Any]) -> None:
         from marshal import dump
 
-        text, batch = self._text, []
+        text, size = self._text, 0
+        batch: list[tuple[int, list[str]]] = []
         for row in found:
             cells = self._columns.cells(row)
             layout = tuple([slot for slot, _ in cells])
             number = self._layouts.setdefault(layout, len(self._layouts))
-            batch.append((number, [text(value) for _, value in cells]))
+            texts = [text(value) for _, value in cells]
+            batch.append((number, texts))
             self.count += 1
-            if len(batch) == _BATCH:
+            size += 64 + sum(map(len, texts))
+            if size > _BATCH:
                 dump(batch, self._file)
-                batch = []
+                batch, size = [], 0
         dump(batch, self._file)
 
-    def give(self) -> Iterator[tuple[tuple[int, ...], list[str]]]:
+    def give(self) -> Iterator[tuple[list[int], list[str]]]:
         """The slots and the texts of each row."""
         from marshal import load
 
-        layouts = list(self._layouts)
+        layouts = list(map(list, self._layouts))
         self._file.seek(0)
         seen = 0
         while seen < self.count:
@@ -200,16 +203,16 @@ def _write_csv(store: Source, choice: Choice, file: BinaryIO, folder: str | None
 
     aside, columns = _put_aside(store, choice, _csv_text, folder)
     with contextlib.closing(aside):
-        out = _Encoded(file)
-        writer = csv.writer(_Lines(out), lineterminator="\r\n")  # so that a lone \r in a cell is quoted
+        out = _Lines(file)
+        writer = csv.writer(out, lineterminator="\r\n")  # so that a lone \r in a cell is quoted
         writer.writerow([f"{c.name} [{c.unit}]" if c.unit else c.name for c in columns])
-        places = {column.slot: place for place, column in enumerate(columns)}
-        width = len(columns)
+        order = [column.slot for column in columns]
         for slots, texts in aside.give():
-            line = [""] * width
-            for slot, text in zip(slots, texts, strict=True):
-                line[places[slot]] = text
-            writer.writerow(line)
+            if slots == order:  # as in most tables all are
+                writer.writerow(texts)
+            else:
+                cells = dict(zip(slots, texts, strict=True))
+                writer.writerow([cells.get(slot, "") for slot in order])
         out.flush()
     return int(aside.count)
 
@@ -218,22 +221,17 @@ def _write_jsonl(store: Source, choice: Choice, file: BinaryIO, folder: str | No
     aside, columns = _put_aside(store, choice, json_text, folder)
     with contextlib.closing(aside):
         out = _Encoded(file)
-        order = {column.slot: (place, json_text(column.name)) for place, column in enumerate(columns)}
+        names = {column.slot: json_text(column.name) + ": " for column in columns}
+        order = [column.slot for column in columns]
         for slots, texts in aside.give():
-            cells = sorted([(*order[slot], text) for slot, text in zip(slots, texts, strict=True)])
-            out.write("{" + ", ".join([f"{name}: {text}" for _, name, text in cells]) + "}\n")
+            if slots != order:
+                cells = dict(zip(slots, texts, strict=True))
+                slots = [slot for slot in order if slot in cells]
+                texts = [cells[slot] for slot in slots]
+            cells_of = zip(slots, texts, strict=True)
+            out.write("{" + ", ".join([names[slot] + text for slot, text in cells_of]) + "}\n")
         out.flush()
     return int(aside.count)
-
-
-class _Lines:
-    """What the CSV writer writes, with the ends of lines that this system has."""
-
-    def __init__(self, out: _Encoded) -> None:
-        self._out = out
-
-    def write(self, line: str) -> None:
-        self._out.write(line.removesuffix("\r\n") + "\n")
 
 
 class _Encoded:
@@ -242,15 +240,25 @@ class _Encoded:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._waiting: list[str] = []
+        self._size = 0
 
     def write(self, text: str) -> None:
         self._waiting.append(text)
-        if len(self._waiting) >= _BATCH:
+        self._size += len(text)
+        if self._size > _BATCH:
             self.flush()
 
     def flush(self) -> None:
         self._file.write("".join(self._waiting).encode("utf-8", "backslashreplace"))
         self._waiting.clear()
+        self._size = 0
+
+
+class _Lines(_Encoded):
+    """What the CSV writer writes, with the ends of lines that this system has."""
+
+    def write(self, text: str) -> None:
+        super().write(text[:-2] + "\n")
 
 
 # -- cells as text -------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ class MemoryStore(DataManager):
         wanted: dict[str, set[int]] | None = None
         if since is not None:
             name, _, turns = since.partition(".")
-            if name != self._name or not turns.isdecimal():
+            if name != self._name or not turns.isdecimal() or int(turns) > len(self._log):
                 raise UsageError(f"since={since!r} is no cursor of this store; it comes from store.records()")
             wanted = {}
             for uid, indices in self._log[int(turns) :]:

@@ -121,8 +121,7 @@ class _Run:
         retried = _begun(source.retried(uid))
         there, blocks, attempts, shipped = Spans(), set[int](), set[tuple[int, int]](), 0
         if self._known is not None:
-            for some in _groups(record.index for record in target.records(uid)):
-                there.add(some)
+            there = _ended(target, uid)
             blocks = {block.indices[0] for block in target.blocks(uid)}
             attempts = {(record.index, record.attempts) for record in target.retried(uid)}
             shipped = len(target.shipped(uid))
@@ -135,7 +134,8 @@ class _Run:
             for group in _groups(new):
                 failed = [_failure(each, source.output_at(uid, each.index, each.attempts)) for each in group]
                 session.record(Turn(failed=failed))
-            self._merge_ends(session, packs, records, outputs, there)
+            if self._known is None or not _ended(source, uid) <= there:
+                self._merge_ends(session, packs, records, outputs, there)
             outcome, ended = self._run.outcome, self._run.ended
         finally:
             session.close(outcome, ended)
@@ -305,6 +305,16 @@ def _failure(record: Record, output: str) -> RecordFailed:
     assert record.error is not None
     about = (record.index, record.error, record.process, record.started, record.seconds, record.attempts)
     return RecordFailed(*about, Usage(record.memory, output), again=record.status == "retried")
+
+
+def _ended(store: DataManager, uid: str) -> Spans:
+    """Which items of a run have ended."""
+    ended = Spans()
+    for some in _groups(store.done_indices(uid)):
+        ended.add(some)
+    if store.counts(uid).failed:
+        ended.add([record.index for record in store.records(uid) if record.status == "failed"])
+    return ended
 
 
 def _references(values: Sequence[bytes]) -> list[bytes]:

@@ -72,6 +72,8 @@ class Surroundings:
         Where the run is. What it was sent is unpickled: only from a store that you trust.
     run : RunInfo
         Which run.
+    *others : RunInfo
+        Runs whose scripts' names are wanted, too; those of the first come last, and stay.
     task : str, optional
         ``'FILE.py:NAME'`` or ``'module:NAME'``: this task instead of the one that the run was sent.
     strict : bool
@@ -86,12 +88,18 @@ class Surroundings:
     """
 
     def __init__(
-        self, store: DataManager, run: RunInfo, task: str | None = None, *, strict: bool = True
+        self,
+        store: DataManager,
+        run: RunInfo,
+        *others: RunInfo,
+        task: str | None = None,
+        strict: bool = True,
     ) -> None:
         self.task: Task | None = None
         self.moved = False
         self._store = store
         self._run = run
+        self._others = others
         self._named = task
         self._strict = strict and task is None  # what was named may do without
         self._here = _folder()
@@ -112,7 +120,9 @@ class Surroundings:
                 self.moved = bool(said.get("folder"))
             except OSError:  # it is gone, or of another computer
                 pass
-            self._receive()
+            for other in self._others:
+                self._receive(other)
+            self.task = self._receive(self._run)
             if named is not None:
                 self.task = Task.check(_named(*named, main), seed=self._run.seed)
         except BaseException:
@@ -141,13 +151,14 @@ class Surroundings:
             place = os.path.abspath(place)
         return place, name
 
-    def _receive(self) -> None:
-        """The task, and the script's names in ``__main__``."""
-        made_by = str(self._run.provenance.get("python", "")).split(".")[:2]
+    def _receive(self, run: RunInfo) -> Task | None:
+        """The task, if it was kept, and the script's names in ``__main__``."""
+        made_by = str(run.provenance.get("python", "")).split(".")[:2]
         this = [str(number) for number in sys.version_info[:2]]
-        for data in self._store.shipped(self._run.uid):
+        task: Task | None = None
+        for data in self._store.shipped(run.uid):
             try:
-                if made_by != this and made_by != [""] and shipping.has_code(data):
+                if made_by not in (this, [""]) and shipping.has_code(data):
                     raise ImportError(
                         f"it was made by Python {'.'.join(made_by)}, whose code this Python "
                         f"({'.'.join(this)}) cannot run"
@@ -155,14 +166,14 @@ class Surroundings:
                 received = shipping.receive(data)
             except Exception as error:
                 if not self._strict:
-                    return
+                    break
                 raise StoreError(
                     self._store.basepath,
-                    f"the task of run {self._run.uid} cannot be made again here: "
-                    f"{type(error).__name__}: {error}",
+                    f"the task of run {run.uid} cannot be made again here: {type(error).__name__}: {error}",
                     f"Make what it imports importable (PYTHONPATH), or {_WAY_OUT}",
                 ) from error
-            self.task = self.task or received
+            task = task or received
+        return task
 
 
 class Rerun:
@@ -275,8 +286,11 @@ def _named(place: str, name: str, main: ModuleType) -> Any:
 
 def _load(path: str, main: ModuleType) -> None:
     """Run a script as far as its farm, as if it was imported."""
-    farmhand: Any = importlib.import_module("farmhand")
-    farm: Any = importlib.import_module("farmhand.farm")
+    import farmhand
+    from farmhand import farm
+
+    places: list[Any] = [farmhand, farm]
+    run_tasks = farm.run_tasks
 
     def reached(*args: object, **kwds: object) -> None:
         raise _Farm
@@ -284,17 +298,18 @@ def _load(path: str, main: ModuleType) -> None:
     main.__dict__.update(__name__=_LOADED, __file__=path)
     sys.modules[_LOADED] = main  # some classes look for the module that defines them
     sys.path.insert(0, os.path.dirname(path))
-    run_tasks = farmhand.run_tasks
-    farmhand.run_tasks = farm.run_tasks = reached
+    for place in places:
+        place.run_tasks = reached
     try:
         with open(path, "rb") as file:
             exec(compile(file.read(), path, "exec"), main.__dict__)
-    except _Farm:
-        pass
+    except (_Farm, SystemExit):
+        pass  # what it has defined by then is there
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
-        farmhand.run_tasks = farm.run_tasks = run_tasks
+        for place in places:
+            place.run_tasks = run_tasks
 
 
 def _folder() -> str:

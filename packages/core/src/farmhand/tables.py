@@ -62,6 +62,7 @@ RECORD_COLUMNS = (
     "memory",
     "error",
 )
+_EXACT = frozenset([bool, int, str, bytes, type(None)])
 _FEW = 64  # results that are fetched one by one; of more, whole packs are looked through
 
 
@@ -293,10 +294,9 @@ def _about(run: RunInfo, index: int, record: Record | None, names: Sequence[str]
             about[name] = run.task
         elif record is None:
             about[name] = {"run": run.uid, "index": index, "key": join_key(run.uid, index)}[name]
-        elif name == "error":
-            about[name] = None if record.error is None else str(record.error)
         else:
-            about[name] = getattr(record, name)
+            value = getattr(record, name)
+            about[name] = str(value) if name == "error" and value is not None else value
     return about
 
 
@@ -347,8 +347,10 @@ class Columns:
         self._slots: dict[tuple[int, Any], int] = {}
         self._units: dict[int, tuple[str, str]] = {}  # the unit of a column, and where it was met first
         self._bare: dict[int, str] = {}  # columns with numbers that have no unit, and where the first is
+        # the same by section, which is what is looked up for each cell
+        self._known: list[tuple[int, dict[Any, int]]] = [(_PARAMETER, {}), (_RESULT, {}), (_RECORD, {})]
         for name in choice.records:
-            self._slots[_RECORD, name] = len(self._slots)
+            self._known[_RECORD][1][name] = self._slots[_RECORD, name] = len(self._slots)
 
     def cells(self, row: Row) -> list[tuple[int, Any]]:
         """The cells of a row, by the slots of their columns.
@@ -359,11 +361,13 @@ class Columns:
             A column has values of different units.
         """
         cells = []
-        for section, named in enumerate((row.parameters, row.results, row.record)):
+        for (section, slots), named in zip(
+            self._known, (row.parameters, row.results, row.record), strict=True
+        ):
             for name, value in named.items():
-                slot = self._slots.get((section, name))
+                slot = slots.get(name)
                 if slot is None:
-                    slot = self._slots[section, name] = len(self._slots)
+                    slot = slots[name] = self._slots[section, name] = len(self._slots)
                 kind = type(value)
                 if kind in _NUMBERS:
                     if slot not in self._bare and value and value - value == 0:
@@ -436,15 +440,12 @@ def find(store: Source, wanted: Mapping[str, Any]) -> list[Result]:
     seen: dict[str, None] = {}
     results: list[Result] = []
     items = False
+    tests = [(name, _is_predicate(value), value) for name, value in wanted.items()]
     for run in store.runs():
         places: dict[int, tuple[Any, str]] = {}
         for block in store.blocks(run.uid):
             items = True
-            for index, item, text, known in _matching(block, run, wanted):
-                if known is None:
-                    places[index] = (item, text)
-                else:
-                    seen.update(dict.fromkeys(known))
+            places.update(_matching(block, run, wanted, tests, seen))
         results += _results_at(store, run.uid, places)
     for name in wanted:
         if items and name not in seen:
@@ -453,54 +454,63 @@ def find(store: Source, wanted: Mapping[str, Any]) -> list[Result]:
 
 
 def _matching(
-    block: Block, run: RunInfo, wanted: Mapping[str, Any]
-) -> Iterator[tuple[int, Any, str, Iterable[str] | None]]:
-    """The matching items of a block: index, item, text and None; and also all names that there are."""
+    block: Block,
+    run: RunInfo,
+    wanted: Mapping[str, Any],
+    tests: Sequence[tuple[str, bool, Any]],
+    seen: dict[str, None],
+) -> Iterator[tuple[int, tuple[Any, str]]]:
+    """Index, item and text of the items of a block that match; the names of all parameters go to ``seen``."""
     if block.payload is None:
-        name = run.parameters[0] if len(run.parameters) == 1 else None
-        yield -1, None, "", run.parameters
-        if wanted and (name is None or list(wanted) != [name] or _is_predicate(wanted[name])):
-            return  # of a large item nothing is there to look at; but equal ones are told by fingerprints
-        equal = {codec.fingerprint(item) for item in _spellings(wanted)} if wanted else None
-        prints = block.fingerprints or [b""] * len(block.indices)
-        texts = block.texts or [""] * len(block.indices)
-        for index, mark, text in zip(block.indices, prints, texts, strict=True):
-            if equal is None or mark in equal:
-                yield index, None, text, None
+        seen.update(dict.fromkeys(run.parameters))
+        yield from _matching_large(block, run, wanted)
         return
-    names: dict[str, None] = {}
     for index, item in zip(block.indices, codec.decode_items(block.payload), strict=True):
         arguments = arguments_of(item, run.parameters)
-        names.update(dict.fromkeys(arguments))
+        if not arguments.keys() <= seen.keys():
+            seen.update(dict.fromkeys(arguments))
         try:
-            if all(name in arguments and _fits(arguments[name], value) for name, value in wanted.items()):
-                yield index, item, "", None
+            for name, is_predicate, value in tests:
+                if name not in arguments:
+                    break
+                given = arguments[name]
+                if not (value(given) if is_predicate else _same(given, value)):
+                    break
+            else:
+                yield index, (item, "")
         except Exception as error:
             error.add_note(f"where(...) asked this of item {index} of run {run.uid}: {codec.short(item)}")
             raise
-    yield -1, None, "", names
 
 
-def _spellings(wanted: Mapping[str, Any]) -> list[Any]:
-    """All items that give the task this one argument."""
-    [(name, value)] = wanted.items()
-    return [value, (value,), Call((value,)), Call((), {name: value})]
+def _matching_large(
+    block: Block, run: RunInfo, wanted: Mapping[str, Any]
+) -> Iterator[tuple[int, tuple[Any, str]]]:
+    """Of large items nothing is there to look at, but fingerprints tell which are equal to a value."""
+    texts = block.texts or [""] * len(block.indices)
+    if not wanted:
+        yield from zip(block.indices, ((None, text) for text in texts), strict=True)
+        return
+    [name, *others], value = wanted, next(iter(wanted.values()))
+    if others or run.parameters != (name,) or _is_predicate(value):
+        return
+    # all items that give the task this one argument
+    equal = {codec.fingerprint(item) for item in (value, (value,), Call((value,)), Call((), {name: value}))}
+    for index, mark, text in zip(block.indices, block.fingerprints or texts, texts, strict=True):
+        if mark in equal:
+            yield index, (None, text)
 
 
 def _is_predicate(value: Any) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
-def _fits(value: Any, wanted: Any) -> bool:
-    if _is_predicate(wanted):
-        return bool(wanted(value))
-    return _same(value, wanted)
-
-
 def _same(value: Any, wanted: Any) -> bool:
     """Whether two values are equal, which arrays, quantities and NaN do not tell in one word."""
     if value is wanted:
         return True
+    if type(value) in _EXACT and type(wanted) in _EXACT:
+        return bool(value == wanted)
     if is_quantity(value) or is_quantity(wanted):
         if unit_of(value) != unit_of(wanted):
             return False

@@ -28,18 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["dumps", "item_texts", "loads"]
 
-SLICE = 256  # items in a text: one of them is found by walking past those before it
+SLICE = 128  # items in a text: one of them is found by walking past those before it
 LONG = 1000  # signs of one item, beyond which it is not described
 _MEAN = 100  # signs of an item in a text that need not be looked at closely
 _DEEPEST = 20
 _THEMSELVES = frozenset([bool, int, float, str, tuple])
+_PLAIN = (int, float, str, list, dict)
 
 
 def _number(value: Any) -> Any:
     """A number of numpy as one of Python; TypeError for all else."""
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return value.item()
-    raise TypeError(f"{type(value).__name__} is not plain")
+    raise TypeError
 
 
 _encode: Callable[[Any], str]
@@ -47,7 +48,7 @@ try:
     from _json import encode_basestring_ascii as _quoted
     from _json import make_encoder, make_scanner
 
-    _chunks = make_encoder({}, _number, _quoted, None, ": ", ", ", False, False, False)
+    _chunks = make_encoder(None, _number, _quoted, None, ": ", ", ", False, False, False)
 
     class _Context:
         """What ``json.JSONDecoder`` is to the scanner."""
@@ -105,7 +106,11 @@ def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) ->
     """
     kinds = set(map(type, items))
     if not kinds <= _THEMSELVES:
-        items = [_arguments(item, names) for item in items]
+        ways = {kind: _way(kind, names) for kind in kinds}
+        if all(way is _nothing for way in ways.values()):
+            return
+        items = [ways[type(item)](item) for item in items]
+        kinds = set(map(type, items))
     encode: Callable[[Any], str] = repr if kinds == {int} and type(items) is list else _encode
     for start in range(0, len(items), size):
         some = items[start : start + size]
@@ -121,17 +126,42 @@ def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) ->
         yield start, text
 
 
-def _arguments(item: Any, names: Sequence[str]) -> Any:
-    """What an item that is not its own description looks like in JSON."""
-    kind = type(item)
-    if kind in _THEMSELVES or isinstance(item, tuple):
-        return item
-    if not isinstance(item, Call):
-        return [item]
-    if not item.kwds:
-        return item.args
-    known = [*names[: len(item.args)], *(f"arg{place}" for place in range(len(names), len(item.args)))]
-    return {**dict(zip(known, item.args, strict=True)), **item.kwds}
+def _way(kind: type, names: Sequence[str]) -> Callable[[Any], Any]:
+    """What makes of an item of that kind the arguments that its JSON is to show."""
+    if issubclass(kind, tuple) or kind in _THEMSELVES:
+        return _itself
+    if issubclass(kind, Call):
+        return lambda item: _by_name(item, names)
+    if kind.__module__ == "numpy":
+        return _scalar
+    return _alone if kind is type(None) or issubclass(kind, _PLAIN) else _nothing
+
+
+def _itself(item: Any) -> Any:
+    return item
+
+
+def _alone(item: Any) -> Any:
+    return [item]
+
+
+def _nothing(item: Any) -> None:
+    """An item that is not plain; a None that is one is not alone."""
+
+
+def _scalar(item: Any) -> Any:
+    value = item.item() if getattr(item, "shape", None) == () else None
+    return value if type(value) in _THEMSELVES else None
+
+
+def _by_name(item: Call, names: Sequence[str]) -> Any:
+    args, kwds = item.args, item.kwds
+    if not args:
+        return kwds
+    if not kwds:
+        return args
+    known = [*names[: len(args)], *(f"arg{place}" for place in range(len(names), len(args)))]
+    return {**dict(zip(known, args, strict=True)), **kwds}
 
 
 def _text_or_null(item: Any) -> str:
@@ -139,30 +169,33 @@ def _text_or_null(item: Any) -> str:
         text = _slowly(item)
     except (TypeError, ValueError, RecursionError):
         return "null"
+    if text == "null" and item is not None:
+        return "[null]"  # it is NaN, which is plain
     return text if len(text) <= LONG else "null"
 
 
 def _slowly(value: Any, depth: int = 0, strict: bool = True) -> str:
     """JSON of anything; what is not plain is a TypeError, or without ``strict`` null."""
-    if value is None or value != value:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    kind = type(value)
+    if value is None or kind is bool:
+        return "null" if value is None else "true" if value else "false"
+    if isinstance(value, str):
+        return _quoted(value)
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
-        return float.__repr__(value) if abs(value) < float("inf") else "9e999" if value > 0 else "-9e999"
-    if isinstance(value, str):
-        return _quoted(value)
-    if depth < _DEEPEST and isinstance(value, list | tuple):
-        return f"[{', '.join(_slowly(part, depth + 1, strict) for part in value)}]"
-    if depth < _DEEPEST and isinstance(value, dict):
-        return _object(value, depth, strict)
-    try:
-        return _slowly(_number(value), depth + 1, strict) if depth < _DEEPEST else _number(None)
-    except TypeError:
-        if strict:
-            raise
+        if value - value == 0:
+            return float.__repr__(value)
+        return "9e999" if value > 0 else "-9e999" if value < 0 else "null"
+    if depth < _DEEPEST:
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(_slowly(part, depth + 1, strict) for part in value)}]"
+        if isinstance(value, dict):
+            return _object(value, depth, strict)
+        if kind.__module__ == "numpy" and getattr(value, "shape", None) == ():
+            return _slowly(value.item(), depth + 1, strict)
+    if strict:
+        raise TypeError
     return "null"
 
 

@@ -85,15 +85,18 @@ _ISO = "strftime('%Y-%m-%dT%H:%M:%fZ', {}, 'unixepoch')"
 _FILE = """CASE WHEN count = 1 AND length(payload) < 200 AND substr(payload, 1, 1) = x'40'
         THEN CAST(payload AS TEXT) END"""
 _PLACE = "'$[' || (e.id - i.id) || ']'"
+_NAMED = "coalesce(json_extract(r.parameters, '$[' || {0} || ']'), 'arg' || {0})"
+_TRUTH = "CASE {0} WHEN 'true' THEN json('true') WHEN 'false' THEN json('false') {2} ELSE {1} END"
+_PARTS = "WHEN 'array' THEN json(value) WHEN 'object' THEN json(value)"
 _PARAMETERS = f"""(SELECT CASE coalesce(json_type(description, {_PLACE}), 'null')
         WHEN 'null' THEN NULL
         WHEN 'object' THEN json_extract(description, {_PLACE})
-        ELSE (SELECT json_group_object(
-                coalesce(json_extract(r.parameters, '$[' || place || ']'), 'arg' || place),
-                CASE kind WHEN 'true' THEN json('true') WHEN 'false' THEN json('false')
-                    WHEN 'array' THEN json(value) WHEN 'object' THEN json(value) ELSE value END)
-            FROM (SELECT CASE json_type(description, {_PLACE}) WHEN 'array' THEN key ELSE 0 END AS place,
-                    type AS kind, value FROM json_each(description, {_PLACE}))) END
+        WHEN 'array' THEN (
+            SELECT json_group_object({_NAMED.format("key")}, {_TRUTH.format("type", "value", _PARTS)})
+            FROM json_each(description, {_PLACE}))
+        ELSE json_object({_NAMED.format("0")},
+            {_TRUTH.format(f"json_type(description, {_PLACE})", f"json_extract(description, {_PLACE})", "")})
+        END
     FROM items AS i WHERE i.id <= e.id AND i.id >= e.id & ~1099511627775 ORDER BY i.id DESC LIMIT 1)"""
 # What an item of a pack took is known to ``each`` alone, which SQL cannot read: this has the mean.
 VIEWS_4 = f"""

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain
 
-from farmhand.codec import Packed, decode, decode_items
+from farmhand.codec import REFERENCE, Packed, decode, decode_each, decode_items
 from farmhand.errors import UsageError
 from farmhand.files import ResultFiles
 from farmhand.store import (
@@ -58,6 +58,7 @@ _LATEST = [
     for table in ("packs", "failures")
 ]
 _LARGE = 1 << 20  # bytes
+_MANY = 64  # rows that are read at once while they are small
 
 
 class SqliteStore(DataManager):
@@ -234,10 +235,8 @@ class SqliteStore(DataManager):
 
     def decoded(self, run: str) -> Iterator[tuple[int, Any]]:
         """Index and result of each done item of ``run``, by index."""
-        packs, load = self._rows_of(run, _PACKS), self.loader(run)
         return chain.from_iterable(
-            zip(_indices(id, count), Packed(payload, count).decode(load), strict=True)
-            for id, count, payload in packs
+            zip(indices, values, strict=True) for indices, values in self._decoded(run)
         )
 
     def decoded_at(self, run: str, index: int) -> Any:
@@ -247,20 +246,33 @@ class SqliteStore(DataManager):
 
     def itervalues(self) -> Iterator[Any]:
         """Every result, one at a time: run by run, in the order of the items, then those of the shelves."""
-        return chain(chain.from_iterable(self._values()), self._values_of_shelves())
+        return chain(chain.from_iterable(values for _, values in self._decoded()), self._values_of_shelves())
 
-    def _values(self) -> Iterator[Iterable[Any]]:
-        """The results of each pack of each run: what is done for one result is not done in Python."""
+    def _decoded(self, run: str | None = None) -> Iterator[tuple[Iterable[int], Iterable[Any]]]:
+        """Indices and results, many at a time: what is done for each of them alone is not done in Python."""
         with self._reader.snapshot() as db:
             uids = dict(db.execute("SELECT number, uid FROM runs"))
-            number, load = 0, self.loader("")
-            for id, count, payload in each_row(db, "SELECT id, count, payload FROM packs ORDER BY id"):
-                if id >> SHIFT != number:
-                    number = id >> SHIFT
-                    if number not in uids:
+            everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
+            cursor = db.execute(_PACKS, everything if run is None else span_of(db, run))
+            try:
+                many = 1
+                while found := cursor.fetchmany(many):
+                    low, high = found[0][0] >> SHIFT, found[-1][0] >> SHIFT
+                    if low not in uids or high not in uids:
                         self._file.refuse_damage("it has an item of a run that it does not have")
-                    load = self.loader(uids[number])
-                yield (load(payload),) if count == 1 else Packed(payload, count).decode(load)
+                    payloads = [payload for _, _, payload in found]
+                    many = (
+                        min(2 * many, _MANY) if sum(map(len, payloads)) < _LARGE // 4 else max(1, many // 2)
+                    )
+                    single = sum(count for _, count, _ in found) == len(found)
+                    if single and not any(payload[:1] == REFERENCE for payload in payloads):
+                        yield [id & INDEX for id, _, _ in found], decode_each(payloads)
+                    else:
+                        for id, count, payload in found:
+                            load = self.loader(uids[id >> SHIFT])
+                            yield _indices(id, count), Packed(payload, count).decode(load)
+            finally:
+                cursor.close()
 
     def done_indices(self, run: str) -> Iterator[int]:
         """The indices of the done items of ``run``, ascending; no value is read."""

@@ -4,8 +4,11 @@
 others, and synced. Without a right last row the turn does not count, so that one which was
 interrupted is as if it had never been.
 
-*Processes.* A file has one writer, the session of its run, and any number of readers. The names
-of the files are numbered, and creating one is exclusive, so several farms may use one folder.
+*Processes.* Who appends to a file has it locked, and begins behind the last turn that counts. The names
+of the files are numbered, and creating one is exclusive, so several farms may use one folder. Any number
+may read.
+
+*Cursors.* A cursor says how long the file of each run was: what is behind that is new.
 
 *Threads.* One at a time.
 """
@@ -14,20 +17,21 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import io
 import json
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from farmhand.errors import StoreError
+from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, Usage
-from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn, join_key
+from farmhand.store import Block, DataManager, Record, Records, RunInfo, Session, Turn, join_key
 
 HEADER = ["kind", "index", "process", "started", "seconds", "attempts", "memory", "output", "data"]
 
@@ -44,12 +48,15 @@ class CsvStore(DataManager):
             self._folder.mkdir(exist_ok=True)
         self._files: dict[str, Path] = {}
 
-    def begin(self, run: RunInfo) -> Session:
+    def begin(self, run: RunInfo, join: bool = False) -> Session:
         if any(known.uid == run.uid for known in self.runs()):
+            if join:
+                self._run(run.uid)
+                return _CsvSession(self._files[run.uid])
             raise StoreError(self.basepath, f"it already has a run {run.uid!r}", "Each run needs its own uid")
         for number in count(len(self._paths()) + 1):
             try:
-                return _CsvSession(self._folder / f"{number:06}.csv", run)
+                return _CsvSession(_create(self._folder / f"{number:06}.csv", run))
             except FileExistsError:  # another farm was faster
                 pass
         raise AssertionError("numbers do not end")
@@ -57,11 +64,29 @@ class CsvStore(DataManager):
     def runs(self) -> list[RunInfo]:
         return [run.info for path in self._paths() if (run := _read(path))]
 
-    def records(self, run: str | None = None) -> Iterator[Record]:
-        runs = [self._run(run)] if run is not None else [_read(path) for path in self._paths()]
-        for each in runs:
-            if each:
-                yield from [record for _, record in sorted(each.records.items())]
+    def records(self, run: str | None = None, since: str | None = None) -> Records:
+        known = None if since is None else self._parse(since)
+        every = [each for path in self._paths() if (each := _read(path))]
+        name = self._folder.stat().st_ino
+        cursor = f"{name} {json.dumps({each.info.uid: each.size for each in every})}"
+        found = [
+            record
+            for each in (every if run is None else [self._run(run)])
+            for index, record in sorted(each.records.items())
+            if known is None or each.ended[index] > known.get(each.info.uid, 0)
+        ]
+        return Records(iter(found), cursor)
+
+    def _parse(self, since: str) -> dict[str, int]:
+        name, _, sizes = since.partition(" ")
+        try:
+            known: dict[str, int] = json.loads(sizes)
+        except ValueError:
+            known = {}
+            name = ""
+        if name != str(self._folder.stat().st_ino):
+            raise UsageError(f"since={since!r} is no cursor of this store; it comes from store.records()")
+        return known
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
         for each in [self._run(run)] if run is not None else [_read(path) for path in self._paths()]:
@@ -83,6 +108,14 @@ class CsvStore(DataManager):
     def blocks(self, run: str) -> Iterator[Block]:
         yield from [block for _, block in sorted(self._run(run).blocks.items())]
 
+    def shipped(self, run: str) -> list[bytes]:
+        return self._run(run).shipped
+
+    def forget_at(self, run: str, indices: Collection[int]) -> None:
+        self._run(run)
+        row = ["forget", *[""] * 7, json.dumps(sorted(indices))]
+        _append(self._files[run], lambda kept: [row])
+
     def itemcount(self) -> int:
         return sum(len(run.values) for path in self._paths() if (run := _read(path)))
 
@@ -102,20 +135,15 @@ class CsvStore(DataManager):
 
 
 class _CsvSession(Session):
-    def __init__(self, path: Path, run: RunInfo) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: set[int] = set()
-        self._size = 0
-        open(path, "xb").close()
-        self._append([HEADER, ["run", *[""] * 7, json.dumps(asdict(run))]])
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name of the file must survive as well
-        finally:
-            os.close(folder)
 
     def record(self, turn: Turn) -> None:
         rows: list[list[Any]] = []
+        for data in turn.shipped:
+            rows.append(["shipped", *[""] * 7, b64encode(data).decode()])
+        if turn.provenance:
+            rows.append(["provenance", *[""] * 7, json.dumps(dict(turn.provenance))])
         for block in turn.blocks:
             rows.append(["block", block.indices[0], *[""] * 6, _block_to_json(block)])
         for record in turn.done:
@@ -132,29 +160,48 @@ class _CsvSession(Session):
             used, error = _usage_to_text(failed.usage), json.dumps(asdict(failed.error))
             rows.append([kind, failed.index, number, *when, *used, error])
         done_now = [row[1] for row in rows if row[0] == "done"]
-        if len(self._seen.union(done_now)) < len(self._seen) + len(done_now):
-            raise StoreError(str(self._path), "an item was recorded twice", "This is a fault in farmhand")
-        self._append(rows)
-        self._seen.update(done_now)
+
+        def checked(kept: _Run | None) -> list[list[Any]]:
+            seen = set(kept.values) if kept else set()
+            if len(seen.union(done_now)) < len(seen) + len(done_now):
+                raise StoreError(str(self._path), "an item was recorded twice", "This is a fault in farmhand")
+            return rows
+
+        _append(self._path, checked)
 
     def close(self, outcome: str, ended: float) -> None:
-        self._append([["end", "", "", ended, *[""] * 4, outcome]])
+        _append(self._path, lambda kept: [["end", "", "", ended, *[""] * 4, outcome]])
 
-    def _append(self, rows: list[list[Any]]) -> None:
+
+def _create(path: Path, run: RunInfo) -> Path:
+    open(path, "xb").close()
+    _append(path, lambda kept: [HEADER, ["run", *[""] * 7, json.dumps(asdict(run))]])
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name of the file must survive as well
+    finally:
+        os.close(folder)
+    return path
+
+
+def _append(path: Path, rows_for: Callable[[_Run | None], list[list[Any]]]) -> None:
+    """Add a turn: what ``rows_for`` makes of what the file has, which nobody else changes meanwhile."""
+    with _errors(str(path)), open(path, "r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        kept = _read(path)
+        rows = rows_for(kept)
         text = io.StringIO(newline="")
         csv.writer(text).writerows([*rows, ["turn", len(rows), *[""] * 7]])
         data = text.getvalue().encode("ascii")
-        with _errors(str(self._path)), open(self._path, "r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) != self._size:
-                raise StoreError(str(self._path), "somebody changed it while it was in use", "Run again")
-            try:
-                if file.write(data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file.fileno())
-            except BaseException:  # Ctrl-C as well
-                file.truncate(self._size)
-                raise
-        self._size += len(data)
+        size = file.seek(kept.size if kept else 0)
+        try:
+            file.truncate(size)  # of what a turn that was interrupted has left
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except BaseException:  # Ctrl-C as well
+            file.truncate(size)
+            raise
 
 
 @dataclass
@@ -165,6 +212,9 @@ class _Run:
     retried: dict[tuple[int, int], Record] = field(default_factory=dict)  # by item and attempt
     outputs: dict[tuple[int, int], str] = field(default_factory=dict)  # the same
     blocks: dict[int, Block] = field(default_factory=dict)
+    shipped: list[bytes] = field(default_factory=list)
+    ended: dict[int, int] = field(default_factory=dict)  # how long the file was with the turn of each item
+    size: int = 0  # of the file, with the last turn that counts
 
 
 def _read(path: Path) -> _Run | None:
@@ -172,18 +222,24 @@ def _read(path: Path) -> _Run | None:
     csv.field_size_limit(2**31 - 1)
     run: _Run | None = None
     turn: list[list[str]] = []
-    with _errors(str(path)), open(path, newline="", encoding="ascii") as file:
+    size = 0
+    with _errors(str(path)), open(path, "rb") as file:
         try:
-            for row in csv.reader(file):
-                if row[:2] != ["turn", str(len(turn))]:
+            for line in file:  # no text in it has a line break
+                size += len(line)
+                row = next(csv.reader([line.decode("ascii")]), [])
+                if row[:2] != ["turn", str(len(turn))] or not line.endswith(b"\n"):
                     turn.append(row)
                     continue
                 for kind, *rest in turn:
                     if kind == "run":
-                        run = _Run(RunInfo(**json.loads(rest[-1])))
+                        about = json.loads(rest[-1])
+                        run = _Run(RunInfo(**about | {"parameters": tuple(about["parameters"])}))
                     elif run and kind != "kind":
-                        _add(run, kind, *rest)
+                        _add(run, size, kind, *rest)
                 turn = []
+                if run:
+                    run.size = size
         except (csv.Error, UnicodeDecodeError) as error:
             raise StoreError(str(path), f"it is no run of farmhand ({error})", "Move it elsewhere") from error
     return run
@@ -191,6 +247,7 @@ def _read(path: Path) -> _Run | None:
 
 def _add(
     run: _Run,
+    size: int,
     kind: str,
     index: str,
     number: str,
@@ -205,6 +262,17 @@ def _add(
         run.blocks[int(index)] = _block_from_json(data)
     elif kind == "end":
         run.info = replace(run.info, ended=float(started), outcome=data)
+    elif kind == "shipped":
+        run.shipped.append(b64decode(data))
+    elif kind == "provenance":
+        run.info = replace(run.info, provenance={**run.info.provenance, **json.loads(data)})
+    elif kind == "forget":
+        for gone in json.loads(data):
+            for kept in (run.values, run.records, run.ended):
+                kept.pop(gone, None)
+            for attempts in (run.retried, run.outputs):
+                for key in [key for key in attempts if key[0] == gone]:
+                    del attempts[key]
     else:
         error = None if kind == "done" else ItemError(**json.loads(data))
         if not error:
@@ -217,6 +285,7 @@ def _add(
             run.retried[record.index, record.attempts] = record
         else:
             run.records[record.index] = record
+            run.ended[record.index] = size
         run.outputs[record.index, record.attempts] = json.loads(output)
 
 

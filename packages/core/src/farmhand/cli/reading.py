@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,15 +21,16 @@ from farmhand.cli.stores import (
     state_of,
 )
 from farmhand.cli.terminal import Column, Output, indented, plural
-from farmhand.errors import StoreError, UsageError
-from farmhand.rerun import Surroundings
+from farmhand.errors import FarmhandError, StoreError, UsageError
 from farmhand.store import Counts, DataManager, Record, RunInfo, join_key
 from farmhand.wording import clock_text, duration_text, printable, size_text, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["check", "export", "failures", "ls", "runs", "show", "status"]
 
@@ -79,7 +81,7 @@ def status(options: Namespace, out: Output) -> int:
             if lines:
                 out.line()
                 for line in lines[-_LATEST:]:
-                    out.line(line)
+                    out.paragraph(line)
     return 0
 
 
@@ -310,8 +312,14 @@ def failures(options: Namespace, out: Output) -> int:
     """The items that failed, with their arguments; 1 when there are any."""
     with open_existing(options.store) as store:
         known = {run.uid: run for run in runs_of(store)}
-        run = find_run(list(known.values()), options.run).uid if options.run is not None else None
-        found = (record for record in store.records(run) if record.status == "failed")
+        wanted = [find_run(list(known.values()), options.run)] if options.run is not None else known.values()
+        found = (
+            record
+            for run in wanted
+            if store.counts(run.uid).failed  # else nothing need be read of it
+            for record in store.records(run.uid)
+            if record.status == "failed"
+        )
         kinds: Counter[str] = Counter()
         told = _with_arguments(store, known, found)
         names, now = short_uids(list(known.values())), time.time()
@@ -396,8 +404,11 @@ def show(options: Namespace, out: Output) -> int:
         tried = [each for each in store.retried(run.uid) if each.index == index]
         there = any(index in block.indices for block in store.blocks(run.uid))
         if record is None and not tried and not there:
-            has = "" if run.numitems is None else f", which has {plural(run.numitems, 'item')}"
-            raise UsageError(f"item {index} is not in run {run.uid}{has}, or has not been sent yet")
+            if run.numitems is not None and index >= run.numitems:
+                raise UsageError(f"run {run.uid} has no item {index}: it has {plural(run.numitems, 'item')}")
+            raise UsageError(
+                f"item {index} of run {run.uid} has not begun, or was skipped, as its result was there before"
+            )
         value, item = _values(store, run, index, record, decode=options.value)
         if record is not None and record.status == "done" and not value:
             value = "" if options.json else "(no plain value; --value decodes it)"
@@ -485,24 +496,39 @@ def _values(
             value = codec.short(plain_value(store.encoded_at(run.uid, index)))
         except Exception:
             pass
-    if decode:
-        with Surroundings(store, run, strict=False):  # its values may be of classes of the script
-            if not item:
-                item = arguments_text(run, _decoded(store, key, lambda: store.item(key), "item"))
-            if is_done:
-                value = _whole(_decoded(store, key, lambda: store[key], "result"))
+    if decode and not item:
+        item = _decoded(store, [run], lambda: _item_text(store, run, key), f"the item of {key}")
+    if decode and is_done:
+        value = _decoded(store, [run], lambda: _whole(store[key]), f"the result of {key}")
     return value, item
 
 
-def _decoded(store: DataManager, key: str, decode: Callable[[], Any], what: str) -> Any:
+def _item_text(store: DataManager, run: RunInfo, key: str) -> str:
     try:
-        return decode()
-    except StoreError:
+        item = store.item(key)
+    except KeyError:  # it was large, and its text was not kept either
+        return ""
+    return arguments_text(run, item)
+
+
+def _decoded(store: DataManager, runs: list[RunInfo], decode: Callable[[], T], what: str) -> T:
+    """What ``decode`` returns, which may need the names of these runs' scripts."""
+    from farmhand.rerun import Surroundings  # it knows how to make tasks, which is not needed to look
+
+    try:
+        try:
+            return decode()
+        except (AttributeError, ImportError):
+            if not runs:
+                raise
+        with Surroundings(store, runs[-1], *runs[:-1], strict=False):
+            return decode()
+    except (FarmhandError, OSError):
         raise
     except Exception as error:
         raise StoreError(
             store.basepath,
-            f"the {what} of {key} cannot be decoded: {type(error).__name__}: {error}",
+            f"{what} cannot be decoded: {type(error).__name__}: {error}",
             "Make what it is made of importable (PYTHONPATH)",
         ) from error
 
@@ -542,13 +568,18 @@ def export(options: Namespace, out: Output) -> int:
     if format is None:
         ending = (options.out or "").rpartition(".")[2].lower()
         format = ending if ending in ("csv", "jsonl", "parquet") else "csv"
+    path = None if options.out is None else os.path.abspath(options.out)
     with open_existing(options.store) as store:
-        run = find_run(runs_of(store), options.run) if options.run is not None else None
-        wanted = {"run": run, "task": options.task, "records": options.records, "failures": options.failures}
-        if options.out is None:
-            out.flush()
-        target: Any = out.stream if options.out is None else options.out
-        count = export(store, format, target, **wanted)
-        if options.out is not None:
+        known = runs_of(store)
+        run = find_run(known, options.run) if options.run is not None else None
+
+        def write() -> int:
+            target: Any = out.stream if path is None else path
+            choice = {"run": run, "task": options.task, "records": options.records}
+            return export(store, format, target, **choice, failures=options.failures)
+
+        out.flush()
+        count = _decoded(store, known if run is None else [run], write, "a result")
+        if path is not None:
             out.line(f"{options.out}: {plural(count, 'row')}")
     return 0

@@ -27,7 +27,7 @@ def rerun(options: Namespace, out: Output) -> int:
             record: Record | None = store.record(key)
         except KeyError:
             record = None
-        with Surroundings(store, run, options.task) as surroundings:
+        with Surroundings(store, run, task=options.task) as surroundings:
             again = Rerun(surroundings, store, run, index, record.process or 0 if record else 0)
             told = printable(arguments_text(run, again.item), 200)
             named = f" as {options.task}" if options.task else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
 from farmhand.values import dataclass
@@ -66,6 +66,7 @@ class Output:
         self.stream = stream or sys.stdout
         self._width: int | None = None
         self._colour = False
+        self._encode: Callable[[Any], str] | None = None
         try:
             if self.stream.isatty():
                 import shutil
@@ -79,11 +80,21 @@ class Output:
         """One line of text, or several."""
         self.stream.write(f"{_encodable(self.stream, text)}\n")
 
+    def paragraph(self, text: str) -> None:
+        """A sentence, on as many lines as it needs where the terminal is narrow."""
+        if self._width is not None and cells(text) > self._width:
+            import textwrap
+
+            text = textwrap.fill(text, self._width, subsequent_indent="  ", break_on_hyphens=False)
+        self.line(text)
+
     def json(self, value: Any) -> None:
         """One value as one line of JSON."""
-        import json
+        if self._encode is None:
+            import json
 
-        self.stream.write(f"{json.dumps(value, default=str)}\n")
+            self._encode = json.JSONEncoder(default=str).encode
+        self.stream.write(f"{self._encode(value)}\n")
 
     def flush(self) -> None:
         """See now whether anybody reads it."""

@@ -11,7 +11,8 @@
         def open_store(self):
             return MyStore  # called with the location, perhaps several times
 
-A store that cannot be opened again says ``persistent = False``.
+A store that cannot be opened again says ``persistent = False``, one without sessions to write by hand
+``shelves = False``.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farmhand import codec
-from farmhand.errors import StoreError
+from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
 from farmhand.memory import MemoryStore
 from farmhand.merge import merge
-from farmhand.store import Block, DataManager, Record, RunInfo, Session, Turn
+from farmhand.store import Block, Counts, DataManager, Record, RunInfo, Session, Turn, join_key
 from farmhand.tables import rows, select
 from farmhand.task import call
 from farmhand.testing.files import LargeResultsConformance
@@ -183,6 +184,8 @@ class StoreConformance(LargeResultsConformance):
 
     #: Whether what one opening wrote is there for the next.
     persistent: bool = True
+    #: Whether it has sessions that are written by hand.
+    shelves: bool = True
 
     @pytest.fixture
     def location(self, tmp_path: Path) -> Path:
@@ -222,8 +225,8 @@ class StoreConformance(LargeResultsConformance):
         """What begins a run, by default in ``store``; the sessions are closed after the test."""
         sessions: list[Session] = []
 
-        def begin(run: RunInfo, store: DataManager = store) -> Session:
-            sessions.append(store.begin(run))
+        def begin(run: RunInfo, store: DataManager = store, join: bool = False) -> Session:
+            sessions.append(store.begin(run, join))
             return sessions[-1]
 
         yield begin
@@ -275,6 +278,8 @@ class StoreConformance(LargeResultsConformance):
             ] == [(i, items[i], results[i]) for i in wanted]
             assert _plain(reader.blocks(run.uid)) == sorted(_plain(b for turn in turns for b in turn.blocks))
             assert reader.itemcount() == before + len(results)
+            counts = Counts(len(results), len(failures), 0)
+            assert (reader.counts(run.uid), list(reader.check())) == (counts, [])
             if reader is not store:
                 reader.close()
 
@@ -498,34 +503,435 @@ class StoreConformance(LargeResultsConformance):
 
     def test_a_run_that_is_not_there_is_a_key_error(self, store: DataManager) -> None:
         """An empty answer would look like a run without results."""
-        for method in (store.encoded, store.blocks, store.records, store.retried, store.done_indices):
+        for method in (
+            *(store.encoded, store.decoded, store.packs, store.done_indices, store.blocks),
+            *(store.records, store.retried, store.shipped),
+        ):
             with pytest.raises(KeyError):
                 list(method("nobody"))
-        with pytest.raises(KeyError):
-            store.encoded_at("nobody", 0)
-        with pytest.raises(KeyError):
-            store.output_at("nobody", 0)
+        for look in (
+            lambda: store.encoded_at("nobody", 0),
+            lambda: store.decoded_at("nobody", 0),
+            lambda: store.output_at("nobody", 0),
+            lambda: store.counts("nobody"),
+            lambda: store.record("nobody-0"),
+            lambda: store.item("nobody-0"),
+            lambda: store.forget_at("nobody", [0]),
+            lambda: store.forget("nobody-0"),
+        ):
+            with pytest.raises(KeyError):
+                look()
 
-    def test_records_failures_and_keys_decode_nothing(self, store: DataManager, begin: Begin) -> None:
-        """Looking at a store that you do not trust is safe; only reading values is not."""
-        session = begin(a_run())
+    def test_only_reading_values_decodes_anything(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Looking at a store that you do not trust, and keeping order in it, is safe."""
+        run = a_run()
+        session = begin(run)
         poison = pickle.dumps(_Poison())
-        bad = RecordDone(ItemsDone(0, [0], [poison], 1.0, [1.0]))
-        session.record(Turn([Block(range(2), poison)], [bad], [failed(1)]))
-        [key] = store.keys()
-        assert key in store
-        assert len(list(store.records())) == 2
-        assert list(store.retried()) == []
-        assert store.output(key) == ""
-        assert len(store.failures()) == len(store) == 1
-        assert str(len(store)) in repr(store)
-        for run in store.runs():
-            assert list(store.done_indices(run.uid)) == [0]
-            assert [data for _, data in store.encoded(run.uid)] == [store.encoded_at(run.uid, 0)] == [poison]
-            assert [b.payload for b in store.blocks(run.uid)] == [poison]
-        for read in (store.values, store.items, store.pairs, lambda: store[key], lambda: store.get(key)):
-            with pytest.raises(AssertionError, match="decoded"):
-                read()
+        bad = RecordDone(ItemsDone(0, range(3), [poison] * 3, 1.0, [1.0] * 3), {1: 2})
+        items = [_Poison(), (_Poison(),), {"a": _Poison()}, 3]
+        again = failed(1, again=True)
+        session.record(Turn([Block(range(4), poison, items=items)], [bad], [again, failed(3)], [poison]))
+        if self.shelves:
+            store.shelf_set("by hand", "name", poison)
+        for reader in (store, reread()):
+            keys, by_hand = reader.keys(), ["name"] * self.shelves
+            assert keys == [join_key(run.uid, index) for index in range(3)] + by_hand
+            assert all(key in reader for key in keys)
+            assert [record.index for record in reader.records()] == [0, 1, 2, 3]
+            assert list(reader.records(since=reader.records().cursor)) == []
+            assert [record.index for record in reader.retried()] == [1]
+            assert reader.record(keys[1]).attempts == 2
+            assert reader.output(keys[0]) == ""
+            assert len(reader.failures()) == 1
+            assert len(reader) == 3 + len(by_hand)
+            assert str(len(reader)) in repr(reader)
+            assert reader.counts(run.uid) == Counts(3, 1, 1)
+            assert list(reader.done_indices(run.uid)) == [0, 1, 2]
+            assert [data for _, data in reader.encoded(run.uid)] == [poison] * 3
+            assert [data for pack in reader.packs(run.uid) for data in pack.values] == [poison] * 3
+            assert reader.encoded_at(run.uid, 0) == poison
+            assert [b.payload for b in reader.blocks(run.uid)] == reader.shipped(run.uid) == [poison]
+            assert list(reader.check()) == []
+            reads: list[Callable[[], object]] = [reader.values, reader.items, reader.pairs]
+            reads += [lambda: reader[keys[0]], lambda: reader.get(keys[0]), lambda: reader.item(keys[0])]  # noqa: B023
+            for read in reads:
+                with pytest.raises(AssertionError, match="decoded"):
+                    read()
+        assert store.forget(join_key(run.uid, 1)) == 1
+        session.close("finished", 1.0)
+        store.vacuum()
+        assert [record.index for record in store.records()] == [0, 2, 3]
+
+    # -- what a run was ----------------------------------------------------------------------------
+
+    def test_a_run_keeps_how_it_came_about(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Plain values, which come back as they were; what becomes known later joins them."""
+        said = {
+            "command": ["python", "run me.py", "\udcff ü"],
+            "cpus": 8,
+            "packages": {"numpy": "2.3", "ü": None},
+            "git_dirty": False,
+            "load": 0.5,
+        }
+        run = a_run(parameters=("k", "größe"), owner="here/1/2/3", provenance=said)
+        session, other = begin(run), begin(a_run())
+        assert store.runs()[0] == run
+        session.record(Turn(provenance={"git_commit": "abc", "git_dirty": True}))
+        session.record(Turn([block([0], "a")], [done([0], "A")], provenance={"cpus": 4}))
+        session.close("finished", 3000.0)
+        other.close("finished", 3000.0)
+        expected = {**said, "git_commit": "abc", "git_dirty": True, "cpus": 4}
+        for reader in (store, reread()):
+            first, second = reader.runs()
+            assert first == replace(run, provenance=expected, ended=3000.0, outcome="finished")
+            assert (second.parameters, second.owner, second.provenance) == ((), "", {})
+
+    def test_what_was_shipped_is_kept_in_order(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """The task, and then the script's classes as they were met: so an item can be run again."""
+        run, other = a_run(), a_run()
+        session, second = begin(run), begin(other)
+        session.record(Turn(shipped=[b"task", b"\x00\xff"]))
+        second.record(Turn(shipped=[b"another"]))
+        session.record(Turn([block([0], "a")], [done([0], "A")], shipped=[b"class"]))
+        for reader in (store, reread()):
+            assert reader.shipped(run.uid) == [b"task", b"\x00\xff", b"class"]
+            assert reader.shipped(other.uid) == [b"another"]
+
+    def test_a_run_that_is_joined_goes_on(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """As merging does; its results, and what is known of it, are those of both sessions."""
+        run = a_run(provenance={"first": 1}, parameters=("k",))
+        session = begin(run, join=True)
+        session.record(Turn([block(range(2), "ab")], [done([0], "A")], [failed(1)], [b"task"]))
+        session.close("stopped", 2000.0)
+        other = reread()
+        second = begin(replace(run, task="not the task of this run"), other, join=True)
+        second.record(Turn([block([2], "c")], [done([2], "C")], shipped=[b"class"], provenance={"second": 2}))
+        with pytest.raises(StoreError, match="twice"):
+            second.record(Turn([], [done([0], "Z")]))
+        second.close("finished", 3000.0)
+        for reader in (store, other):
+            [found] = reader.runs()
+            assert (found.task, found.outcome, found.ended) == (run.task, "finished", 3000.0)
+            assert (found.provenance, found.parameters) == ({"first": 1, "second": 2}, ("k",))
+            assert reader.pairs() == [("a", "A"), ("c", "C")]
+            assert reader.counts(run.uid) == Counts(2, 1, 0)
+            assert reader.shipped(run.uid) == [b"task", b"class"]
+
+    def test_one_record_and_one_item_are_found_by_their_key(self, store: DataManager, begin: Begin) -> None:
+        """The same as in the list of all; of a large item there is only a text."""
+        run = a_run()
+        session = begin(run)
+        begin(a_run()).record(Turn([block(range(9), "ABCDEFGHI")], [done([8], ["of the next run"])]))
+        packed = codec.Packed(codec.pack(list(range(100))), 100)
+        many = ItemsDone(1, range(10, 110), packed, 1000.0, [0.5] * 100, usage={60: Usage(4096, "")})
+        large = Block([3, 5], None, [codec.fingerprint(i) for i in "xy"], ["x", "y"])
+        session.record(
+            Turn(
+                [block([0, 2], ["zero", ("two", 2)]), large, block(range(10, 110), list(range(100)))],
+                [done([2, 3], ["b", "c"], i3=2), RecordDone(many, {60: 3})],
+                [failed(0), failed(5, again=True)],
+            )
+        )
+        for record in list(store.records(run.uid)):
+            assert store.record(record.key) == record
+        assert store.item(f"{run.uid}-0") == "zero"
+        assert store.item(f"{run.uid}-2") == ("two", 2)
+        assert store.item(f"{run.uid}-60") == 50
+        for index in (1, 4, 5, 110, 1 << 40, 10**17):
+            with pytest.raises(KeyError):
+                store.record(f"{run.uid}-{index}")
+        for index in (1, 3, 5, 110, 1 << 40, 10**17):
+            with pytest.raises(KeyError):
+                store.item(f"{run.uid}-{index}")
+
+    def test_packs_are_all_that_another_store_needs(self, store: DataManager, begin: Begin) -> None:
+        """Results with their times, as bytes: merging copies them without looking into them."""
+        run, copied = a_run(), a_run()
+        session = begin(run)
+        given = [1, None, 2.5, "text", (3,), b"bytes"] * 10
+        session.record(Turn([block(range(60), given)], [done([i for i in range(60) if i % 7], given[:51])]))
+        packed = codec.Packed(codec.pack(list(range(100))), 100)
+        session.record(Turn([], [RecordDone(ItemsDone(2, range(100, 200), packed, 1000.0, [0.25] * 100))]))
+        packs = list(store.packs(run.uid))
+        second = begin(copied)
+        for pack in packs:
+            second.record(
+                Turn(
+                    done=[
+                        RecordDone(
+                            ItemsDone(pack.number, pack.indices, pack.values, pack.started, pack.seconds)
+                        )
+                    ]
+                )
+            )
+        assert [pack.indices[0] for pack in packs] == sorted(pack.indices[0] for pack in packs)
+        assert list(store.encoded(copied.uid)) == list(store.encoded(run.uid))
+        assert [(r.index, r.process, r.started, r.seconds) for r in store.records(copied.uid)] == [
+            (r.index, r.process, r.started, r.seconds) for r in store.records(run.uid)
+        ]
+
+    # -- what is new -------------------------------------------------------------------------------
+
+    @_any
+    @given(data=st.data())
+    def test_increments_are_what_was_stored_between_readings(
+        self, data: st.DataObject, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """However turns of two runs, forgetting and readings are mixed: nothing twice, nothing left out."""
+        runs, items = [a_run(), a_run()], range(10)
+        sessions = [begin(run) for run in runs]
+        for session in sessions:
+            session.record(Turn([block(items, list(items))]))
+        reader = reread()
+        cursor = reader.records().cursor
+        there: dict[tuple[int, int], int] = {}  # when each item of each run was stored
+        new: set[tuple[int, int]] = set()
+        for stamp in range(data.draw(st.integers(1, 12))):
+            action = data.draw(st.sampled_from(["store", "store", "forget", "read", "read one run"]))
+            number = data.draw(st.integers(0, 1))
+            chosen = data.draw(st.sets(st.sampled_from(items)))
+            if action == "store":
+                ends = [index for index in sorted(chosen) if (number, index) not in there]
+                broken = [index for index in ends if data.draw(st.integers(0, 3)) == 0]
+                whole = [index for index in ends if index not in broken]
+                record = done(whole, whole, stamp)
+                sessions[number].record(Turn([], [record], [failed(i, process=stamp) for i in broken]))
+                there.update({(number, index): stamp for index in ends})
+                new.update((number, index) for index in ends)
+            elif action == "forget":
+                store.forget_at(runs[number].uid, chosen)
+                for index in chosen:
+                    there.pop((number, index), None)
+                    new.discard((number, index))
+            elif action == "read one run":
+                some = [(r.index, r.process) for r in reader.records(runs[number].uid, since=cursor)]
+                assert some == [(index, there[run, index]) for run, index in sorted(new) if run == number]
+            else:
+                reading = reader.records(since=cursor)
+                found = [(r.run, r.index, r.process) for r in reading]
+                assert found == [(runs[run].uid, index, there[run, index]) for run, index in sorted(new)]
+                cursor, new = reading.cursor, set()
+        everything = [
+            (r.run, r.index, r.process) for r in reader.records() if r.run in (runs[0].uid, runs[1].uid)
+        ]
+        assert everything == [(runs[run].uid, index, stamp) for (run, index), stamp in sorted(there.items())]
+        if reader is not store:
+            reader.close()
+
+    def test_a_reading_is_of_the_moment_at_which_it_was_asked_for(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """Not of its first step: what is stored between the two would be in two increments, or in none."""
+        session = begin(a_run())
+        session.record(Turn([block(range(4), "abcd")], [done([0], "A")]))
+        first = store.records()
+        session.record(Turn([], [done([1], "B")]))
+        second = store.records(since=first.cursor)
+        session.record(Turn([], [done([2], "C")], [failed(3)]))
+        assert [record.index for record in first] == [0]
+        assert [record.index for record in second] == [1]
+        third = store.records(since=second.cursor)
+        assert [record.index for record in third] == [2, 3]
+        assert list(store.records(since=third.cursor)) == []
+        assert [record.index for record in store.records(since=first.cursor)] == [1, 2, 3]
+
+    def test_a_cursor_outlives_the_store_that_gave_it(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """A program that looks now and then keeps it in a file of its own."""
+        session = begin(a_run())
+        session.record(Turn([block(range(2), "ab")], [done([0], "A")]))
+        cursor = reread().records().cursor
+        session.record(Turn([], [done([1], "B")]))
+        assert [record.index for record in reread().records(since=cursor)] == [1]
+
+    def test_what_is_no_cursor_of_this_store_is_refused(
+        self, store: DataManager, begin: Begin, location: Path, open_store: OpenStore
+    ) -> None:
+        """Guessing what was meant would leave records out, or show them twice."""
+        begin(a_run()).record(Turn([block([0], "a")], [done([0], "A")]))
+        with open_store(location.with_name("another " + location.name)) as other:
+            cursors = ["", "yesterday", "7", other.records().cursor, store.records().cursor + "999999"]
+        for cursor in cursors:
+            with pytest.raises(UsageError, match="no cursor of this store"):
+                store.records(since=cursor)
+
+    # -- forgetting --------------------------------------------------------------------------------
+
+    def test_of_a_forgotten_item_only_the_item_is_left(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """So that a run with resume=True runs it again, as if it had never ended; its neighbours stay."""
+        run = a_run()
+        session = begin(run)
+        usage = {index: Usage(1000 + index, f"printed {index}") for index in range(6)}
+        results = RecordDone(replace(done(range(6), "abcdef").done, usage=usage), {2: 2})
+        failures = [failed(2, again=True), failed(6, usage=Usage(7, "in vain")), failed(7)]
+        session.record(Turn([block(range(9), "ABCDEFGHI")], [results], failures))
+        kept = {record.index: record for record in store.records()}
+        gone = [join_key(run.uid, index) for index in (2, 3, 6, 8)]
+        assert store.forget(gone) == 3
+        assert store.forget(gone) == 0
+        for reader in (store, reread()):
+            assert list(reader.records()) == [kept[index] for index in (0, 1, 4, 5, 7)]
+            assert reader.pairs() == [("A", "a"), ("B", "b"), ("E", "e"), ("F", "f")]
+            assert [reader.output(key) for key in gone] == [""] * 4
+            assert reader.output(join_key(run.uid, 5)) == "printed 5"
+            assert list(reader.retried()) == []
+            assert (len(reader), reader.counts(run.uid)) == (4, Counts(4, 1, 0))
+            assert reader.item(gone[0]) == "C"
+            assert list(reader.check()) == []
+        session.record(Turn([], [done([2, 6], ["c again", "g"])]))
+        assert store.pairs()[2:] == [("C", "c again"), ("E", "e"), ("F", "f"), ("G", "g")]
+        assert store.record(gone[0]).attempts == 1
+
+    @_any
+    @given(data=st.data())
+    def test_any_items_may_be_forgotten(self, data: st.DataObject, store: DataManager, begin: Begin) -> None:
+        """Wherever they lie among results that came together, plain ones and others."""
+        results = data.draw(st.lists(st.integers() | values, min_size=1, max_size=12))
+        gone = data.draw(st.sets(st.sampled_from(range(len(results)))))
+        run = a_run()
+        session = begin(run)
+        plain = all(type(result) in codec.PLAIN for result in results)
+        encoded = results if plain else [codec.encode(result) for result in results]
+        packed = codec.Packed(codec.pack(encoded), len(results))
+        seconds = [1.0 + index / 64 for index in range(len(results))]
+        session.record(Turn([], [RecordDone(ItemsDone(0, range(len(results)), packed, 1000.0, seconds))]))
+        before = list(store.records(run.uid))
+        store.forget(join_key(run.uid, index) for index in gone)
+        assert list(store.records(run.uid)) == [r for r in before if r.index not in gone]
+        assert list(store.decoded(run.uid)) == [p for p in enumerate(results) if p[0] not in gone]
+        assert list(store.check()) == []
+
+    # -- sessions by hand --------------------------------------------------------------------------
+
+    def test_a_session_by_hand_is_a_dict_that_lasts(
+        self, store: DataManager, reread: Callable[[], DataManager]
+    ) -> None:
+        """What is set is there for the next program at once; Brian's names find it."""
+        if not self.shelves:
+            with pytest.raises(StoreError, match="no sessions"):
+                store.session()["a"] = 1
+            return
+        with store.session("mine") as shelf:
+            shelf["a"], shelf["ü \udcff"] = {"plain": [1, 2]}, (3,)
+            shelf["a"] = [1, 2]
+            shelf["gone"] = "soon"
+            del shelf["gone"]
+            for missing in ("gone", "b", ""):
+                assert missing not in shelf
+                with pytest.raises(KeyError):
+                    shelf[missing]
+                with pytest.raises(KeyError):
+                    del shelf[missing]
+            with pytest.raises(UsageError, match="texts"):
+                shelf[7] = "seven"  # type: ignore[index]
+        other = reread().computer_session()
+        other["a"] = (3, 4)
+        for reader in (store, reread()):
+            assert dict(reader.session("mine")) == {"a": [1, 2], "ü \udcff": (3,)}
+            assert sorted(reader.session_names()) == sorted(["mine", reader.computer_name])
+            assert reader.get("a") == {"mine": [1, 2], reader.computer_name: (3, 4)}
+            assert sorted(reader.get_merged("a")) == [1, 2, 3, 4]
+            assert sorted(reader.keys()) == ["a", "ü \udcff"]
+            assert reader["ü \udcff"] == (3,)
+            assert "a" in reader
+            assert len(reader) == reader.itemcount() == len(reader.values()) == 3
+            assert list(reader.session("never written")) == []
+
+    def test_sessions_by_hand_stand_beside_runs(self, store: DataManager, begin: Begin) -> None:
+        """They are neither runs nor records; reading everything shows both."""
+        if not self.shelves:
+            pytest.skip("this store has no sessions by hand")
+        run = a_run()
+        begin(run).record(Turn([block([0], "a")], [done([0], "A")]))
+        store.session("mine")["name"] = "B"
+        assert store.values() == ["A", "B"]
+        assert store.items() == [(f"{run.uid}-0", "A"), ("name", "B")]
+        assert store.session_names() == [run.uid, "mine"]
+        assert store.runs() == [run]
+        assert store.pairs() == [("a", "A")]
+        assert list(store.check()) == []
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_processes_can_count_in_a_locking_session(self, location: Path, open_store: OpenStore) -> None:
+        """Between reading and writing, nobody else gets in; without the lock, steps would be lost."""
+        if not (self.persistent and self.shelves):
+            pytest.skip("no other process sees this store's sessions")
+        children = []
+        for _ in range(3):
+            children.append(os.fork())
+            if not children[-1]:
+                status = 1
+                try:
+                    with open_store(location) as store:
+                        shelf = store.locking_session("counter")
+                        for _ in range(10):
+                            with shelf.lock():
+                                shelf["n"] = shelf.get("n", 0) + 1
+                    status = 0
+                finally:
+                    os._exit(status)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+        with open_store(location) as store:
+            assert dict(store.session("counter")) == {"n": 30}
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_the_lock_of_a_killed_process_is_free(self, location: Path, open_store: OpenStore) -> None:
+        """Nobody has to tidy up after it; and what it had set is there."""
+        if not (self.persistent and self.shelves):
+            pytest.skip("no other process sees this store's sessions")
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.close(reading)
+                shelf = open_store(location).locking_session("mine")
+                shelf.acquire()
+                shelf["a"] = 1
+                os.write(writing, b".")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(writing)
+        with open(reading, "rb", buffering=0) as told:
+            assert told.read(1) == b"."
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with open_store(location) as store, store.locking_session("mine") as shelf:
+            with shelf.lock():
+                shelf["a"] += 1
+                with pytest.raises(UsageError, match="acquired already"):
+                    shelf.acquire()
+            assert shelf["a"] == 2
+
+    # -- keeping order -----------------------------------------------------------------------------
+
+    def test_a_sound_store_has_no_problems_and_vacuum_changes_nothing_in_it(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """Whatever is in it: gaps, failures, earlier attempts, forgotten items, a run that has not ended."""
+        session = begin(a_run())
+        session.record(Turn([block([0, 1, 5], "abf")], [done([0, 5], "AF", i0=2)], [failed(0, again=True)]))
+        session.record(Turn([block(range(6, 9), "ghi")], [done([6, 7], "GH")], [failed(8)]))
+        session.close("finished", 1.0)
+        begin(a_run()).record(Turn([block([0], "a")], [done([0], "A")]))
+        store.forget(store.keys()[1])
+        records, pairs = list(store.records()), store.pairs()
+        assert list(store.check()) == []
+        store.vacuum()
+        for reader in (store, reread()):
+            assert (list(reader.records()), reader.pairs()) == (records, pairs)
+            assert list(reader.check()) == []
 
     # -- turns -------------------------------------------------------------------------------------
 
