@@ -276,8 +276,10 @@ def test_a_large_result_is_there_for_a_plain_shelf_too(location):
         assert plain[f"{run.uid}-2"] == 2
         assert plain[f"{run.uid}-3"].sum() == 600_000
     location.rename(location.with_name("moved.data"))
-    moved = shelve.open(str(location.with_name("moved.data") / run.uid), "r")
-    with moved as plain, pytest.raises(StoreError, match="open_store where it is now"):
+    with (
+        shelve.open(str(location.with_name("moved.data") / run.uid), "r") as plain,
+        pytest.raises(StoreError, match="open_store where it is now"),
+    ):
         plain[f"{run.uid}-3"]
     assert not location.exists()
     with ShelveStore(location.with_name("moved.data")) as store:

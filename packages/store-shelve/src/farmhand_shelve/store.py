@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 
@@ -126,7 +126,7 @@ class ShelveStore(_DataManager):
 
     def records(self, run: str | None = None, since: str | None = None) -> Records:
         every = self._contents()
-        numbers = self._numbers_at(since) if since is not None else {}
+        numbers = self._numbers_at(since, every) if since is not None else {}
         cursor = f"{self._identity()}." + ",".join(f"{_name(each)}={each.number}" for each in every)
         wanted = every if run is None else [self._log(run)]
         readings = [each.reading(numbers.get(_name(each), 0)) for each in wanted]
@@ -136,21 +136,16 @@ class ShelveStore(_DataManager):
         """What tells the cursors of this store from those of others."""
         return self._folder.identity or f"{os.stat(self.basepath).st_ino:x}"
 
-    def _numbers_at(self, cursor: str) -> dict[str, int]:
+    def _numbers_at(self, cursor: str, every: Sequence[Contents]) -> dict[str, int]:
         """How far a reading had come: by run, the number of the last frame."""
-        identity, dot, rest = cursor.partition(".")
-        known = {self._folder.identity, f"{os.stat(self.basepath).st_ino:x}"} - {""}
-        numbers = {}
-        for each in rest.split(",") if rest else ():
-            name, _, number = each.rpartition("=")
-            if not number.isdecimal():
-                identity = ""
-            else:
-                numbers[name] = int(number)
-        if not dot or identity not in known:
-            raise UsageError(
-                f"since={cursor[:80]!r} is no cursor of this store; it comes from store.records()"
-            )
+        identity, _, rest = cursor.partition(".")
+        here = identity in {self._folder.identity, f"{os.stat(self.basepath).st_ino:x}"} - {""}
+        pairs = [each.rpartition("=") for each in rest.split(",")] if rest else []
+        numbers = {name: int(number) for name, _, number in pairs if name and number.isdecimal()}
+        beyond = any(numbers.get(_name(each), 0) > each.number for each in every)
+        if not here or "." not in cursor or beyond or len(numbers) < len(pairs):
+            start = cursor[:80]
+            raise UsageError(f"since={start!r} is no cursor of this store; it comes from store.records()")
         return numbers
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
