@@ -379,6 +379,22 @@ def test_a_session_whose_file_was_lost_is_made_again(location, lost):
         assert brian_reads(location) == {"farm": wanted}
 
 
+def test_what_a_killed_process_was_making_is_swept_away(location):
+    """It is no part of the store; another process may be at it just now, though, unless it is old."""
+    with ShelveStore(location) as store:
+        wanted = write_some(store)
+        mine = set((location / ".farmhand").iterdir())
+    parts = [location / ".farmhand" / name for name in ("farm.0123.dat", "farm.0123.dir", "index.4567")]
+    for part in parts:
+        part.write_text("half")
+    os.utime(parts[0], (1e9, 1e9))
+    with ShelveStore(location) as store:
+        assert set((location / ".farmhand").iterdir()) == mine | set(parts[1:])
+        store.vacuum()
+        assert set((location / ".farmhand").iterdir()) == mine
+        assert dict(store.items()) == wanted
+
+
 def test_a_session_by_hand_survives_a_crash_in_the_middle_of_setting(location):
     """A line of the index that is not whole is passed over, and does not spoil the next one."""
     with ShelveStore(location) as store:
@@ -627,14 +643,18 @@ def test_a_cursor_reads_only_what_came_after_it(location):
 
 def test_names_of_runs_that_cannot_be_names_of_files(location):
     """A run of another store, merged into this one, may be called anything."""
-    uids = ["../up", ".hidden", "ü.x", "a b", "%2e"]
+    uids = ["../up", ".hidden", "ü.x", "a b", "%2e", "it's\n", "\ud800"]
     with ShelveStore(location) as store:
         for uid in uids:
             write_some(store, uid)
         assert [run.uid for run in store.runs()] == uids
         assert all(store[f"{uid}-0"] == "a" for uid in uids)
+        assert list(store.check()) == []
     assert sorted(os.listdir(location.parent)) == ["rates.data"]
-    assert len(brian_reads(location)) == 5
+    found = brian_reads(location)
+    assert len(found) == len(uids)
+    values = {key: value for session in found.values() for key, value in session.items()}
+    assert values["it's\n-0"] == values["ü.x-0"] == "a"
 
 
 def test_a_thousand_values_by_hand_are_not_read_again_for_each(location):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from farmhand.errors import StoreError
 from farmhand.spool import sync_folder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Folder", "file_name"]
 
 FORMAT = 1
+_REST = 3600.0  # seconds without a write after which a file is nobody's
 _EFFECTIVE = os.access in os.supports_effective_ids
 _LEFT = "It was left as it is; choose another name, or move it away"
 _RIGHTS = "Get the right to write there, or copy the store to another folder"
@@ -142,6 +144,17 @@ class Folder:
                 os.fsync(file.fileno())
         os.rename(part, os.path.join(self.own, "format"))
         self._recognize()
+
+    def sweep(self, rest: float = _REST) -> None:
+        """Delete what a killed process was making, if nobody has written to it for so many seconds."""
+        known = {self.runs, self.files, self.locks, os.path.join(self.own, "format")}
+        now = time.time()
+        try:
+            for entry in os.scandir(self.own):
+                if entry.path not in known and now - entry.stat().st_mtime >= rest and entry.is_file():
+                    os.unlink(entry.path)
+        except OSError:
+            pass  # the next one will do it
 
     @property
     def read_only(self) -> str:
