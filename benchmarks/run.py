@@ -24,6 +24,7 @@ WORKLOADS = (
     "progress",
     "progress_steady",
     "resume",
+    "reading",
     "growth",
     "parent",
 )

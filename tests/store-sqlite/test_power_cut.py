@@ -29,7 +29,7 @@ from disk_model import Disk, Files, Operation, read_trace
 from farmhand import MemoryStore, codec, open_store
 from farmhand.errors import StoreError
 from farmhand.events import RecordDone, Usage
-from farmhand.store import DataManager, RunInfo, Session, Turn
+from farmhand.store import Counts, DataManager, RunInfo, Session, Turn
 from farmhand.testing.stores import block, done, failed
 from preload import build
 
@@ -49,9 +49,9 @@ def a_turn(number: int) -> Turn:
     usage = {first + 2: Usage(10**9 + number, f"printed {number}\n" * 50)}
     failures = [failed(first + 1, "first try", again=True), failed(first + 4, "for good")]
     record = RecordDone(replace(results_done, usage=usage), {first + 1: 2})
-    return Turn(
-        [block(range(first, first + 6), [f"item {first + place}" for place in range(6)])], [record], failures
-    )
+    items = [f"item {first + place}" for place in range(6)]
+    items_block = replace(block(range(first, first + 6), items), items=items)
+    return Turn([items_block], [record], failures, [b"class %d" % number], {f"fact {number}": number})
 
 
 def story(
@@ -65,6 +65,11 @@ def story(
         for number in range(turns):
             record(session, a_turn(number))
             yield store
+            if number == 3:
+                store.forget_at(run.uid, [6, 8, 10])
+                yield store
+                store.shelf_set("by hand", "name", run.uid.encode() * 100)
+                yield store
         if run is RUNS[0]:
             session.close("finished", 2000.0)
             yield store
@@ -81,6 +86,13 @@ def facts(store: DataManager) -> list[Any]:
         [list(store.encoded(run.uid)) for run in runs],
         [[(list(b.indices), b.payload) for b in store.blocks(run.uid)] for run in runs],
         [store.output(record.key) for record in store.records()],
+        [store.shipped(run.uid) for run in runs],
+        [
+            (name, key, store.shelf_get(name, key))
+            for name in store.shelf_names()
+            for key in store.shelf_keys(name)
+        ],
+        [store.counts(run.uid) for run in runs],
         store.itemcount(),
     ]
 
@@ -303,7 +315,8 @@ def test_a_store_of_format_1_survives_a_power_cut_while_it_is_brought_up_to_date
     """It is then of format 1 or 2, and everything is in it."""
     values = [(index, codec.encode(value)) for index, (_, value) in enumerate(version_1.PAIRS)]
     blocks = [(list(version_1.BLOCK.indices), version_1.BLOCK.payload)]
-    expected = [[version_1.RUN], version_1.RECORDS, [], [values], [blocks], [""] * 3, 2]
+    more = ([""] * 3, [[]], [], [Counts(2, 1, 0)])
+    expected = [[version_1.RUN], version_1.RECORDS, [], [values], [blocks], *more, 2]
     counts, examples = verdicts(cuts(trace("migrate"), throws=20), [expected])
     assert set(counts) == {"sound"}, examples
     assert counts["sound"] > 50

@@ -19,7 +19,7 @@ import version_1
 from farmhand import open_store, run_tasks
 from farmhand.errors import StoreError
 from farmhand.events import Usage
-from farmhand.store import Turn
+from farmhand.store import Counts, Turn
 from farmhand.testing.stores import a_run, block, done, failed
 from fault_tasks import QUIET, Long, are_gone, processes_of
 from preload import build
@@ -386,22 +386,36 @@ def has_all_of_version_1(store):
     assert list(store.records()) == version_1.RECORDS
     assert store.pairs() == version_1.PAIRS
     assert list(store.retried()) == []
+    assert store.counts("old-run") == Counts(2, 1, 0)
+    assert store.record("old-run-1") == version_1.RECORDS[1]
+    assert (store.item("old-run-2"), store.shipped("old-run"), store.session_names()) == (
+        "c",
+        [],
+        ["old-run"],
+    )
+    assert list(store.records(since=store.records().cursor)) == []
+    assert list(store.check()) == []
     assert store.output("old-run-0") == store.output("old-run-2", attempt=1) == ""
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_store_of_an_old_format_is_brought_up_to_date_and_keeps_everything(location, version):
     """It then takes what the old format had no place for."""
     version_1.make(location, version)
     with open_store(location) as store:
-        assert format_of(location) == 3
+        assert format_of(location) == 4
         has_all_of_version_1(store)
+        cursor = store.records().cursor
         session = store.begin(a_run(uid="new"))
         retry = failed(0, usage=Usage(2048, "first"), again=True)
         session.record(Turn([block([0], "z")], [done([0], ["z"], i0=2)], [retry]))
         session.close("finished", 2000.0)
         assert store.values() == ["result a", "result b", "z"]
         assert store.output("new-0", attempt=1) == "first"
+        assert [record.key for record in store.records(since=cursor)] == ["new-0"]
+        store.forget("old-run-1")
+        assert store.values() == ["result a", "z"]
+        assert list(store.check()) == []
     with open_store(location) as store:
         assert [record.memory for record in store.retried()] == [2048]
 
@@ -434,7 +448,7 @@ def test_a_run_goes_on_from_a_store_of_format_1(location):
         assert store.values() == ["result a", "result b", "new result c", "new result d"]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 @pytest.mark.parametrize("read_only", ["file", "folder"])
 def test_a_read_only_store_of_an_old_format_can_be_read(nobody, read_only, version):
     """It stays of that format, and reads like a new one."""

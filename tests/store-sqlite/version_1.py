@@ -1,4 +1,4 @@
-"""A store as the first farmhand-sqlite made it: format 1; and format 2, which has two more tables."""
+"""A store as the first farmhand-sqlite made it: format 1; and formats 2 and 3, which came after it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ CREATE TABLE usage (id INTEGER PRIMARY KEY, memory INTEGER, output);
 CREATE TABLE retried (id INTEGER, attempt INTEGER, process INTEGER, started REAL, seconds REAL,
     memory INTEGER, kind, type, message, traceback, output, PRIMARY KEY (id, attempt)) WITHOUT ROWID;
 """
+# instead of ``results``, which format 3 has no more
+SCHEMA_3 = """
+CREATE TABLE packs (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, process INTEGER, started REAL,
+    seconds REAL, each BLOB, payload BLOB);
+DROP TABLE results;
+"""
 APPLICATION_ID = 0x6661726D  # "farm"
 FIRST = 1 << 40  # the id of the first item of the first run
 
@@ -41,17 +47,24 @@ BLOCK = Block(range(3), codec.encode_items(["a", "b", "c"]))
 def make(path: Path, version: int = 1) -> None:
     """Write such a store, with one run: two results and a failure."""
     db = sqlite3.connect(path, isolation_level=None)
+    later = (SCHEMA_2 if version >= 2 else "") + (SCHEMA_3 if version >= 3 else "")
     db.executescript(
-        f"BEGIN; {SCHEMA} {SCHEMA_2 if version == 2 else ''} PRAGMA application_id = {APPLICATION_ID}; "
+        f"BEGIN; {SCHEMA} {later} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {version}; COMMIT;"
     )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN")
     run = (1, RUN.uid, RUN.task, RUN.computer, RUN.started, RUN.numitems, None, RUN.ended, RUN.outcome, 2)
     db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run)
-    for record, (_, value) in zip(RECORDS[:2], PAIRS, strict=True):
-        about = (FIRST + record.index, record.process, record.started, record.seconds, codec.encode(value))
-        db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", about)
+    encoded = [codec.encode(value) for _, value in PAIRS]
+    if version < 3:
+        for record, data in zip(RECORDS[:2], encoded, strict=True):
+            about = (FIRST + record.index, record.process, record.started, record.seconds, data)
+            db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", about)
+    else:  # each by its own process, and so each in a row of its own
+        for record, data in zip(RECORDS[:2], encoded, strict=True):
+            about = (FIRST + record.index, 1, record.process, record.started, record.seconds, None, data)
+            db.execute("INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?)", about)
     db.execute("INSERT INTO attempts VALUES (?, 2)", (FIRST + 1,))
     failure = (FIRST + 2, 0, 1002.0, 1.0, 3, ERROR.kind, ERROR.type, ERROR.message, ERROR.traceback)
     db.execute("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", failure)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from farmhand.errors import StoreError
 from farmhand.store import Pack
-from farmhand_sqlite.reading import Reader, each_row
+from farmhand_sqlite.reading import Reader, Snapshot
 from farmhand_sqlite.rows import INDEX, pack_of
 from farmhand_sqlite.schema import SHIFT
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["problems"]
+__all__ = ["in_words", "problems"]
 
 _OF_ITEMS = ("packs", "failures", "attempts", "usage", "retried", "blocks", "items")
 _COUNTED = (
@@ -49,12 +49,12 @@ def problems(reader: Reader) -> Iterator[str]:
                     yield f"run {uid}: it has {there} {what}, and says that it has {expected}"
             yield from _packs(db, uid, span)
             # only failures are looked up: of results there may be millions
-            for id, stop in each_row(db, _FAILED, span):
+            for id, stop in db.execute(_FAILED, span):
                 if stop is not None and stop > id:
                     yield f"run {uid}: item {id & INDEX} is done and has failed"
 
 
-def _strangers(db: sqlite3.Connection, numbers: set[int]) -> Iterator[str]:
+def _strangers(db: Snapshot, numbers: set[int]) -> Iterator[str]:
     """Rows of runs that are not there."""
     for table in _OF_ITEMS:
         for (number,) in _numbers(db, table):
@@ -65,7 +65,7 @@ def _strangers(db: sqlite3.Connection, numbers: set[int]) -> Iterator[str]:
             yield f"the table shipped has the task of a run, number {number}, that is not there"
 
 
-def _numbers(db: sqlite3.Connection, table: str) -> Iterator[tuple[int]]:
+def _numbers(db: Snapshot, table: str) -> Iterator[tuple[int]]:
     """The numbers of the runs of which a table has rows, found without reading them all."""
     query = f"SELECT id >> {SHIFT} FROM {table} WHERE id >= ? ORDER BY id LIMIT 1"
     row = db.execute(query, (-(1 << 63),)).fetchone()
@@ -76,10 +76,10 @@ def _numbers(db: sqlite3.Connection, table: str) -> Iterator[tuple[int]]:
         row = db.execute(query, (row[0] + 1 << SHIFT,)).fetchone()
 
 
-def _packs(db: sqlite3.Connection, uid: str, span: tuple[int, int]) -> Iterator[str]:
+def _packs(db: Snapshot, uid: str, span: tuple[int, int]) -> Iterator[str]:
     """Results that overlap, or that are not what their row says."""
     last = -1
-    for row in each_row(db, "SELECT * FROM packs WHERE id BETWEEN ? AND ? ORDER BY id", span):
+    for row in db.execute("SELECT * FROM packs WHERE id BETWEEN ? AND ? ORDER BY id", span):
         index = row[0] & INDEX
         about = f"run {uid}: the results from item {index} on"
         if index <= last:
@@ -104,7 +104,7 @@ def _problem(row: tuple[Any, ...]) -> str:
     return "" if whole else "are not as many as their row says"
 
 
-def rest(problems: Iterator[str]) -> Iterator[str]:
+def in_words(problems: Iterator[str]) -> Iterator[str]:
     """``problems``; where finding them fails, the failure is one of them."""
     try:
         yield from problems

@@ -12,7 +12,8 @@ task is called with, and so its JSON is
 - ``null`` where it is not made of plain values, or is long.
 
 Within these, infinity is ``9e999``, which every reader of JSON takes for it, and NaN is ``null``, as it is
-for SQLite. Numbers of numpy are those of Python.
+for SQLite. Numbers of numpy are those of Python. Texts that are no Unicode are written as near to it as
+can be.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) ->
             text = encode(some if type(some) is list else list(some))
         except (TypeError, ValueError, RecursionError):
             text = ""
-        if not text or len(text) > _MEAN * len(some):
+        if not text or len(text) > _MEAN * len(some) or "\\ud" in text:
             each = list(map(_text_or_null, some))
             if each.count("null") == len(each):
                 continue
@@ -180,7 +181,7 @@ def _slowly(value: Any, depth: int = 0, strict: bool = True) -> str:
     if value is None or kind is bool:
         return "null" if value is None else "true" if value else "false"
     if isinstance(value, str):
-        return _quoted(value)
+        return _quoted(_whole(value) if strict else value)
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
@@ -199,6 +200,15 @@ def _slowly(value: Any, depth: int = 0, strict: bool = True) -> str:
     return "null"
 
 
+def _whole(text: str) -> str:
+    """``text`` without halves of surrogate pairs: SQLite would make of these what nobody can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _object(value: Mapping[Any, Any], depth: int, strict: bool) -> str:
     parts = []
     for key, part in value.items():
@@ -207,5 +217,5 @@ def _object(value: Mapping[Any, Any], depth: int, strict: bool) -> str:
                 raise TypeError(f"{type(key).__name__} is no key of JSON")
             continue
         name = key if isinstance(key, str) else _slowly(key)
-        parts.append(f"{_quoted(name)}: {_slowly(part, depth + 1, strict)}")
+        parts.append(f"{_quoted(_whole(name) if strict else name)}: {_slowly(part, depth + 1, strict)}")
     return f"{{{', '.join(parts)}}}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import Record, join_key
@@ -16,10 +16,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reader", "each_row", "recorded", "span_of"]
+__all__ = ["Reader", "Snapshot", "recorded", "span_of"]
 
 _COVERING = "SELECT id, count FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _NEAR = 1000  # ids between two spans that are read with one query all the same
+
+
+class Snapshot:
+    """The file as it is at the first query, for several of them. At its end, all of them end."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._cursors: list[sqlite3.Cursor] = []
+
+    def execute(self, query: str, parameters: Sequence[Any] | Mapping[str, int] = ()) -> sqlite3.Cursor:
+        """What ``query`` finds, row by row."""
+        cursor = self._db.execute(query, parameters)
+        self._cursors.append(cursor)
+        return cursor
+
+    def end(self) -> None:
+        """Let go of the file as it was; whoever still reads finds no more rows."""
+        while self._cursors:
+            self._cursors.pop().close()
+        if self._db.in_transaction:  # else an error has ended it
+            self._db.execute("COMMIT")
 
 
 class Reader:
@@ -51,7 +72,8 @@ class Reader:
                 yield db
             finally:
                 # nothing of a read-only file is kept: SQLite may take it for unchanging
-                if self._open and not self._idle and not self._file.read_only:
+                kept = self._open and not self._idle and not self._file.read_only
+                if kept and not db.in_transaction:
                     self._idle.append(db)
                 else:
                     db.close()
@@ -59,19 +81,24 @@ class Reader:
             self._file.explain(error)
 
     @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[Snapshot]:
         """Several queries see the file as it is at the first of them."""
         with self._connection() as db:
             db.execute("BEGIN")
+            snapshot = Snapshot(db)
             try:
-                yield db
+                yield snapshot
             finally:
-                db.execute("COMMIT")
+                snapshot.end()
 
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, int] = ()) -> Generator[Any]:
         """Stream what ``query`` finds."""
         with self._connection() as db:
-            yield from each_row(db, query, parameters)
+            cursor = db.execute(query, parameters)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
 
     def first(self, query: str, *parameters: Any) -> tuple[Any, ...] | None:
         """The first row that ``query`` finds."""
@@ -82,18 +109,7 @@ class Reader:
             found.close()
 
 
-def each_row(
-    db: sqlite3.Connection, query: str, parameters: Sequence[Any] | Mapping[str, int] = ()
-) -> Generator[Any]:
-    """Stream what ``query`` finds; the end of this, however it comes, is the end of the query."""
-    cursor = db.execute(query, parameters)
-    try:
-        yield from cursor
-    finally:
-        cursor.close()
-
-
-def span_of(db: sqlite3.Connection, run: str) -> dict[str, int]:
+def span_of(db: Snapshot, run: str) -> dict[str, int]:
     """The first and the last id that items of ``run`` can have; KeyError when there is no such run."""
     row = db.execute("SELECT number FROM runs WHERE uid = ?", (run,)).fetchone()
     if row is None:
@@ -111,15 +127,14 @@ def recorded(file: DatabaseFile, reader: Reader, run: str | None, since: str | N
         known = None if since is None else _known(since, name, number)
         # the reading has begun; what is stored from here on is not in it, and is behind its cursor
         yield f"{name}.{number}"
-        found = records_of_rows(each_row(db, RECORDS, whole)) if known is None else _since(db, whole, known)
         try:
-            with closing(found):  # before its connection, when the reading is given up
-                for id, *about in found:
-                    uid = uids.get(id >> SHIFT)
-                    if uid is None:
-                        file.refuse_damage("it has an item of a run that it does not have")
-                    index = id & INDEX
-                    yield Record(join_key(uid, index), uid, index, *about)
+            found = records_of_rows(db.execute(RECORDS, whole)) if known is None else _since(db, whole, known)
+            for id, *about in found:
+                uid = uids.get(id >> SHIFT)
+                if uid is None:
+                    file.refuse_damage("it has an item of a run that it does not have")
+                index = id & INDEX
+                yield Record(join_key(uid, index), uid, index, *about)
         except ValueError:
             file.refuse_damage("it has not the times of all items")
 
@@ -132,7 +147,7 @@ def _known(since: str, name: str, newest: int) -> int:
     return int(number)
 
 
-def _since(db: sqlite3.Connection, whole: Mapping[str, int], known: int) -> Generator[tuple[Any, ...]]:
+def _since(db: Snapshot, whole: Mapping[str, int], known: int) -> Iterator[tuple[Any, ...]]:
     """What records say of the items that have ended since ``known``, and were not forgotten again."""
     query = "SELECT first, last FROM ended WHERE number > ? AND first BETWEEN ? AND ? ORDER BY first"
     groups: list[list[tuple[int, int]]] = []
@@ -151,7 +166,7 @@ def _since(db: sqlite3.Connection, whole: Mapping[str, int], known: int) -> Gene
         if covering is not None and covering[0] + covering[1] > start:
             start = covering[0]
         place = 0
-        for record in records_of_rows(each_row(db, RECORDS, {"first": start, "last": stop})):
+        for record in records_of_rows(db.execute(RECORDS, {"first": start, "last": stop})):
             while place < len(spans) and spans[place][1] < record[0]:
                 place += 1
             if place == len(spans):

@@ -84,19 +84,17 @@ _ISO = "strftime('%Y-%m-%dT%H:%M:%fZ', {}, 'unixepoch')"
 # The length is in the head of a row, so that large results are not read for the sake of their first byte.
 _FILE = """CASE WHEN count = 1 AND length(payload) < 200 AND substr(payload, 1, 1) = x'40'
         THEN CAST(payload AS TEXT) END"""
+# A part of a description as it is written there: SQLite's own numbers have fewer digits, and no infinity.
+_PART = "substr(json_extract(description, {0}, '$.x'), 2, length(json_extract(description, {0}, '$.x')) - 7)"
+_NAME = "json_quote(coalesce(json_extract(r.parameters, '$[' || {0} || ']'), 'arg' || {0}))"
 _PLACE = "'$[' || (e.id - i.id) || ']'"
-_NAMED = "coalesce(json_extract(r.parameters, '$[' || {0} || ']'), 'arg' || {0})"
-_TRUTH = "CASE {0} WHEN 'true' THEN json('true') WHEN 'false' THEN json('false') {2} ELSE {1} END"
-_PARTS = "WHEN 'array' THEN json(value) WHEN 'object' THEN json(value)"
 _PARAMETERS = f"""(SELECT CASE coalesce(json_type(description, {_PLACE}), 'null')
         WHEN 'null' THEN NULL
         WHEN 'object' THEN json_extract(description, {_PLACE})
-        WHEN 'array' THEN (
-            SELECT json_group_object({_NAMED.format("key")}, {_TRUTH.format("type", "value", _PARTS)})
-            FROM json_each(description, {_PLACE}))
-        ELSE json_object({_NAMED.format("0")},
-            {_TRUTH.format(f"json_type(description, {_PLACE})", f"json_extract(description, {_PLACE})", "")})
-        END
+        WHEN 'array' THEN '{{' || coalesce((
+            SELECT group_concat({_NAME.format("key")} || ':' || {_PART.format("fullkey")})
+            FROM json_each(description, {_PLACE})), '') || '}}'
+        ELSE '{{' || {_NAME.format("0")} || ':' || {_PART.format(_PLACE)} || '}}' END
     FROM items AS i WHERE i.id <= e.id AND i.id >= e.id & ~1099511627775 ORDER BY i.id DESC LIMIT 1)"""
 # What an item of a pack took is known to ``each`` alone, which SQL cannot read: this has the mean.
 VIEWS_4 = f"""

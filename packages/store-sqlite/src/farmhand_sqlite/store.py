@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain
 
-from farmhand.codec import REFERENCE, Packed, decode, decode_each, decode_items
+from farmhand.codec import REFERENCE, Packed, decode_each, decode_items
 from farmhand.errors import UsageError
 from farmhand.files import ResultFiles
 from farmhand.store import (
@@ -37,7 +37,7 @@ from farmhand.store import (
 )
 from farmhand_sqlite import checking, rows
 from farmhand_sqlite.file import DatabaseFile
-from farmhand_sqlite.reading import Reader, each_row, recorded, span_of
+from farmhand_sqlite.reading import Reader, recorded, span_of
 from farmhand_sqlite.rows import INDEX, bound, text_of
 from farmhand_sqlite.schema import SCHEMAS, SHIFT
 from farmhand_sqlite.session import SqliteSession, Writer, forget
@@ -59,6 +59,7 @@ _LATEST = [
 ]
 _LARGE = 1 << 20  # bytes
 _MANY = 64  # rows that are read at once while they are small
+_SMALL = 1 << 18  # bytes of all of them
 
 
 class SqliteStore(DataManager):
@@ -135,7 +136,7 @@ class SqliteStore(DataManager):
             id = _id(span_of(db, run), run, index)
             row = db.execute("SELECT max(id) FROM packs WHERE id <= ?", (id,)).fetchone()
             span = {"first": id if row[0] is None or row[0] >> SHIFT < id >> SHIFT else row[0], "last": id}
-            for found, *about in rows.records_of_rows(each_row(db, rows.RECORDS, span)):
+            for found, *about in rows.records_of_rows(db.execute(rows.RECORDS, span)):
                 if found == id:
                     return Record(key, run, index, *about)
         raise KeyError(key)
@@ -147,7 +148,7 @@ class SqliteStore(DataManager):
             span = (
                 {"first": 0, "last": max(uids, default=0) + 1 << SHIFT} if run is None else span_of(db, run)
             )
-            for id, attempt, number, started, seconds, memory, *error in each_row(db, rows.RETRIED, span):
+            for id, attempt, number, started, seconds, memory, *error in db.execute(rows.RETRIED, span):
                 uid, index = uids.get(id >> SHIFT), id & INDEX
                 if uid is None:
                     self._file.refuse_damage("it has an item of a run that it does not have")
@@ -253,26 +254,20 @@ class SqliteStore(DataManager):
         with self._reader.snapshot() as db:
             uids = dict(db.execute("SELECT number, uid FROM runs"))
             everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
-            cursor = db.execute(_PACKS, everything if run is None else span_of(db, run))
-            try:
-                many = 1
-                while found := cursor.fetchmany(many):
-                    low, high = found[0][0] >> SHIFT, found[-1][0] >> SHIFT
-                    if low not in uids or high not in uids:
-                        self._file.refuse_damage("it has an item of a run that it does not have")
-                    payloads = [payload for _, _, payload in found]
-                    many = (
-                        min(2 * many, _MANY) if sum(map(len, payloads)) < _LARGE // 4 else max(1, many // 2)
-                    )
-                    single = sum(count for _, count, _ in found) == len(found)
-                    if single and not any(payload[:1] == REFERENCE for payload in payloads):
-                        yield [id & INDEX for id, _, _ in found], decode_each(payloads)
-                    else:
-                        for id, count, payload in found:
-                            load = self.loader(uids[id >> SHIFT])
-                            yield _indices(id, count), Packed(payload, count).decode(load)
-            finally:
-                cursor.close()
+            found, many = db.execute(_PACKS, everything if run is None else span_of(db, run)), 1
+            while some := found.fetchmany(many):
+                if some[0][0] >> SHIFT not in uids or some[-1][0] >> SHIFT not in uids:
+                    self._file.refuse_damage("it has an item of a run that it does not have")
+                payloads = [payload for _, _, payload in some]
+                small = sum(map(len, payloads)) < _SMALL
+                many = min(2 * many, _MANY) if small else max(1, many // 2)
+                single = sum(count for _, count, _ in some) == len(some)
+                if single and not any(payload[:1] == REFERENCE for payload in payloads):
+                    yield [id & INDEX for id, _, _ in some], decode_each(payloads)
+                else:
+                    for id, count, payload in some:
+                        load = self.loader(uids[id >> SHIFT])
+                        yield _indices(id, count), Packed(payload, count).decode(load)
 
     def done_indices(self, run: str) -> Iterator[int]:
         """The indices of the done items of ``run``, ascending; no value is read."""
@@ -304,7 +299,7 @@ class SqliteStore(DataManager):
     def _rows_of(self, run: str, query: str) -> Iterator[tuple[Any, ...]]:
         """What ``query`` finds in the span of a run."""
         with self._reader.snapshot() as db:
-            yield from each_row(db, query, span_of(db, run))
+            yield from db.execute(query, span_of(db, run))
 
     def _span(self, run: str) -> dict[str, int]:
         """The first and the last id that items of ``run`` can have."""
@@ -351,7 +346,7 @@ class SqliteStore(DataManager):
     def _values_of_shelves(self) -> Iterator[Any]:
         for name in self.shelf_names():
             for key in self.shelf_keys(name):
-                yield decode(self.shelf_get(name, key))
+                yield self.shelf_value(name, key)
 
     # -- keeping order -----------------------------------------------------------------------------
 
@@ -364,11 +359,11 @@ class SqliteStore(DataManager):
     def check(self) -> Iterator[str]:
         """What is wrong with the store, in words. Nothing is unpickled."""
         sound = True
-        for problem in checking.problems(self._reader):
+        for problem in checking.in_words(checking.problems(self._reader)):
             sound = False
             yield problem
         if sound:  # else reading, of which the rest consists, would break
-            yield from checking.rest(super().check())
+            yield from checking.in_words(super().check())
 
     def vacuum(self) -> None:
         """Give back room that nothing needs, and write all of the store into its one file."""

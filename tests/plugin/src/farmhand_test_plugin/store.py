@@ -169,8 +169,9 @@ class _CsvSession(Session):
 
         _append(self._path, checked)
 
-    def close(self, outcome: str, ended: float) -> None:
-        _append(self._path, lambda kept: [["end", "", "", ended, *[""] * 4, outcome]])
+    def close(self, outcome: str, ended: float | None) -> None:
+        if outcome:
+            _append(self._path, lambda kept: [["end", "", "", ended, *[""] * 4, outcome]])
 
 
 def _create(path: Path, run: RunInfo) -> Path:
