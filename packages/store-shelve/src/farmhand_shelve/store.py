@@ -128,7 +128,9 @@ class ShelveStore(_DataManager):
         every = self._contents()
         numbers = self._numbers_at(since, every) if since is not None else {}
         cursor = f"{self._identity()}." + ",".join(f"{_name(each)}={each.number}" for each in every)
-        wanted = every if run is None else [self._log(run)]
+        wanted = [each for each in every if run is None or (each.info is not None and each.info.uid == run)]
+        if run is not None and not wanted:
+            raise KeyError(run)
         readings = [each.reading(numbers.get(_name(each), 0)) for each in wanted]
         return Records(_in_turn(readings), cursor)
 
