@@ -445,6 +445,29 @@ def test_two_farms_write_into_one_folder_while_somebody_reads(location, another_
         assert list(store.check()) == []
 
 
+def test_processes_that_make_a_folder_at_once_share_it(tmp_path):
+    """Each sees files that another is just making: none takes them for foreign, or for damaged."""
+    for number in range(15):
+        location, children = tmp_path / f"{number}.data", []
+        for _ in range(4):
+            children.append(os.fork())
+            if not children[-1]:
+                status = 1
+                try:
+                    with ShelveStore(location, durability="process") as store:
+                        shelf = store.locking_session("counter")
+                        for _ in range(3):
+                            with shelf.lock():
+                                shelf["n"] = shelf.get("n", 0) + 1
+                            store.keys()
+                    status = 0
+                finally:
+                    os._exit(status)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+        with ShelveStore(location) as store:
+            assert dict(store.items()) == {"n": 12}
+
+
 COUNTER = """
 from farmhand_shelve import ShelveStore
 shelf = ShelveStore(location).locking_computer_session()

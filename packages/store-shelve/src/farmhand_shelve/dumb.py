@@ -195,11 +195,12 @@ class Appender:
     def __init__(self, base: str, aligned: bool) -> None:
         self._aligned = aligned
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._data = os.open(base + ".dat", flags, 0o666)
+        # in this order: who sees values knows that there is an index
+        self._index = os.open(base + ".dir", flags, 0o666)
         try:
-            self._index = os.open(base + ".dir", flags, 0o666)
+            self._data = os.open(base + ".dat", flags, 0o666)
         except BaseException:
-            os.close(self._data)
+            os.close(self._index)
             raise
 
     def append(self, pairs: Iterable[tuple[bytes, bytes]], sync: bool = False) -> None:

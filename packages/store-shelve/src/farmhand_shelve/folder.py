@@ -65,27 +65,30 @@ class Folder:
         self.files = os.path.join(self.own, "files")
         self.locks = os.path.join(self.own, "locks")
         self.identity = ""
-        if os.path.isdir(self.path):
-            try:
-                os.listdir(self.path)
-            except OSError as error:
-                self._refuse(f"it cannot be read ({error.strerror})", "Get the right to read it", error)
-            self._recognize()
-        elif os.path.lexists(self.path):
+        made = not os.path.lexists(self.path) and self._make()
+        if not os.path.isdir(self.path):
             what = "it is a file" if os.path.exists(self.path) else "it is a link that leads nowhere"
             self._refuse(f"{what}, not a folder", _LEFT)
-        else:
-            parent = os.path.dirname(self.path)
-            if not os.path.isdir(parent):
-                self._refuse(f"its folder {parent} does not exist", "Create the folder first")
-            try:
-                os.mkdir(self.path)
-            except FileExistsError:
-                self._recognize()
-            except OSError as error:
-                self._refuse_to_write(error, parent)
-            else:
-                self.prepare()
+        try:
+            os.listdir(self.path)
+        except OSError as error:
+            self._refuse(f"it cannot be read ({error.strerror})", "Get the right to read it", error)
+        self._recognize()
+        if made:
+            self.prepare()
+
+    def _make(self) -> bool:
+        """Whether the folder was made; False when somebody else has just done it."""
+        parent = os.path.dirname(self.path)
+        if not os.path.isdir(parent):
+            self._refuse(f"its folder {parent} does not exist", "Create the folder first")
+        try:
+            os.mkdir(self.path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            self._refuse_to_write(error, parent)
+        return True
 
     @property
     def is_new(self) -> bool:

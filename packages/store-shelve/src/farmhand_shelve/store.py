@@ -337,9 +337,10 @@ class ShelveStore(_DataManager):
 
     def _by_hand(self, refuse: bool = True) -> list[SessionFile]:
         """The sessions that are of no run, and perhaps an error for what cannot be one."""
-        runs = set(map(_name, self._contents()))
+        there = self._sessions.find()
+        runs = set(map(_name, self._contents()))  # afterwards: the log of a run is older than its shelf
         of_runs = runs | {run + ending for run in runs for ending in (".dat", ".dir", ".bak")}
-        found = [session for session in self._sessions.find() if session.name not in of_runs]
+        found = [session for session in there if session.name not in of_runs]
         for session in found if refuse else ():
             if not session.kind:
                 self._sessions.refuse(session)
