@@ -61,6 +61,8 @@ def test_the_view_of_records_has_what_the_store_says(location, query):
         session.record(Turn([Block(range(1, 4), b"", items=[1, 2.5, "x"])], [results], [failed(2)]))
         session.record(Turn([], [], [failed(0, again=True)]))
         other.record(Turn([block([0], "a")], [done([0], ["A"])]))
+        session.close("finished", 2000.0)
+        other.close("finished", 2000.0)
         expected = [
             (
                 *(r.key, r.run, r.index, r.status, r.process, r.started, r.seconds, r.attempts, r.memory),
