@@ -450,6 +450,14 @@ def test_what_is_no_store_is_left_as_it_is(farmhand, tmp_path, name, contents, s
     assert os.listdir(tmp_path) == [name]
 
 
+def test_the_ending_of_a_store_may_have_been_forgotten(farmhand, tmp_path, rates):
+    """Then it is the store of that name which was meant."""
+    for name in ("a.db", "rates.db", "rate.db"):
+        (tmp_path / name).write_bytes(rates.read_bytes())
+    assert farmhand("status", tmp_path / "rates")[2].endswith(f"; there is: {tmp_path / 'rates.db'}\n")
+    assert farmhand("status", tmp_path / "zzz")[2].count(".db") == 3
+
+
 def test_a_folder_that_is_not_there_is_named(farmhand, tmp_path):
     """It is the folder that was mistyped, not the store."""
     status, _, err = farmhand("status", tmp_path / "resluts" / "rates.db")

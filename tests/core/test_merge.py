@@ -75,6 +75,7 @@ class BreaksOff(MemoryStore):
     def __init__(self, writes):
         super().__init__()
         self.writes = writes
+        self.sizes = []
 
     def begin(self, run, join=False):
         return BreakingSession(super().begin(run, join), self)
@@ -89,6 +90,9 @@ class BreakingSession(Session):
         self.store.writes -= 1
         if self.store.writes < 0:
             raise StoreError(self.store.basepath, "the disk is full")
+        values = sum(len(value) for record in turn.done for value in record.done.values)
+        printed = sum(len(each.usage.output) for each in turn.failed)
+        self.store.sizes.append(values + printed + sum(len(each.payload) for each in turn.blocks))
         self.session.record(turn)
 
     def close(self, outcome, ended):
@@ -220,6 +224,23 @@ def test_a_merge_that_breaks_off_is_completed_by_the_next(writes):
     target.writes = 100
     merge(source, target)
     assert all_of(target) == all_of(source)
+
+
+def test_a_large_store_goes_over_in_small_turns():
+    """What is held in memory at once does not grow with the store."""
+    source = MemoryStore()
+    session = source.begin(a_run())
+    for first in range(0, 4000, 100):
+        span = range(first, first + 100)
+        wrong = [failed(4000 + first + place, usage=Usage(None, "x" * 10_000)) for place in range(100)]
+        items = [block(span, [bytes(10_000)] * 100), block([4000 + index for index in span], [0] * 100)]
+        session.record(Turn(items, [done(span, [bytes(10_000)] * 100)], wrong))
+    session.close(*OUTCOME)
+    target = BreaksOff(1000)
+    merge(source, target)
+    assert all_of(target) == all_of(source)
+    assert len(target.sizes) > 15
+    assert max(target.sizes) < 6_000_000
 
 
 # -- files, and sessions by hand ------------------------------------------------------------------------

@@ -195,6 +195,31 @@ def test_a_plain_shelf_may_go_on_with_a_session_and_the_store_after_it(location,
         assert dict(plain) == wanted
 
 
+def test_looking_at_a_folder_decodes_nothing(location):
+    """Names, keys, numbers and the check of a folder that you do not trust are safe; its values are not."""
+    (location.parent / "evil").mkdir()
+    poison = b"\x80\x02cos\nrmdir\nX" + len(str(location.parent / "evil")).to_bytes(4, "little")
+    poison += str(location.parent / "evil").encode() + b"\x85R."
+    location.mkdir()
+    with shelve.open(str(location / "notes")) as plain:
+        plain.dict[b"key"] = poison
+    with ShelveStore(location) as store:
+        session = store.begin(a_run(uid="farm"))
+        session.record(
+            Turn([], [replace(done([0], "A"), done=replace(done([0], "A").done, values=[poison]))])
+        )
+        session.close("finished", 1.0)
+        assert store.keys() == ["farm-0", "key"]
+        assert store.session_names() == ["farm", "notes"]
+        assert "key" in store
+        assert (store.itemcount(), repr(store).count("2 results")) == (2, 1)
+        assert list(store.check()) == []
+        store.vacuum()
+        assert (location.parent / "evil").exists()
+        assert store["key"] is None
+    assert not (location.parent / "evil").exists()
+
+
 def test_merging_two_machines_is_copying_one_folder_into_the_other(tmp_path):
     """With ``cp -r``: results, failures, what was printed and sessions by hand; also when done twice."""
     here, there = tmp_path / "here.data", tmp_path / "there.data"
@@ -249,6 +274,17 @@ def test_a_large_result_is_there_for_a_plain_shelf_too(location):
         ]
     with shelve.open(str(location / run.uid), "r") as plain:
         assert plain[f"{run.uid}-2"] == 2
+        assert plain[f"{run.uid}-3"].sum() == 600_000
+    location.rename(location.with_name("moved.data"))
+    with (
+        shelve.open(str(location.with_name("moved.data") / run.uid), "r") as plain,
+        pytest.raises(StoreError, match="open_store where it is now"),
+    ):
+        plain[f"{run.uid}-3"]
+    assert not location.exists()
+    with ShelveStore(location.with_name("moved.data")) as store:
+        store.vacuum()
+    with shelve.open(str(location.with_name("moved.data") / run.uid), "r") as plain:
         assert plain[f"{run.uid}-3"].sum() == 600_000
 
 
@@ -539,6 +575,20 @@ def test_what_was_forgotten_is_gone_for_brian_too_and_vacuum_gives_its_room_back
     with ShelveStore(location) as store:
         assert facts(store) == left
         assert store.output("farm-11") == "kept\n"
+
+
+def test_what_comes_after_a_vacuum_is_new_for_a_cursor_from_before(location):
+    """Room that was given back must not make new records look old."""
+    with ShelveStore(location) as store:
+        write_some(store)
+        store.forget("farm-0")
+        cursor = store.records().cursor
+        store.vacuum()
+        session = store.begin(a_run(uid="farm"), join=True)
+        session.record(Turn([], [done([0], "A")]))
+        session.close("finished", 1.0)
+        assert [record.key for record in store.records(since=cursor)] == ["farm-0"]
+        assert store["farm-0"] == "A"
 
 
 def test_somebody_may_forget_while_the_run_goes_on(location):

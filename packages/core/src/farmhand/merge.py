@@ -204,6 +204,9 @@ class _Run:
                     done.append(_done(part, own, printed))
                     size += 100 * len(part.indices) + len(part.values.payload)
                 size += sum(map(len, printed.values()))
+                if size >= _TURN:
+                    self._record(session, done, failed)
+                    size = 0
         self._record(session, done, failed)
 
     def _record(self, session: Session, done: list[RecordDone], failed: list[RecordFailed]) -> None:

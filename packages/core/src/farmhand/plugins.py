@@ -157,6 +157,7 @@ def open_store(location: str | os.PathLike[str], **options: Any) -> DataManager:
     ----------
     location : path
         Its ending says which kind: ``'results.db'`` is an SQLite file (needs farmhand-sqlite),
+        ``'results.data'`` is a folder of shelves, as Brian's (needs farmhand-shelve),
         ``':memory:'`` keeps everything in this process.
     **options
         Whatever that kind of store takes.

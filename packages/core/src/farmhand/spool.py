@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pickle import PickleBuffer
 
-__all__ = ["MAGIC", "MARK", "THRESHOLD", "Reference", "Spool", "parse_header"]
+__all__ = ["MAGIC", "MARK", "THRESHOLD", "Reference", "Spool", "parse_header", "sync_folder"]
 
 _CHUNK = 1 << 20  # bytes
 THRESHOLD = 1 << 20  # bytes; larger results go to files

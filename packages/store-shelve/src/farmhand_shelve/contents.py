@@ -28,6 +28,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
+from operator import add
 from zlib import crc32
 
 from farmhand.codec import Packed
@@ -240,6 +241,7 @@ class Contents:
         self.identity: tuple[int, int] | None = None
         self._stop = 0
         self._looked_at = -1  # the size of the file at that time
+        self._waiting: list[log.Frame] = []  # whose descriptions were not needed yet
         self._packs: list[Stored] = []
         self._new: list[Stored] = []  # not in their places yet
         self._failed: dict[int, tuple[Part, int, int]] = {}  # and attempt, and number of the frame
@@ -279,28 +281,29 @@ class Contents:
 
     def _take(self, frame: log.Frame) -> None:
         """Add what a frame says."""
-        if self._shared:
-            self._failed, self._retried = dict(self._failed), dict(self._retried)
-            self._blocks, self._shipped = dict(self._blocks), list(self._shipped)
-            self._shared = False
-        self._stop, self.number, about = frame.stop, frame.number, frame.about
-        done, failed, retried = frame.counts
-        before = self.counts
-        self.counts = Counts(before.done + done, before.failed + failed, before.retried + retried)
+        self._stop, self.number = frame.stop, frame.number
+        if any(frame.counts):
+            before = self.counts
+            self.counts = Counts(*map(add, (before.done, before.failed, before.retried), frame.counts))
         if frame.kind == log.BEGIN:
-            self.info, self.begun = _decode_run(about)
+            self.info, self.begun = _decode_run(frame.about)
             return
         if self.info is None:
             raise StoreError(self.path, "it is damaged: it does not say which run this is", log.DAMAGED)
         if frame.kind == log.END:
+            about = frame.about
             self.complete = about["shelf"]
             if about["outcome"] is not None:
                 self.info = replace(self.info, outcome=about["outcome"], ended=about["ended"])
         elif frame.kind == log.FORGET:
-            self._forget(set(indices_of(about["indices"])))
+            self.complete, self.has_gaps = False, True
+            self._waiting.append(frame)
         elif frame.kind == log.TURN:
-            self.complete = self.complete and not about.get("packs")
-            self._take_turn(frame)
+            self.complete = self.complete and not frame.counts[0]
+            self._waiting.append(frame)
+            if b'"provenance"' in frame.text:
+                news = frame.about.get("provenance", {})
+                self.info = replace(self.info, provenance={**self.info.provenance, **news})
         else:
             raise StoreError(
                 self.path, f"a newer farmhand wrote {frame.kind!r} into it", "Upgrade farmhand-shelve"
@@ -331,17 +334,31 @@ class Contents:
         usage = part(*about["usage"]) if "usage" in about else None
         output = part(*about["output"]) if "output" in about else None
         self._new += [Stored(*fields, usage, output, number) for fields in new]
-        if "provenance" in about and self.info is not None:
-            self.info = replace(self.info, provenance={**self.info.provenance, **about["provenance"]})
 
     def _forget(self, indices: Collection[int]) -> None:
-        self.complete, self.has_gaps = False, True
-        self._packs, self._new = [part for pack in self.packs() for part in pack.without(indices)], []
+        self._packs, self._new = [part for pack in self._sorted() for part in pack.without(indices)], []
         self._failed = {index: where for index, where in self._failed.items() if index not in indices}
         self._retried = {key: where for key, where in self._retried.items() if key[0] not in indices}
 
     def packs(self) -> list[Stored]:
         """The results by first item."""
+        self._digest()
+        return self._sorted()
+
+    def _digest(self) -> None:
+        """Read the descriptions that wait; runs and counts do without."""
+        if self._waiting and self._shared:
+            self._failed, self._retried = dict(self._failed), dict(self._retried)
+            self._blocks, self._shipped = dict(self._blocks), list(self._shipped)
+            self._shared = False
+        for frame in self._waiting:
+            if frame.kind == log.FORGET:
+                self._forget(set(indices_of(frame.about["indices"])))
+            else:
+                self._take_turn(frame)
+        self._waiting = []
+
+    def _sorted(self) -> list[Stored]:
         if self._new:
             new = sorted(self._new, key=_first)
             if not self._packs or _first(new[0]) > _first(self._packs[-1]):
@@ -355,8 +372,8 @@ class Contents:
         """What has been read, to look at it, perhaps only what frames behind number ``since`` added."""
         assert self.info is not None
         assert self.identity is not None
-        self._shared = True
         packs, failed = self.packs(), self._failed
+        self._shared = True
         if since:
             packs = [pack for pack in packs if pack.number > since]
             failed = {index: where for index, where in failed.items() if where[2] > since}
@@ -540,6 +557,27 @@ class Reading:
         output: str = self._json(stored.output).get(str(index), "")
         return output
 
+    def outputs(self) -> Iterator[tuple[int, str]]:
+        """What each item that has ended printed in its last attempt, by item; if it printed."""
+        texts = {index: self.failure(index).usage.output for index in self._failed}
+        for part in {stored.output for stored in self.stored if stored.output is not None}:
+            texts.update((int(name), text) for name, text in self._read_json(part).items())
+        for index in sorted(texts):
+            stored = None if index in self._failed else self.find(index)
+            if texts[index] and (stored is not None or index in self._failed):
+                yield index, texts[index]
+
+    def last_ended(self) -> float | None:
+        """When the latest result or failure came."""
+        failures = map(self.failure, self._failed)
+        found = [failed.started + failed.seconds for failed in failures]
+        latest = max((stored.started + stored.seconds for stored in self.stored), default=0.0)
+        for stored in self.stored:
+            if stored.started + stored.seconds >= latest - 1.0:  # sums of many numbers are not exact
+                started, seconds = self.seconds(stored)
+                found.append(starts(started, seconds)[-1] + seconds[-1])
+        return max(found, default=None)
+
     # -- items -------------------------------------------------------------------------------------
 
     def blocks(self) -> Iterator[Block]:
@@ -581,7 +619,10 @@ class Reading:
             if frame.kind == log.TURN:
                 packs = by_number.get(frame.number, [])
                 self._write_turn(frame, packs, failed.get(frame.number, []), write)
-            elif frame.kind != log.FORGET:
+            elif frame.kind == log.FORGET:  # in its place, so that no number is given twice
+                about = {"outcome": None, "ended": None, "shelf": False}
+                write(log.END, frame.number, about, [], (0, 0, 0))
+            else:
                 write(frame.kind, frame.number, frame.about, [], (0, 0, 0))
 
     def _write_turn(

@@ -68,9 +68,10 @@ class Held:
 
     def release(self) -> None:
         """Let others have it; a copy in a forked process has nothing to release."""
-        if os.getpid() == self._pid and self._descriptor in _held:
+        if os.getpid() == self._pid and self._descriptor >= 0:
             _held.discard(self._descriptor)
             os.close(self._descriptor)
+            self._descriptor = -1
 
 
 @contextmanager

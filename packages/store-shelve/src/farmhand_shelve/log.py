@@ -56,7 +56,7 @@ _FIELDS = Struct("<4s4sQQQqqqII")
 _CHECK = Struct("<I")
 _PLACE = Struct("<Q")
 _HEADER = _FIELDS.size + _CHECK.size
-_AT_ONCE = 1 << 18  # bytes: headers and descriptions are read together with what comes behind
+_AT_ONCE = 1 << 14  # bytes: headers and descriptions are read together with what comes behind
 _CHUNK = 1 << 22
 
 BEGIN, TURN, FORGET, END = b"BEGI", b"TURN", b"FORG", b"END "
@@ -82,8 +82,8 @@ class Frame:
         ``BEGIN``, ``TURN``, ``FORGET`` or ``END``.
     number : int
         Ascending within a file, also when others in between were taken out.
-    about : dict
-        The description.
+    text : bytes
+        The description, in JSON.
     data, length : int
         Where the data begins in the file, and its bytes.
     counts : tuple of int
@@ -94,11 +94,19 @@ class Frame:
 
     kind: bytes
     number: int
-    about: dict[str, Any]
+    text: bytes
     data: int
     length: int
     counts: tuple[int, int, int]
     stop: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The description."""
+        import json
+
+        found: dict[str, Any] = json.loads(self.text)
+        return found
 
 
 def encode(
@@ -198,12 +206,10 @@ def _parse(data: bytes, place: int) -> tuple[Any, ...] | None:
 
 
 def _frame(header: tuple[Any, ...], text: bytes, data: int) -> Frame | None:
-    import json
-
     kind, number, length, more, done, failed, retried, checksum, _ = header
     if len(text) != length or crc32(text) != checksum:
         return None
-    return Frame(kind, number, json.loads(text), data, more, (done, failed, retried), data + more)
+    return Frame(kind, number, text, data, more, (done, failed, retried), data + more)
 
 
 def _is_whole(descriptor: int, frame: Frame, header: Any) -> bool:

@@ -96,8 +96,9 @@ class Sessions:
             return base, None
         if ending in ("pag", "dir") and {f"{base}.pag", f"{base}.dir"} <= names:
             return base, "ndbm" if ending == "pag" else None
-        if any(file.endswith(end) and file.removesuffix(end) in names for end in _COMPANIONS):
-            return file, None
+        for end in _COMPANIONS:
+            if file.endswith(end) and (file.removesuffix(end) in names or self._is_leftover(file)):
+                return file, None
         kind = self._recognized(file)
         return (base, "ndbm") if kind == _BERKELEY and ending == "db" else (file, kind)
 
@@ -108,6 +109,13 @@ class Sessions:
             return os.stat(self.path(base) + ".dat").st_size == 0
         except OSError:
             return False
+
+    def _is_leftover(self, file: str) -> bool:
+        """Whether a companion of a session that is gone has no data."""
+        try:
+            return file.endswith("-shm") or os.stat(self.path(file)).st_size == 0
+        except OSError:
+            return True  # it is gone as well
 
     def _recognized(self, name: str) -> str:
         try:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 
@@ -126,7 +126,7 @@ class ShelveStore(_DataManager):
 
     def records(self, run: str | None = None, since: str | None = None) -> Records:
         every = self._contents()
-        numbers = self._numbers_at(since) if since is not None else {}
+        numbers = self._numbers_at(since, every) if since is not None else {}
         cursor = f"{self._identity()}." + ",".join(f"{_name(each)}={each.number}" for each in every)
         wanted = every if run is None else [self._log(run)]
         readings = [each.reading(numbers.get(_name(each), 0)) for each in wanted]
@@ -136,21 +136,16 @@ class ShelveStore(_DataManager):
         """What tells the cursors of this store from those of others."""
         return self._folder.identity or f"{os.stat(self.basepath).st_ino:x}"
 
-    def _numbers_at(self, cursor: str) -> dict[str, int]:
+    def _numbers_at(self, cursor: str, every: Sequence[Contents]) -> dict[str, int]:
         """How far a reading had come: by run, the number of the last frame."""
-        identity, dot, rest = cursor.partition(".")
-        known = {self._folder.identity, f"{os.stat(self.basepath).st_ino:x}"} - {""}
-        numbers = {}
-        for each in rest.split(",") if rest else ():
-            name, _, number = each.rpartition("=")
-            if not number.isdecimal():
-                identity = ""
-            else:
-                numbers[name] = int(number)
-        if not dot or identity not in known:
-            raise UsageError(
-                f"since={cursor[:80]!r} is no cursor of this store; it comes from store.records()"
-            )
+        identity, _, rest = cursor.partition(".")
+        here = identity in {self._folder.identity, f"{os.stat(self.basepath).st_ino:x}"} - {""}
+        pairs = [each.rpartition("=") for each in rest.split(",")] if rest else []
+        numbers = {name: int(number) for name, _, number in pairs if name and number.isdecimal()}
+        beyond = any(numbers.get(_name(each), 0) > each.number for each in every)
+        if not here or "." not in cursor or beyond or len(numbers) < len(pairs):
+            start = cursor[:80]
+            raise UsageError(f"since={start!r} is no cursor of this store; it comes from store.records()")
         return numbers
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
@@ -206,6 +201,14 @@ class ShelveStore(_DataManager):
 
     def counts(self, run: str) -> Counts:
         return self._log(run).counts
+
+    def outputs(self, run: str) -> Iterator[tuple[int, str]]:
+        with self._log(run).reading() as reading:
+            yield from reading.outputs()
+
+    def last_ended(self, run: str) -> float | None:
+        with self._log(run).reading() as reading:
+            return reading.last_ended()
 
     def itemcount(self) -> int:
         runs = sum(contents.counts.done for contents in self._contents())
@@ -266,10 +269,13 @@ class ShelveStore(_DataManager):
             raise KeyError(run)
         return contents
 
-    def _is_written(self, contents: Contents) -> bool:
-        """Whether, as far as is known, a process goes on with a run."""
+    def _is_written(self, contents: Contents, perhaps: bool = True) -> bool:
+        """Whether a process goes on with a run; ``perhaps`` is for those of which that cannot be known."""
         info = contents.info
-        return info is not None and info.ended is None and owner.is_alive(info.owner) is not False
+        if info is None or info.ended is not None:
+            return False
+        alive = owner.is_alive(info.owner)
+        return perhaps if alive is None else alive
 
     # -- the shelves of runs -------------------------------------------------------------------------
 
@@ -434,9 +440,8 @@ class ShelveStore(_DataManager):
                 descriptor = log.open_log(contents.path)
                 if descriptor is not None:
                     try:
-                        info = contents.info
-                        live = info is not None and info.ended is None and owner.is_alive(info.owner)
-                        yield from log.broken_data(descriptor, contents.path, torn=not live)
+                        torn = not self._is_written(contents, perhaps=False)
+                        yield from log.broken_data(descriptor, contents.path, torn)
                     finally:
                         os.close(descriptor)
                 if contents.complete:
@@ -461,7 +466,7 @@ class ShelveStore(_DataManager):
         self._usable()
         self._folder.refuse_read_only()
         for contents in self._contents():
-            if not self._is_written(contents):
+            if not self._is_written(contents, perhaps=False):
                 if contents.has_gaps:
                     self._compact(contents)
                 if contents.refresh():
@@ -681,7 +686,7 @@ class _ShelveSession(Session):
         self._done.remove(indices)
         return False
 
-    def close(self, outcome: str, ended: float) -> None:
+    def close(self, outcome: str, ended: float | None) -> None:
         writer = self._log
         writer.refuse_fork()
         try:
@@ -692,7 +697,8 @@ class _ShelveSession(Session):
                     with suppress(OSError, FarmhandError):
                         if contents.refresh():
                             self._shelf.rebuild(contents)
-                about = {"outcome": outcome, "ended": ended, "shelf": self._shelf.is_complete}
+                end = {"outcome": None if ended is None else outcome, "ended": ended}
+                about = {**end, "shelf": self._shelf.is_complete}
                 writer.append(log.END, about)
         finally:
             self._shelf.close()

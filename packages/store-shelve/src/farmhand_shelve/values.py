@@ -7,8 +7,10 @@ it for its arrays; ``value.encode('latin-1')`` gives the bytes.
 from __future__ import annotations
 
 import io
+import os
 
 from farmhand import codec, open_store
+from farmhand.errors import StoreError
 from farmhand.stdlib import Unpickler
 
 TYPE_CHECKING = False
@@ -54,5 +56,11 @@ class _Elsewhere:
 
 def result_in_a_file(folder: str, key: str) -> Any:
     """A large result of the store in ``folder``, for who reads its session as a plain shelf."""
+    if not os.path.isdir(folder):
+        problem = f"it is not there any more, and has the result {key!r}, which is in a file of its own"
+        advice = (
+            "Read it with farmhand.open_store where it is now; store.vacuum() there writes the new place down"
+        )
+        raise StoreError(folder, problem, advice)
     with open_store(folder) as store:
         return store[key]

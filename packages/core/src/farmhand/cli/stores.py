@@ -71,8 +71,9 @@ def _near(path: str) -> str:
         return ""
     endings = tuple(ending for ending in Plugins().store_endings() if ending[:1] == ".")
     stores = sorted(each for each in names if each.lower().endswith(endings))
-    close = difflib.get_close_matches(name, stores, n=3) or difflib.get_close_matches(name, names, n=3)
-    near = close or stores[:5]
+    near = [each for each in stores if name and each.startswith(f"{name}.")]
+    near = near or difflib.get_close_matches(name, stores, n=3)
+    near = near or difflib.get_close_matches(name, names, n=3) or stores[:5]
     if not near:
         return f" in {folder or 'this folder'}, nor any other"
     there = ", ".join(os.path.join(folder, each) for each in near)
