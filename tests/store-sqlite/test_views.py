@@ -192,6 +192,30 @@ def test_the_parameters_of_each_item_are_found_wherever_it_is(tmp_path_factory, 
             assert json.loads(found[index]) == {"k": index, "x": x}
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        range(-5, 500),
+        range(0, 5000, 7),
+        [*range(100), 7],
+        [*range(100), 7, *range(101, 200)],
+        range(2**62, 2**62 + 20),
+        [3] * 50,
+        range(50, 0, -1),
+        [0, True, 2, 3, 4, 5, 6, 7, 8, 9],
+        range(0, 2**60, 2**55),
+    ],
+    ids=str,
+)
+def test_ints_in_steps_are_described_as_others_are(location, query, items):
+    """They take next to no room, which nobody has to know who asks for them."""
+    items = list(items)
+    record(location, items)
+    found = query("SELECT item, parameters FROM records ORDER BY item")
+    assert [(item, json.loads(text)) for item, text in found] == [(i, {"k": k}) for i, k in enumerate(items)]
+    assert [text for _, text in found] == [json.dumps({"k": k}, separators=(",", ":")) for k in items]
+
+
 def rate(k, tau=10.0, *, mode="fast"):
     if k == 3:
         raise ValueError("three")
