@@ -61,6 +61,8 @@ def test_the_view_of_records_has_what_the_store_says(location, query):
         session.record(Turn([Block(range(1, 4), b"", items=[1, 2.5, "x"])], [results], [failed(2)]))
         session.record(Turn([], [], [failed(0, again=True)]))
         other.record(Turn([block([0], "a")], [done([0], ["A"])]))
+        session.close("finished", 2000.0)
+        other.close("finished", 2000.0)
         expected = [
             (
                 *(r.key, r.run, r.index, r.status, r.process, r.started, r.seconds, r.attempts, r.memory),
@@ -188,6 +190,30 @@ def test_the_parameters_of_each_item_are_found_wherever_it_is(tmp_path_factory, 
             assert found[index] is None
         else:
             assert json.loads(found[index]) == {"k": index, "x": x}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        range(-5, 500),
+        range(0, 5000, 7),
+        [*range(100), 7],
+        [*range(100), 7, *range(101, 200)],
+        range(2**62, 2**62 + 20),
+        [3] * 50,
+        range(50, 0, -1),
+        [0, True, 2, 3, 4, 5, 6, 7, 8, 9],
+        range(0, 2**60, 2**55),
+    ],
+    ids=str,
+)
+def test_ints_in_steps_are_described_as_others_are(location, query, items):
+    """They take next to no room, which nobody has to know who asks for them."""
+    items = list(items)
+    record(location, items)
+    found = query("SELECT item, parameters FROM records ORDER BY item")
+    assert [(item, json.loads(text)) for item, text in found] == [(i, {"k": k}) for i, k in enumerate(items)]
+    assert [text for _, text in found] == [json.dumps({"k": k}, separators=(",", ":")) for k in items]
 
 
 def rate(k, tau=10.0, *, mode="fast"):

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-__all__ = ["dumps", "item_texts", "loads"]
+__all__ = ["descriptions", "dumps", "loads"]
 
 SLICE = 128  # items in a text: one of them is found by walking past those before it
 LONG = 1000  # signs of one item, beyond which it is not described
 _MEAN = 100  # signs of an item in a text that need not be looked at closely
 _DEEPEST = 20
+_FEW = 8  # items that are too few to be worth a row without an array
+_FAR = 1 << 40  # beyond it, SQL could not count on in whole numbers
 _THEMSELVES = frozenset([bool, int, float, str, tuple])
 _PLAIN = (int, float, str, list, dict)
 
@@ -93,8 +95,12 @@ def dumps(value: Any) -> str:
         return _slowly(value, strict=False)
 
 
-def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) -> Iterator[tuple[int, str]]:
-    """JSON arrays of at most ``size`` items each, with the place of the first one; none of nulls alone.
+def descriptions(
+    items: Sequence[Any], names: Sequence[str], size: int = SLICE
+) -> Iterator[tuple[int, int, int | None, str]]:
+    """JSON arrays of at most ``size`` items each, none of nulls alone; or the first of many ints in steps.
+
+    Each comes behind the place of its first item, the number of its items, and what the steps are.
 
     Parameters
     ----------
@@ -112,6 +118,9 @@ def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) ->
             return
         items = [ways[type(item)](item) for item in items]
         kinds = set(map(type, items))
+    if kinds == {int} and (step := _step(items)):
+        yield 0, len(items), step, str(items[0])
+        return
     encode: Callable[[Any], str] = repr if kinds == {int} and type(items) is list else _encode
     for start in range(0, len(items), size):
         some = items[start : start + size]
@@ -124,7 +133,17 @@ def item_texts(items: Sequence[Any], names: Sequence[str], size: int = SLICE) ->
             if each.count("null") == len(each):
                 continue
             text = f"[{', '.join(each)}]"
-        yield start, text
+        yield start, len(some), None, text
+
+
+def _step(items: Sequence[int]) -> int:
+    """By what each of these is greater than the one before it; 0 where that is not so, or they are few."""
+    if len(items) < _FEW or not -_FAR < items[0] < _FAR or not 0 < items[1] - items[0] < _FAR:
+        return 0
+    first, step = items[0], items[1] - items[0]
+    # that it comes out right at the last is no proof, but it is at once known where it does not
+    same = items[-1] == first + step * (len(items) - 1)
+    return step if same and list(items) == list(range(first, items[-1] + 1, step)) else 0
 
 
 def _way(kind: type, names: Sequence[str]) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ from itertools import chain
 from farmhand.codec import REFERENCE, Packed, split_each
 from farmhand.events import ItemError, RecordFailed, Usage, starts
 from farmhand.store import Block, Pack, RunInfo
-from farmhand_sqlite.plain import dumps, item_texts, loads
+from farmhand_sqlite.plain import descriptions, dumps, loads
 from farmhand_sqlite.schema import SHIFT
 
 TYPE_CHECKING = False
@@ -181,20 +181,20 @@ def usage_rows(base: int, usage: Mapping[int, Usage]) -> Iterator[tuple[Any, ...
 # -- items -----------------------------------------------------------------------------------------
 
 
-def item_rows(base: int, block: Block, names: Sequence[str]) -> Iterator[tuple[int, str]]:
+def item_rows(base: int, block: Block, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """The items of ``block`` for other programs, as far as they are plain, for the table ``items``."""
     if not block.items:
         return
     indices = block.indices
     if indices[-1] - indices[0] == len(indices) - 1:
-        for place, text in item_texts(block.items, names):
-            yield base + indices[0] + place, text
+        for place, *about in descriptions(block.items, names):
+            yield base + indices[0] + place, *about
         return
     start = 0  # there are gaps: between two of them, a text begins anew
     for place in range(1, len(indices) + 1):
         if place == len(indices) or indices[place] != indices[place - 1] + 1:
-            for offset, text in item_texts(block.items[start:place], names):
-                yield base + indices[start] + offset, text
+            for offset, *about in descriptions(block.items[start:place], names):
+                yield base + indices[start] + offset, *about
             start = place
 
 

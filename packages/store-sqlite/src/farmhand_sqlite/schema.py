@@ -51,7 +51,8 @@ CREATE TABLE packs (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, process INTE
 INSERT INTO packs SELECT id, 1, process, started, seconds, NULL, value FROM results;
 DROP TABLE results;
 """
-# A ``description`` is JSON of consecutive items (see ``plain.py``), the first of which has that id.
+# A ``description`` is JSON of ``count`` consecutive items (see ``plain.py``), the first of which has that id;
+# with a ``step``, it is the first of so many ints, each of which is greater by that than the one before it.
 SCHEMA_4 = """
 CREATE TABLE store (name TEXT NOT NULL);
 INSERT INTO store VALUES (lower(hex(randomblob(8))));
@@ -63,7 +64,7 @@ ALTER TABLE runs ADD COLUMN provenance TEXT NOT NULL DEFAULT '{}';
 UPDATE runs SET
     failed = (SELECT count(*) FROM failures WHERE id >= number << 40 AND id < number + 1 << 40),
     retried = (SELECT count(*) FROM retried WHERE id >= number << 40 AND id < number + 1 << 40);
-CREATE TABLE items (id INTEGER PRIMARY KEY, description TEXT NOT NULL);
+CREATE TABLE items (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, step INTEGER, description TEXT NOT NULL);
 CREATE TABLE ended (number INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL);
 CREATE TABLE shipped (run INTEGER, number INTEGER, data BLOB, PRIMARY KEY (run, number)) WITHOUT ROWID;
 CREATE TABLE shelves (session, name, value BLOB, PRIMARY KEY (session, name)) WITHOUT ROWID;
@@ -75,7 +76,7 @@ CREATE TEMP VIEW runs AS SELECT *,
     (SELECT count(*) FROM failures WHERE id >= number << 40 AND id < number + 1 << 40) AS failed,
     (SELECT count(*) FROM retried WHERE id >= number << 40 AND id < number + 1 << 40) AS retried,
     '[]' AS parameters, '' AS owner, '{}' AS provenance FROM main.runs;
-CREATE TEMP TABLE items (id INTEGER PRIMARY KEY, description TEXT);
+CREATE TEMP TABLE items (id INTEGER PRIMARY KEY, count INTEGER, step INTEGER, description TEXT);
 CREATE TEMP TABLE ended (number INTEGER PRIMARY KEY, first INTEGER, last INTEGER);
 CREATE TEMP TABLE shipped (run INTEGER, number INTEGER, data BLOB);
 CREATE TEMP TABLE shelves (session, name, value BLOB);
@@ -88,13 +89,17 @@ _FILE = """CASE WHEN count = 1 AND length(payload) < 200 AND substr(payload, 1, 
 _PART = "substr(json_extract(description, {0}, '$.x'), 2, length(json_extract(description, {0}, '$.x')) - 7)"
 _NAME = "json_quote(coalesce(json_extract(r.parameters, '$[' || {0} || ']'), 'arg' || {0}))"
 _PLACE = "'$[' || (e.id - i.id) || ']'"
-_PARAMETERS = f"""(SELECT CASE coalesce(json_type(description, {_PLACE}), 'null')
+_STEPPED = "'{' || " + _NAME.format("0") + " || ':' || (description + (e.id - i.id) * step) || '}'"
+_PARAMETERS = f"""(SELECT CASE
+        WHEN e.id >= i.id + count THEN NULL
+        WHEN step IS NOT NULL THEN {_STEPPED}
+        ELSE CASE coalesce(json_type(description, {_PLACE}), 'null')
         WHEN 'null' THEN NULL
         WHEN 'object' THEN json_extract(description, {_PLACE})
         WHEN 'array' THEN '{{' || coalesce((
             SELECT group_concat({_NAME.format("key")} || ':' || {_PART.format("fullkey")})
             FROM json_each(description, {_PLACE})), '') || '}}'
-        ELSE '{{' || {_NAME.format("0")} || ':' || {_PART.format(_PLACE)} || '}}' END
+        ELSE '{{' || {_NAME.format("0")} || ':' || {_PART.format(_PLACE)} || '}}' END END
     FROM items AS i WHERE i.id <= e.id AND i.id >= e.id & ~1099511627775 ORDER BY i.id DESC LIMIT 1)"""
 # What an item of a pack took is known to ``each`` alone, which SQL cannot read: this has the mean.
 VIEWS_4 = f"""

@@ -106,7 +106,7 @@ class SqliteSession(Session):
                 db.executemany(_INSERT_BLOCK, (rows.block_row(self._base, block) for block in turn.blocks))
                 for block in turn.blocks:
                     described = rows.item_rows(self._base, block, self._names)
-                    db.executemany("INSERT INTO items VALUES (?, ?)", described)
+                    db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", described)
             ended: list[tuple[int, int]] = []
             if turn.done:
                 self._record_done(db, turn.done, ended)

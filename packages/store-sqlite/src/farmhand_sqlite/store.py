@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore"]
 
 _PACK_AT = "SELECT id, count, payload FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
+_COVERING = "SELECT id + count FROM packs WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"
 _PACKS = "SELECT id, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
 _LAST_STORED = (
     "SELECT first, last FROM ended WHERE first BETWEEN :first AND :last ORDER BY number DESC LIMIT 1"
@@ -281,6 +282,18 @@ class SqliteStore(DataManager):
             yield from map(rows.pack_of, self._rows_of(run, query))
         except ValueError as error:
             self._file.refuse_damage(str(error))
+
+    def _is_result(self, key: object) -> bool:
+        """Whether there is such a result; none is read, as to find one of many may mean to decode them."""
+        try:
+            run, index = split_key(key)
+            with self._reader.snapshot() as db:
+                span = span_of(db, run)
+                about = span["first"], _id(span, run, index)
+                row = db.execute(_COVERING, about).fetchone()
+        except KeyError:
+            return False
+        return row is not None and bool(row[0] > about[1])
 
     def _pack_at(self, run: str, index: int) -> tuple[int, Packed]:
         """The pack that has an item's result, and the place in it; KeyError when there is none."""
