@@ -14,7 +14,7 @@ from farmhand import MemoryStore, StoreError, Usage, UsageError, codec, owner, r
 from farmhand.events import RecordDone
 from farmhand.files import ResultFiles
 from farmhand.merge import Merged, merge
-from farmhand.store import Session, Turn
+from farmhand.store import DataManager, Session, Turn, join_key
 from farmhand.testing.stores import a_run, block, done, failed, histories, values
 
 OUTCOME = ("finished", 2000.0)
@@ -197,6 +197,43 @@ def test_a_run_that_goes_on_is_merged_as_far_as_it_is():
     session.close(*OUTCOME)
     assert merge(source, target) == Merged(done=2, failed=1)
     assert all_of(target) == all_of(source)
+
+
+def test_results_that_come_while_it_reads_are_left_for_the_next_merge():
+    """A store that knows no faster way reads records and results one after the other; in between, a farm
+    has stored more, and somebody has made it forget what the records still had.
+    """
+
+    class Busy(MemoryStore):
+        packs = DataManager.packs
+
+        def encoded(self, run):
+            if len(self) == 2:
+                session.record(Turn([], [done([0, 3], "AD")]))
+                self.forget(join_key(run, 1))
+            return super().encoded(run)
+
+    source, target = Busy(), MemoryStore()
+    session = source.begin(a_run(owner=owner.here()))
+    session.record(Turn([block(range(4), "abcd")], [done([1, 2], "BC")]))
+    assert merge(source, target).done == 1
+    assert target.values() == ["C"]
+    assert merge(source, target).done == 2
+    assert target.values() == source.values() == ["A", "C", "D"]
+
+
+def test_an_older_run_that_is_merged_does_not_make_done_items_fail_again():
+    """``resume='done'`` goes by when runs began: what failed first and was done later is done."""
+    older, newer = MemoryStore(), MemoryStore()
+    run_tasks(older, square_unless_odd, range(4), errors="collect", **FAST)
+    items = [codec.encode_items([item]) for item in range(4)]
+    blocks = [replace(block([index], [index]), payload=payload) for index, payload in enumerate(items)]
+    run = replace(older.runs()[0], uid="newer", started=older.runs()[0].started + 1)
+    write(newer, run, [Turn(blocks, [done(range(4), range(4))])])
+    merge(older, newer)
+    assert [each.uid for each in newer.runs()][0] == "newer"
+    again = run_tasks(newer, square_unless_odd, [1, 1], resume="done", errors="collect", **FAST)
+    assert (again.skipped, again.failed) == (1, 1)  # item 1 was done once, and not failed beside that
 
 
 def test_an_older_copy_takes_nothing_back():

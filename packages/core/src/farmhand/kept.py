@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from farmhand import codec
@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "RunInfo",
     "Turn",
+    "in_order",
     "join_key",
     "packs_of",
     "record_of",
@@ -271,6 +272,11 @@ def records_of(run: str, turn: Turn) -> list[Record]:
             memory = done.usage.get(index, nothing).memory
             records.append(Record(join_key(run, index), run, index, "done", *about, memory))
     return records
+
+
+def in_order(runs: Iterable[RunInfo]) -> list[RunInfo]:
+    """Runs in the order in which they began, also those that were merged into their store later."""
+    return sorted(runs, key=lambda run: run.started)
 
 
 def join_key(run: str, index: int) -> str:

@@ -74,8 +74,11 @@ class _Run:
                 memory = self.usage[index].memory if index in self.usage else None
                 about = (pack.number, started, seconds, attempts, None, memory)
                 records.append(Record(join_key(uid, index), uid, index, "done", *about))
-        records += [record_of(uid, failed) for failed in self.failed.values()]
-        return iter(sorted(records, key=lambda record: record.index))
+        return iter(sorted(records + self.failures(), key=lambda record: record.index))
+
+    def failures(self) -> list[Record]:
+        """How those items ended that failed, by index."""
+        return [record_of(self.info.uid, failed) for _, failed in sorted(self.failed.items())]
 
     def forget(self, indices: Collection[int]) -> None:
         """Take away all that is known of these items."""
@@ -182,6 +185,10 @@ class MemoryStore(DataManager):
 
     def itemcount(self) -> int:
         return sum(run.done for run in self._runs.values()) + sum(map(len, self._shelves.values()))
+
+    def failures(self, run: str | None = None) -> list[Record]:
+        runs = self._runs.values() if run is None else [self._runs[run]]
+        return [record for each in runs for record in each.failures()]
 
     def counts(self, run: str) -> Counts:
         kept = self._runs[run]

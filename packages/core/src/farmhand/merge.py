@@ -316,7 +316,7 @@ def _ended(store: DataManager, uid: str) -> Spans:
     for some in _groups(store.done_indices(uid)):
         ended.add(some)
     if store.counts(uid).failed:
-        ended.add([record.index for record in store.records(uid) if record.status == "failed"])
+        ended.add([record.index for record in store.failures(uid)])
     return ended
 
 

@@ -51,8 +51,8 @@ def html(store: Source, title: str, place: str) -> str:
     failures: list[tuple[Record, RunInfo]] = []
     for run in newest:
         if counts[run.uid].failed and len(failures) < _FAILURES:
-            records = [record for record in store.records(run.uid) if record.status == "failed"]
-            failures += [(each, run) for each in sorted(records, key=lambda each: -each.started)]
+            records = sorted(store.failures(run.uid), key=lambda each: -each.started)
+            failures += [(each, run) for each in records]
     if failures:
         lines = [
             (run.task, record.index, str(record.error), _date(record.started), record.key)

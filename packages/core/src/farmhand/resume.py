@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from farmhand.errors import StoreError
 from farmhand.feed import Identity
+from farmhand.kept import in_order
 from farmhand.store import DataManager
 
 __all__ = ["done_before"]
@@ -35,13 +36,13 @@ def done_before(
     """
     done: Counter[str | bytes] = Counter()
     failed: Counter[str | bytes] = Counter()
-    for run in store.runs():
+    for run in in_order(store.runs()):
         if run.task != task:
             continue
         done_now = Counter(_names(store, run.uid, identity, store.done_indices(run.uid)))
         done.update(done_now)
         if failed_too:
-            indices = (record.index for record in store.records(run.uid) if record.status == "failed")
+            indices = (record.index for record in store.failures(run.uid))
             # what failed before and was done now is one item, and so is what failed twice
             failed = (failed - done_now) | Counter(_names(store, run.uid, identity, indices))
     done.update(failed)

@@ -135,7 +135,7 @@ class DataManager(ABC):
 
     @abstractmethod
     def runs(self) -> list[RunInfo]:
-        """Every run, in the order in which they began."""
+        """Every run, in the order in which they began, or came in: a merge adds older ones."""
 
     @abstractmethod
     def records(self, run: str | None = None, since: str | None = None) -> Records:
@@ -217,10 +217,19 @@ class DataManager(ABC):
 
     def packs(self, run: str) -> Iterator[Pack]:
         """The results of ``run`` with their times, by first index; nothing is unpickled."""
+        # two readings, between which a farm may store results, and somebody may forget some
         records = (record for record in self.records(run) if record.status == "done")
-        for record, (index, data) in zip(records, self.encoded(run), strict=True):
-            about = (record.process or 0, record.started, array("d", [record.seconds]))
-            yield Pack(range(index, index + 1), *about, codec.Packed(data, 1))
+        record = next(records, None)
+        for index, data in self.encoded(run):
+            while record is not None and record.index < index:
+                record = next(records, None)
+            if record is not None and record.index == index:
+                about = (record.process or 0, record.started, array("d", [record.seconds]))
+                yield Pack(range(index, index + 1), *about, codec.Packed(data, 1))
+
+    def failures(self, run: str | None = None) -> list[Record]:
+        """The records of all items (of one run) that failed. Nothing is unpickled."""
+        return [record for record in self.records(run) if record.status == "failed"]
 
     def counts(self, run: str) -> Counts:
         """How many items of ``run`` ended, and how."""
@@ -249,8 +258,10 @@ class DataManager(ABC):
         """
         for run in self.runs():
             uid = run.uid
-            done = [record.index for record in self.records(uid) if record.status == "done"]
-            if done != list(self.done_indices(uid)):
+            # a farm may write meanwhile, so that a later reading has more than an earlier one
+            before = set(self.done_indices(uid))
+            done = {record.index for record in self.records(uid) if record.status == "done"}
+            if not before <= done <= set(self.done_indices(uid)):
                 yield f"run {uid}: its records and its results are not of the same items"
             for index, data in self.encoded(uid):
                 if data[:1] == codec.REFERENCE:
@@ -564,10 +575,6 @@ class DataManager(ABC):
                 count += len(indices)
         self.sweep()
         return count
-
-    def failures(self) -> list[Record]:
-        """The records of all items that failed. Nothing is unpickled."""
-        return [record for record in self.records() if record.status == "failed"]
 
     def output(self, key: str, attempt: int | None = None) -> str:
         """What an item printed (the last 64 KiB, unless the run said otherwise).

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from farmhand import codec
 from farmhand.errors import UnknownName, UsageError
-from farmhand.kept import Block, Record, Result, RunInfo, join_key
+from farmhand.kept import Block, Record, Result, RunInfo, in_order, join_key
 from farmhand.quantities import is_quantity, magnitude, unit_of
 from farmhand.task import Call
 from farmhand.values import dataclass, replace
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
         def runs(self) -> list[RunInfo]: ...
         def records(self, run: str | None = None) -> Iterator[Record]: ...
+        def failures(self, run: str | None = None) -> list[Record]: ...
         def blocks(self, run: str) -> Iterator[Block]: ...
         def packs(self, run: str) -> Iterator[Pack]: ...
         def counts(self, run: str) -> Counts: ...
@@ -130,7 +131,7 @@ def select(
     UsageError
         No run has such a task, or a record has no such column.
     """
-    runs = store.runs()
+    runs = in_order(store.runs())
     if run is not None:
         wanted = [run] if isinstance(run, str | RunInfo) else list(run)
         uids = [each.uid if isinstance(each, RunInfo) else each for each in wanted]

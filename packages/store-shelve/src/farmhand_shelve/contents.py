@@ -525,6 +525,10 @@ class Reading:
     def _failure_record(self, index: int) -> Record:
         return record_of(self.uid, self.failure(index))
 
+    def failures(self) -> Iterator[Record]:
+        """How those items ended that failed, by item."""
+        return map(self._failure_record, sorted(self._failed))
+
     def failure(self, index: int, attempt: int | None = None) -> RecordFailed:
         """How an item failed, or how an earlier attempt at it did."""
         if attempt is None:

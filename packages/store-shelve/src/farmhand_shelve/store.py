@@ -155,6 +155,13 @@ class ShelveStore(_DataManager):
             with contents.reading() as reading:
                 yield from reading.retried()
 
+    def failures(self, run: str | None = None) -> list[Record]:
+        found: list[Record] = []
+        for contents in self._contents() if run is None else [self._log(run)]:
+            with contents.reading() as reading:
+                found += reading.failures()
+        return found
+
     def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
         with self._log(run).reading() as reading:
             return reading.output(index, attempt)

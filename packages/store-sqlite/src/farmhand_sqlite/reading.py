@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from farmhand.errors import StoreError, UsageError
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reader", "Snapshot", "recorded", "span_of"]
+__all__ = ["Reader", "Snapshot", "everything", "recorded", "span_of"]
 
 _COVERING = "SELECT id, count FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _NEAR = 1000  # ids between two spans that are read with one query all the same
@@ -117,13 +117,18 @@ def span_of(db: Snapshot, run: str) -> dict[str, int]:
     return {"first": row[0] << SHIFT, "last": (row[0] + 1 << SHIFT) - 1}
 
 
+def everything(numbers: Collection[int]) -> dict[str, int]:
+    """The first and the last id that items of any of these runs can have."""
+    return {"first": 0, "last": max(numbers, default=0) + 1 << SHIFT}
+
+
 def recorded(file: DatabaseFile, reader: Reader, run: str | None, since: str | None) -> Iterator[Any]:
     """First the cursor of this reading, and then its records."""
     with reader.snapshot() as db:
         query = "SELECT name, (SELECT coalesce(max(number), 0) FROM ended) FROM store"
         name, number = db.execute(query).fetchone()
         uids: dict[int, str] = dict(db.execute("SELECT number, uid FROM runs"))
-        whole = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT} if run is None else span_of(db, run)
+        whole = everything(uids) if run is None else span_of(db, run)
         known = None if since is None else _known(since, name, number)
         # the reading has begun; what is stored from here on is not in it, and is behind its cursor
         yield f"{name}.{number}"

@@ -37,7 +37,7 @@ from farmhand.store import (
 )
 from farmhand_sqlite import checking, rows
 from farmhand_sqlite.file import DatabaseFile
-from farmhand_sqlite.reading import Reader, recorded, span_of
+from farmhand_sqlite.reading import Reader, everything, recorded, span_of
 from farmhand_sqlite.rows import INDEX, bound, text_of
 from farmhand_sqlite.schema import SCHEMAS, SHIFT
 from farmhand_sqlite.session import SqliteSession, Writer, forget
@@ -51,6 +51,11 @@ __all__ = ["SqliteStore"]
 _PACK_AT = "SELECT id, count, payload FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _COVERING = "SELECT id + count FROM packs WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"
 _PACKS = "SELECT id, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+_FAILURES = """
+SELECT id, attempts, process, started, seconds, (SELECT memory FROM usage WHERE usage.id = failures.id),
+    kind, type, message, traceback
+FROM failures WHERE id BETWEEN :first AND :last ORDER BY id
+"""
 _LAST_STORED = (
     "SELECT first, last FROM ended WHERE first BETWEEN :first AND :last ORDER BY number DESC LIMIT 1"
 )
@@ -146,15 +151,24 @@ class SqliteStore(DataManager):
         """Every attempt (of one run) that failed and was followed by another."""
         with self._reader.snapshot() as db:
             uids = dict(db.execute("SELECT number, uid FROM runs"))
-            span = (
-                {"first": 0, "last": max(uids, default=0) + 1 << SHIFT} if run is None else span_of(db, run)
-            )
+            span = everything(uids) if run is None else span_of(db, run)
             for id, attempt, number, started, seconds, memory, *error in db.execute(rows.RETRIED, span):
-                uid, index = uids.get(id >> SHIFT), id & INDEX
-                if uid is None:
-                    self._file.refuse_damage("it has an item of a run that it does not have")
+                uid, index = self._uid_of(uids, id), id & INDEX
                 about = (number, started, seconds, attempt, rows.error_of(error), memory)
                 yield Record(join_key(uid, index), uid, index, "retried", *about)
+
+    def failures(self, run: str | None = None) -> list[Record]:
+        """The records of all items (of one run) that failed; of done ones nothing is read."""
+        with self._reader.snapshot() as db:
+            uids = dict(db.execute("SELECT number, uid FROM runs"))
+            found = []
+            for id, attempts, number, started, seconds, memory, *error in db.execute(
+                _FAILURES, everything(uids) if run is None else span_of(db, run)
+            ):
+                uid, index = self._uid_of(uids, id), id & INDEX
+                about = (number, started, seconds, attempts, rows.error_of(error), memory)
+                found.append(Record(join_key(uid, index), uid, index, "failed", *about))
+            return found
 
     def counts(self, run: str) -> Counts:
         """How many items of ``run`` ended, and how; each turn writes down the sums."""
@@ -254,11 +268,10 @@ class SqliteStore(DataManager):
         """Indices and results, many at a time: what is done for each of them alone is not done in Python."""
         with self._reader.snapshot() as db:
             uids = dict(db.execute("SELECT number, uid FROM runs"))
-            everything = {"first": 0, "last": max(uids, default=0) + 1 << SHIFT}
-            found, many = db.execute(_PACKS, everything if run is None else span_of(db, run)), 1
+            found, many = db.execute(_PACKS, everything(uids) if run is None else span_of(db, run)), 1
             while some := found.fetchmany(many):
-                if some[0][0] >> SHIFT not in uids or some[-1][0] >> SHIFT not in uids:
-                    self._file.refuse_damage("it has an item of a run that it does not have")
+                for id in (some[0][0], some[-1][0]):
+                    self._uid_of(uids, id)
                 payloads = [payload for _, _, payload in some]
                 small = sum(map(len, payloads)) < _SMALL
                 many = min(2 * many, _MANY) if small else max(1, many // 2)
@@ -308,6 +321,13 @@ class SqliteStore(DataManager):
         query = "SELECT (SELECT sum(done) FROM runs), (SELECT count(*) FROM shelves)"
         row = self._reader.first(query)
         return sum(number or 0 for number in row) if row else 0
+
+    def _uid_of(self, uids: dict[int, str], id: int) -> str:
+        """The run of an item."""
+        uid = uids.get(id >> SHIFT)
+        if uid is None:
+            self._file.refuse_damage("it has an item of a run that it does not have")
+        return uid
 
     def _rows_of(self, run: str, query: str) -> Iterator[tuple[Any, ...]]:
         """What ``query`` finds in the span of a run."""

@@ -316,9 +316,7 @@ def failures(options: Namespace, out: Output) -> int:
         found = (
             record
             for run in wanted
-            if store.counts(run.uid).failed  # else nothing need be read of it
-            for record in store.records(run.uid)
-            if record.status == "failed"
+            for record in store.failures(run.uid)
         )
         kinds: Counter[str] = Counter()
         told = _with_arguments(store, known, found)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from farmhand import codec, owner
 from farmhand.errors import UsageError
+from farmhand.kept import in_order
 from farmhand.plugins import Plugins
 from farmhand.stdlib import Unpickler, UnpicklingError
 from farmhand.store import Block, DataManager, RunInfo
@@ -96,7 +97,7 @@ def state_of(run: RunInfo) -> str:
 
 def runs_of(store: DataManager) -> list[RunInfo]:
     """Every run, in the order in which they began, also those that were merged later."""
-    return sorted(store.runs(), key=lambda run: run.started)
+    return in_order(store.runs())
 
 
 def short_uids(runs: Sequence[RunInfo]) -> dict[str, str]:

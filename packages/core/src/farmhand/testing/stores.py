@@ -300,7 +300,23 @@ class StoreConformance(LargeResultsConformance):
             Record(key + "2", uid, 2, "failed", None, 0.0, 0.0, 1, lost.error),
         ]
         assert list(store.records()) == list(store.records(uid)) == expected
-        assert store.failures() == expected[1:]
+        assert store.failures() == store.failures(uid) == expected[1:]
+
+    def test_failures_are_told_by_run_and_index_as_records_tell_them(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """With their memory and attempts; those of one run alone; none of items that were forgotten."""
+        for uid in ("first", "second"):
+            session = begin(a_run(uid=uid))
+            session.record(Turn([block(range(9), "abcdefghi")], [done([3, 4], "de")], [failed(7)]))
+            session.record(Turn([], [], [failed(2, attempts=2, usage=Usage(1 << 40, "text")), failed(8)]))
+        store.forget(["first-8", "first-3"])
+        for uid, indices in (("first", [2, 7]), ("second", [2, 7, 8])):
+            assert [record.index for record in store.failures(uid)] == indices
+            assert store.failures(uid) == [each for each in store.records(uid) if each.status == "failed"]
+        assert store.failures() == store.failures("first") + store.failures("second")
+        with pytest.raises(KeyError):
+            store.failures("third")
 
     def test_attempts_that_were_followed_by_another_are_kept_apart(
         self, store: DataManager, begin: Begin
