@@ -181,6 +181,27 @@ def test_where_no_file_can_be_written_the_result_goes_to_the_store(tmp_path, pla
     assert same(store.values(), [in_all_forms("alone"), in_all_forms("text"), in_all_forms("in a dict")])
 
 
+class Leaves:
+    """Pickling it makes the process exit, or would, if the farm let it."""
+
+    def __reduce__(self):
+        raise SystemExit(3)
+
+
+def leave_with_an_array(k: int) -> Any:
+    return [ramp(k), Leaves()] if k % 2 else [ramp(k), "stays"]
+
+
+@both
+def test_a_result_that_breaks_off_its_pickling_leaves_nothing_to_the_next_one(tmp_path, start_method):
+    """The array that came first was apart already: it must not become that of the result after it."""
+    store = FiledStore(tmp_path / "files")
+    options = {"poolsize": 1, "errors": "collect", "start_method": start_method, **FAST}
+    summary = run_tasks(store, leave_with_an_array, range(4), **options)
+    assert (summary.done, summary.failed) == (2, 2)
+    assert same(store.values(), [[ramp(0), "stays"], [ramp(2), "stays"]])
+
+
 def test_files_have_the_rights_that_the_user_gives_to_files(tmp_path):
     """Whoever may read the store may read its large results, and nobody else."""
     before = os.umask(0o027)

@@ -231,7 +231,7 @@ def test_an_older_run_that_is_merged_does_not_make_done_items_fail_again():
     run = replace(older.runs()[0], uid="newer", started=older.runs()[0].started + 1)
     write(newer, run, [Turn(blocks, [done(range(4), range(4))])])
     merge(older, newer)
-    assert [each.uid for each in newer.runs()][0] == "newer"
+    assert next(each.uid for each in newer.runs()) == "newer"
     again = run_tasks(newer, square_unless_odd, [1, 1], resume="done", errors="collect", **FAST)
     assert (again.skipped, again.failed) == (1, 1)  # item 1 was done once, and not failed beside that
 
@@ -311,6 +311,24 @@ def test_a_target_without_files_says_so(tmp_path):
     source = large_results(with_files(tmp_path / "source"))
     with pytest.raises(StoreError, match=r":memory:: .* no results in files|cannot have results in files"):
         merge(source, MemoryStore())
+
+
+def test_files_come_along_into_a_store_that_makes_none_itself(tmp_path):
+    """Its limit says where new results go, and not what it can read."""
+    target = MemoryStore()
+    target.files = ResultFiles(str(tmp_path / "target"), threshold=None)
+    source = large_results(with_files(tmp_path / "source"))
+    assert merge(source, target).files == 2
+    assert target.values() == source.values()
+
+
+def test_where_a_file_cannot_be_written_the_merge_says_so_and_stores_nothing_of_it(tmp_path):
+    """A record never names a file that is not there."""
+    (tmp_path / "target").touch()
+    target = with_files(tmp_path / "target")
+    with pytest.raises(StoreError, match="cannot be copied"):
+        merge(large_results(with_files(tmp_path / "source")), target)
+    assert len(target) == 0
 
 
 def test_a_damaged_file_is_not_merged(tmp_path):

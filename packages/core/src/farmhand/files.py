@@ -51,11 +51,7 @@ class ResultFiles:
 
     def spool(self, run: str) -> Spool | None:
         """For the processes of ``run``; None where its name cannot be that of a folder, or none is wanted."""
-        if (
-            self.threshold is None
-            or not run.strip(".")
-            or any(not (sign.isalnum() or sign in "-_.") for sign in run)
-        ):
+        if self.threshold is None or not _is_folder_name(run):
             return None
         return Spool(os.path.join(self.folder, run), self.threshold, self._sync)
 
@@ -86,8 +82,7 @@ class ResultFiles:
             problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
             self._refuse(path, problem, describe(reference.index), error)
         if whole is None:
-            size = os.path.getsize(path)
-            problem = f"is damaged: it has {size} bytes instead of {reference.size}"
+            problem = f"is damaged: it has not the {reference.size} bytes that were written"
             self._refuse(path, problem, describe(reference.index))
         view = memoryview(whole)
         found = parse_header(view)
@@ -168,15 +163,20 @@ class ResultFiles:
         Raises
         ------
         StoreError
-            The file is missing or damaged there.
+            The file is missing or damaged there, or cannot be written here.
         """
         problem = source.check(run, data)
-        if problem:
-            raise StoreError(source.folder, problem, _ADVICE)
         reference = Reference.parse(data)
-        spool = self.spool(run)
-        assert reference is not None and spool is not None  # else it would not be in such a folder
-        spool.copy(reference.name, source.path(run, reference))
+        if problem or reference is None:
+            raise StoreError(source.folder, problem, _ADVICE)
+        folder = os.path.join(self.folder, run)
+        if not _is_folder_name(run):
+            raise StoreError(folder, f"{run!r} cannot be the name of the folder of a run")
+        try:
+            Spool(folder, sync=self._sync).copy(reference.name, source.path(run, reference))
+        except OSError as error:
+            problem = f"the result {reference.name} cannot be copied to it ({error.strerror or error})"
+            raise StoreError(folder, problem, "Make room, or get the right to write there") from error
         return data
 
     def marked(self) -> list[str]:
@@ -190,7 +190,7 @@ class ResultFiles:
     def mark(self, run: str) -> None:
         """Say that there may be such files, before records are taken away; only where there are files."""
         folder = os.path.join(self.folder, run)
-        if os.path.isdir(folder):
+        if _is_folder_name(run) and os.path.isdir(folder):
             try:
                 open(os.path.join(folder, MARK), "ab").close()
                 sync_folder(folder)
@@ -229,11 +229,17 @@ class ResultFiles:
         return deleted
 
 
+def _is_folder_name(run: str) -> bool:
+    """Whether the name of a run can be that of its folder, and leads nowhere else."""
+    return bool(run.strip(".")) and all(sign.isalnum() or sign in "-_." for sign in run)
+
+
 def _most_maps() -> int:
     """How many files may be mapped at once: each needs a descriptor, and a program needs others."""
     try:
         import resource
 
-        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return 1 << 30 if most == resource.RLIM_INFINITY else most // 2
     except (ImportError, OSError, ValueError):
         return 256

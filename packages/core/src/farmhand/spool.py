@@ -106,6 +106,7 @@ class Spool:
         Where no such file can be written (the disk is full, or this computer does not have that folder),
         the value itself: the store will say what is wrong, or keep it in another way.
         """
+        self._parts.clear()  # of a value for which the process was to exit
         try:
             data = pickle_dumps(value, codec.PROTOCOL, buffer_callback=self._stays)
         except Exception:
@@ -270,7 +271,11 @@ def _sync_meanwhile(file: int, pieces: Iterable[bytes | memoryview]) -> int:
             failed.append(error)
 
     thread = threading.Thread(target=sync, name="farmhand sync")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads
+        os.fsync(file)
+        return _checksum(pieces)
     checksum = _checksum(pieces)
     thread.join()
     if failed:
