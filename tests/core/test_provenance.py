@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -48,6 +49,24 @@ def test_packages_that_keep_their_version_to_themselves_are_looked_up_where_they
     assert "pluggy" in about["packages"]
     assert "iniconfig" in about["packages"]
     assert not {"os", "sys", "_thread"} & about["packages"].keys()
+
+
+def test_whatever_stands_among_the_modules_costs_no_run(monkeypatch):
+    """Some programs put objects there that are no modules; some versions are more than a str."""
+
+    class Version(str):
+        __slots__ = ()
+
+    class NoModule:
+        __slots__ = ()
+
+    module = ModuleType("module_of_somebody")
+    module.__version__ = Version("1.2")
+    monkeypatch.setitem(sys.modules, "module_of_somebody", module)
+    monkeypatch.setitem(sys.modules, "no_module_at_all", NoModule())
+    packages = run(square, [1]).provenance["packages"]
+    assert type(packages["module_of_somebody"]) is str
+    assert "no_module_at_all" not in packages
 
 
 def test_parameters_have_the_names_that_the_task_gives_them():
@@ -210,6 +229,18 @@ def test_a_process_is_alive_until_it_ends():
 def test_of_a_process_elsewhere_nobody_knows(name):
     """It may be on another computer that shares the disk."""
     assert owner.is_alive(name) is None
+
+
+def test_of_a_process_that_the_system_hides_nobody_knows(monkeypatch):
+    """Where users do not see each other's processes, one that cannot be looked at may well be alive."""
+
+    def kill(pid, signal):
+        raise PermissionError
+
+    *computer, started = owner.here().split("/")
+    computer[-1] = str(2**22 + 1)  # of which there is nothing to see
+    monkeypatch.setattr(os, "kill", kill)
+    assert owner.is_alive("/".join([*computer, started])) is None
 
 
 def test_a_restart_of_the_computer_has_ended_all(monkeypatch):

@@ -31,15 +31,20 @@ def is_alive(owner: str) -> bool | None:
         rebooted = boot and computer[1] and computer[0] == name and computer[1] != boot
         return False if rebooted and computer[2] == namespace else None
     pid = int(number)
-    if started:
-        return _started(pid) == started
-    try:  # it is not known when that process was started: one of its number is taken for it
+    now = _started(pid)
+    if now and started:
+        return now == started
+    if os.name != "posix":  # elsewhere this would be no question
+        return None
+    try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        pass
-    return True
+    except (OSError, OverflowError):
+        # a process of another user, of which the system may tell us nothing
+        return None if started else True
+    # a zombie; or, where nobody says when processes are started, one of that number is taken for it
+    return not started
 
 
 def _computer() -> tuple[str, str, str]:

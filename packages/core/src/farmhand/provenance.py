@@ -135,8 +135,9 @@ def _packages() -> Iterator[tuple[str, str]]:
     for name, module in sorted(sys.modules.items()):
         if "." in name or name.startswith("_") or name in sys.stdlib_module_names or module is None:
             continue
-        version = vars(module).get("__version__")  # not getattr, which some modules answer in their own way
-        file = vars(module).get("__file__")
+        # not getattr, which some modules answer in their own way; what stands for a module may have no names
+        names = getattr(module, "__dict__", {})
+        version, file = names.get("__version__"), names.get("__file__")
         if not isinstance(version, str) and isinstance(file, str):
             inside = os.path.basename(file) == "__init__.py"
             folder = os.path.dirname(os.path.dirname(file) if inside else file)
@@ -144,7 +145,7 @@ def _packages() -> Iterator[tuple[str, str]]:
                 known[folder] = dict(_installed(folder))
             version = known[folder].get(name.lower())
         if isinstance(version, str):
-            yield name, version
+            yield name, str(version)  # of torch, it is a str of its own
 
 
 def _installed(folder: str) -> Iterator[tuple[str, str]]:
@@ -168,7 +169,7 @@ def _folder() -> str:
 
 def _file_of(module: str) -> str:
     file = getattr(sys.modules.get(module), "__file__", None)
-    return os.path.abspath(file) if isinstance(file, str) else ""
+    return os.path.abspath(file) if isinstance(file, str) and (os.path.isabs(file) or _folder()) else ""
 
 
 class Checkout:
