@@ -155,6 +155,15 @@ def test_quantities_have_their_unit_in_the_head():
     assert json_rows(store) == [{"k": 1, "v": 0.005, "all": ["5. mV"]}]
 
 
+def test_parquet_has_half_a_pair_of_surrogates_escaped_as_the_other_formats(tmp_path):
+    """It knows valid Unicode alone; names of files may be something else."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "results.parquet"
+    assert export(store_of([(1, "\udcff"), (2, "ü")], parameters=["k"]), "parquet", path) == 2
+    assert list(pandas.read_parquet(path)["result"]) == ["\\udcff", "ü"]
+
+
 def test_parquet_is_what_pandas_reads_back(tmp_path):
     """With units, and what Parquet has no kind for as text."""
     pandas = pytest.importorskip("pandas")

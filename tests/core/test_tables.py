@@ -216,6 +216,12 @@ def test_every_cell_of_every_row_is_in_the_frame_once(rows):
         assert cells == {**kwds, **expected, **clashing, **about}
 
 
+def test_a_text_that_is_no_valid_unicode_is_a_cell_as_all_others():
+    """As names of files can be."""
+    store = store_of(("t", ["k"], [("a", "b"), ("\udcff", "c\ud800")]))
+    assert table(store.to_dataframe()) == [["k", "result"], ["a", "b"], ["\udcff", "c\ud800"]]
+
+
 def test_shelves_written_by_hand_are_no_rows():
     """They have no items."""
     store = store_of(("t", ["k"], [(1, 10)]))

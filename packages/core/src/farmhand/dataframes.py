@@ -85,7 +85,10 @@ def series(values: Sequence[Any]) -> Any:
         values = [None if value is MISSING else value for value in values]
     several = [kind for kind in kinds if hasattr(kind, "__iter__") and not issubclass(kind, str | bytes)]
     if not several and not (int in kinds and kinds & {type(None), _Missing, float} and _loses(values)):
-        made = pandas.Series(values, dtype=None if len(values) else object)
+        try:
+            made = pandas.Series(values, dtype=None if len(values) else object)
+        except UnicodeEncodeError:  # half a pair of surrogates
+            made = pandas.Series(values, dtype=object)
         if made.dtype != object or complex not in kinds:
             return made
         if kinds <= {complex, float, int, type(None), _Missing}:

@@ -385,7 +385,11 @@ def _for_parquet(column: Any) -> Any:
     try:
         pyarrow.array(cells)
     except (pyarrow.ArrowException, OverflowError, TypeError, ValueError):
-        cells = [None if cell is None else _csv_text(cell) for cell in column]
+        texts = (None if cell is None else _csv_text(cell) for cell in column)
+        # half a pair of surrogates is escaped, as in the other formats
+        cells = [
+            None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts
+        ]
     return type(column)(cells, index=column.index, dtype=object)
 
 
