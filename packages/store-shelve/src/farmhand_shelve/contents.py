@@ -564,12 +564,11 @@ class Reading:
     def outputs(self) -> Iterator[tuple[int, str]]:
         """What each item that has ended printed in its last attempt, by item; if it printed."""
         texts = {index: self.failure(index).usage.output for index in self._failed}
-        for part in {stored.output for stored in self.stored if stored.output is not None}:
-            texts.update((int(name), text) for name, text in self._read_json(part).items())
-        for index in sorted(texts):
-            stored = None if index in self._failed else self.find(index)
-            if texts[index] and (stored is not None or index in self._failed):
-                yield index, texts[index]
+        for stored in self.stored:
+            if stored.output is not None:  # which may have been printed by forgotten items, too
+                printed = self._json(stored.output)
+                texts.update((index, printed.get(str(index), "")) for index in stored.indices)
+        yield from ((index, text) for index, text in sorted(texts.items()) if text)
 
     def last_ended(self) -> float | None:
         """When the latest result or failure came."""

@@ -34,9 +34,11 @@ def locked(path: str) -> Iterator[None]:
                     break
                 # whoever had it has deleted it meanwhile: others lock another file of that name
                 os.close(descriptor)
+                descriptor = -1
                 descriptor = _open(path)
         except BaseException:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
             raise
     except OSError as error:
         problem = f"it cannot be locked ({error.strerror})"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import Record, join_key
 from farmhand_sqlite.file import DatabaseFile
-from farmhand_sqlite.rows import INDEX, RECORDS, records_of_rows
+from farmhand_sqlite.rows import INDEX, RECORDS, bound, records_of_rows
 from farmhand_sqlite.schema import SHIFT
 
 TYPE_CHECKING = False
@@ -111,7 +111,7 @@ class Reader:
 
 def span_of(db: Snapshot, run: str) -> dict[str, int]:
     """The first and the last id that items of ``run`` can have; KeyError when there is no such run."""
-    row = db.execute("SELECT number FROM runs WHERE uid = ?", (run,)).fetchone()
+    row = db.execute("SELECT number FROM runs WHERE uid = ?", (bound(run),)).fetchone()
     if row is None:
         raise KeyError(run)
     return {"first": row[0] << SHIFT, "last": (row[0] + 1 << SHIFT) - 1}

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import chain
 
 from farmhand.codec import REFERENCE, Packed, decode_each, decode_items
-from farmhand.errors import UsageError
+from farmhand.errors import FarmhandError, UsageError
 from farmhand.files import ResultFiles
 from farmhand.store import (
     Block,
@@ -102,7 +102,8 @@ class SqliteStore(DataManager):
         self._reader = Reader(self._file)
         self._writer: Writer | None = None  # for what is written by hand
         if not self._file.read_only:
-            self.sweep()
+            with suppress(FarmhandError):  # says who reads what is damaged
+                self.sweep()
 
     def begin(self, run: RunInfo, join: bool = False) -> Session:
         """Write down that ``run`` has begun and return the session to record it with."""
@@ -172,7 +173,7 @@ class SqliteStore(DataManager):
 
     def counts(self, run: str) -> Counts:
         """How many items of ``run`` ended, and how; each turn writes down the sums."""
-        row = self._reader.first("SELECT done, failed, retried FROM runs WHERE uid = ?", run)
+        row = self._reader.first("SELECT done, failed, retried FROM runs WHERE uid = ?", bound(run))
         if row is None:
             raise KeyError(run)
         return Counts(*row)

@@ -313,11 +313,7 @@ def failures(options: Namespace, out: Output) -> int:
     with open_existing(options.store) as store:
         known = {run.uid: run for run in runs_of(store)}
         wanted = [find_run(list(known.values()), options.run)] if options.run is not None else known.values()
-        found = (
-            record
-            for run in wanted
-            for record in store.failures(run.uid)
-        )
+        found = (record for run in wanted for record in store.failures(run.uid))
         kinds: Counter[str] = Counter()
         told = _with_arguments(store, known, found)
         names, now = short_uids(list(known.values())), time.time()

@@ -302,6 +302,34 @@ class StoreConformance(LargeResultsConformance):
         assert list(store.records()) == list(store.records(uid)) == expected
         assert store.failures() == store.failures(uid) == expected[1:]
 
+    def test_a_run_of_no_valid_name_is_not_there(self, store: DataManager) -> None:
+        """A key may come from anywhere; that it cannot be written down is no reason to break."""
+        uid = "half a pair \udcff"
+        assert f"{uid}-1" not in store
+        assert store.get(f"{uid}-1") == {}
+        for ask in (store.record, store.output, store.item, store.forget):
+            with pytest.raises(KeyError):
+                ask(f"{uid}-1")
+        for ask_run in (store.counts, store.failures, store.shipped, store.last_ended):
+            with pytest.raises(KeyError):
+                ask_run(uid)
+
+    def test_what_a_forgotten_item_printed_is_gone_also_when_it_ends_again(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """A merge may bring it back, from a copy of the store."""
+        session = begin(a_run(uid="farm"))
+        first = done(range(3), "abc")
+        usage = {index: Usage(None, f"printed {index}") for index in range(3)}
+        session.record(
+            Turn([block(range(3), "abc")], [replace(first, done=replace(first.done, usage=usage))])
+        )
+        store.forget("farm-1")
+        assert list(store.outputs("farm")) == [(0, "printed 0"), (2, "printed 2")]
+        session.record(Turn([], [done([1], "B")]))
+        assert list(store.outputs("farm")) == [(0, "printed 0"), (2, "printed 2")]
+        assert store.output("farm-1") == ""
+
     def test_failures_are_told_by_run_and_index_as_records_tell_them(
         self, store: DataManager, begin: Begin
     ) -> None:
