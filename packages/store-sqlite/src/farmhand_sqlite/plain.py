@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["descriptions", "dumps", "loads"]
 
-SLICE = 128  # items in a text: one of them is found by walking past those before it
+SLICE = 32  # items in a text: one of them is found by walking past those before it
 LONG = 1000  # signs of one item, beyond which it is not described
 _MEAN = 100  # signs of an item in a text that need not be looked at closely
 _DEEPEST = 20
