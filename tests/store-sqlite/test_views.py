@@ -216,6 +216,18 @@ def test_ints_in_steps_are_described_as_others_are(location, query, items):
     assert [text for _, text in found] == [json.dumps({"k": k}, separators=(",", ":")) for k in items]
 
 
+def test_items_behind_ints_in_steps_are_not_taken_for_more_of_them(location, query):
+    """Of those that are not plain, nothing is said."""
+    with SqliteStore(location) as store:
+        session = store.begin(a_run(parameters=("k",)))
+        for first, items in (0, list(range(20))), (20, [object()] * 20):
+            indices = range(first, first + 20)
+            session.record(Turn([Block(indices, b"", items=items)], [done(indices, indices)]))
+        session.close("finished", 1.0)
+    found = query("SELECT parameters FROM records ORDER BY item")
+    assert found == [(f'{{"k":{k}}}',) for k in range(20)] + [(None,)] * 20
+
+
 def rate(k, tau=10.0, *, mode="fast"):
     if k == 3:
         raise ValueError("three")
