@@ -43,7 +43,7 @@ LAYERS = [
         "quantities",
     ],
     ["task", "scheduler", "shipping", "kept", "spool"],
-    ["files", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
+    ["files", "shelf", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],
     [

@@ -379,6 +379,22 @@ def test_a_session_whose_file_was_lost_is_made_again(location, lost):
         assert brian_reads(location) == {"farm": wanted}
 
 
+def test_what_a_killed_process_was_making_is_swept_away(location):
+    """It is no part of the store; another process may be at it just now, though, unless it is old."""
+    with ShelveStore(location) as store:
+        wanted = write_some(store)
+        mine = set((location / ".farmhand").iterdir())
+    parts = [location / ".farmhand" / name for name in ("farm.0123.dat", "farm.0123.dir", "index.4567")]
+    for part in parts:
+        part.write_text("half")
+    os.utime(parts[0], (1e9, 1e9))
+    with ShelveStore(location) as store:
+        assert set((location / ".farmhand").iterdir()) == mine | set(parts[1:])
+        store.vacuum()
+        assert set((location / ".farmhand").iterdir()) == mine
+        assert dict(store.items()) == wanted
+
+
 def test_a_session_by_hand_survives_a_crash_in_the_middle_of_setting(location):
     """A line of the index that is not whole is passed over, and does not spoil the next one."""
     with ShelveStore(location) as store:
@@ -427,6 +443,29 @@ def test_two_farms_write_into_one_folder_while_somebody_reads(location, another_
             assert farm.stdout.readline() == "done\n"
         assert sorted(store.values()) == sorted([*range(50)] * 2)
         assert list(store.check()) == []
+
+
+def test_processes_that_make_a_folder_at_once_share_it(tmp_path):
+    """Each sees files that another is just making: none takes them for foreign, or for damaged."""
+    for number in range(15):
+        location, children = tmp_path / f"{number}.data", []
+        for _ in range(4):
+            children.append(os.fork())
+            if not children[-1]:
+                status = 1
+                try:
+                    with ShelveStore(location, durability="process") as store:
+                        shelf = store.locking_session("counter")
+                        for _ in range(3):
+                            with shelf.lock():
+                                shelf["n"] = shelf.get("n", 0) + 1
+                            store.keys()
+                    status = 0
+                finally:
+                    os._exit(status)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+        with ShelveStore(location) as store:
+            assert dict(store.items()) == {"n": 12}
 
 
 COUNTER = """
@@ -627,14 +666,18 @@ def test_a_cursor_reads_only_what_came_after_it(location):
 
 def test_names_of_runs_that_cannot_be_names_of_files(location):
     """A run of another store, merged into this one, may be called anything."""
-    uids = ["../up", ".hidden", "ü.x", "a b", "%2e"]
+    uids = ["../up", ".hidden", "ü.x", "a b", "%2e", "it's\n", "\ud800"]
     with ShelveStore(location) as store:
         for uid in uids:
             write_some(store, uid)
         assert [run.uid for run in store.runs()] == uids
         assert all(store[f"{uid}-0"] == "a" for uid in uids)
+        assert list(store.check()) == []
     assert sorted(os.listdir(location.parent)) == ["rates.data"]
-    assert len(brian_reads(location)) == 5
+    found = brian_reads(location)
+    assert len(found) == len(uids)
+    values = {key: value for session in found.values() for key, value in session.items()}
+    assert values["it's\n-0"] == values["ü.x-0"] == "a"
 
 
 def test_a_thousand_values_by_hand_are_not_read_again_for_each(location):

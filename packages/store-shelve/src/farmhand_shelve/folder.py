@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from farmhand.errors import StoreError
 from farmhand.spool import sync_folder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Folder", "file_name"]
 
 FORMAT = 1
+_REST = 3600.0  # seconds without a write after which a file is nobody's
 _EFFECTIVE = os.access in os.supports_effective_ids
 _LEFT = "It was left as it is; choose another name, or move it away"
 _RIGHTS = "Get the right to write there, or copy the store to another folder"
@@ -63,27 +65,30 @@ class Folder:
         self.files = os.path.join(self.own, "files")
         self.locks = os.path.join(self.own, "locks")
         self.identity = ""
-        if os.path.isdir(self.path):
-            try:
-                os.listdir(self.path)
-            except OSError as error:
-                self._refuse(f"it cannot be read ({error.strerror})", "Get the right to read it", error)
-            self._recognize()
-        elif os.path.lexists(self.path):
+        made = not os.path.lexists(self.path) and self._make()
+        if not os.path.isdir(self.path):
             what = "it is a file" if os.path.exists(self.path) else "it is a link that leads nowhere"
             self._refuse(f"{what}, not a folder", _LEFT)
-        else:
-            parent = os.path.dirname(self.path)
-            if not os.path.isdir(parent):
-                self._refuse(f"its folder {parent} does not exist", "Create the folder first")
-            try:
-                os.mkdir(self.path)
-            except FileExistsError:
-                self._recognize()
-            except OSError as error:
-                self._refuse_to_write(error, parent)
-            else:
-                self.prepare()
+        try:
+            os.listdir(self.path)
+        except OSError as error:
+            self._refuse(f"it cannot be read ({error.strerror})", "Get the right to read it", error)
+        self._recognize()
+        if made:
+            self.prepare()
+
+    def _make(self) -> bool:
+        """Whether the folder was made; False when somebody else has just done it."""
+        parent = os.path.dirname(self.path)
+        if not os.path.isdir(parent):
+            self._refuse(f"its folder {parent} does not exist", "Create the folder first")
+        try:
+            os.mkdir(self.path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            self._refuse_to_write(error, parent)
+        return True
 
     @property
     def is_new(self) -> bool:
@@ -142,6 +147,17 @@ class Folder:
                 os.fsync(file.fileno())
         os.rename(part, os.path.join(self.own, "format"))
         self._recognize()
+
+    def sweep(self, rest: float = _REST) -> None:
+        """Delete what a killed process was making, if nobody has written to it for so many seconds."""
+        known = {self.runs, self.files, self.locks, os.path.join(self.own, "format")}
+        now = time.time()
+        try:
+            for entry in os.scandir(self.own):
+                if entry.path not in known and now - entry.stat().st_mtime >= rest and entry.is_file():
+                    os.unlink(entry.path)
+        except OSError:
+            pass  # the next one will do it
 
     @property
     def read_only(self) -> str:

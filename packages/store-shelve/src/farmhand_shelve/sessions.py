@@ -90,9 +90,9 @@ class Sessions:
     def _classified(self, file: str, names: set[str]) -> tuple[str, str | None]:
         """The session of a file, and its kind; None for the kind where another file says that."""
         base, _, ending = file.rpartition(".")
-        if ending == "dat" and self._is_dumb(base, names):
+        if ending == "dat" and self._is_dumb(base):
             return base, "dumb"
-        if ending in ("dir", "bak") and f"{base}.dat" in names and self._is_dumb(base, names):
+        if ending in ("dir", "bak") and self._is_indexed(file, base):
             return base, None
         if ending in ("pag", "dir") and {f"{base}.pag", f"{base}.dir"} <= names:
             return base, "ndbm" if ending == "pag" else None
@@ -102,13 +102,22 @@ class Sessions:
         kind = self._recognized(file)
         return (base, "ndbm") if kind == _BERKELEY and ending == "db" else (file, kind)
 
-    def _is_dumb(self, base: str, names: set[str]) -> bool:
-        if f"{base}.dir" in names or f"{base}.bak" in names:
+    def _is_dumb(self, base: str) -> bool:
+        """Whether there is an index to ``base.dat``, which may be newer than the list of the files."""
+        path = self.path(base)
+        if os.path.exists(path + ".dir") or os.path.exists(path + ".bak"):
             return True
         try:  # dbm.dumb was killed before it wrote its first index
-            return os.stat(self.path(base) + ".dat").st_size == 0
+            return os.stat(path + ".dat").st_size == 0
         except OSError:
             return False
+
+    def _is_indexed(self, file: str, base: str) -> bool:
+        """Whether there are values to an index, or it has none."""
+        try:
+            return os.path.exists(self.path(base) + ".dat") or os.stat(self.path(file)).st_size == 0
+        except OSError:
+            return True  # it is gone meanwhile
 
     def _is_leftover(self, file: str) -> bool:
         """Whether a companion of a session that is gone has no data."""
@@ -117,12 +126,13 @@ class Sessions:
         except OSError:
             return True  # it is gone as well
 
-    def _recognized(self, name: str) -> str:
+    def _recognized(self, name: str) -> str | None:
+        """The kind of a file by its first bytes; None when it is gone meanwhile."""
         try:
             with open(self.path(name), "rb") as file:
                 head = file.read(16)
         except FileNotFoundError:
-            return ""
+            return None
         except OSError as error:
             problem = f"it cannot be read ({error.strerror})"
             raise StoreError(self.path(name), problem, "Get the right to read it") from error

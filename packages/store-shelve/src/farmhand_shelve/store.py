@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 __all__ = ["DataManager", "ShelveStore"]
 
 _LOG = ".log"
-_AT_ONCE = 10_000  # values that are copied into a shelf in one piece
 
 
 class ShelveStore(_DataManager):
@@ -109,6 +108,7 @@ class ShelveStore(_DataManager):
                     self._sessions.refuse(session)
         elif not self._folder.read_only:
             self._complete_shelves()
+            self._folder.sweep()
             with suppress(FarmhandError):  # says who reads what is damaged
                 self.sweep()
 
@@ -128,7 +128,9 @@ class ShelveStore(_DataManager):
         every = self._contents()
         numbers = self._numbers_at(since, every) if since is not None else {}
         cursor = f"{self._identity()}." + ",".join(f"{_name(each)}={each.number}" for each in every)
-        wanted = every if run is None else [self._log(run)]
+        wanted = [each for each in every if run is None or (each.info is not None and each.info.uid == run)]
+        if run is not None and not wanted:
+            raise KeyError(run)
         readings = [each.reading(numbers.get(_name(each), 0)) for each in wanted]
         return Records(_in_turn(readings), cursor)
 
@@ -335,9 +337,10 @@ class ShelveStore(_DataManager):
 
     def _by_hand(self, refuse: bool = True) -> list[SessionFile]:
         """The sessions that are of no run, and perhaps an error for what cannot be one."""
-        runs = set(map(_name, self._contents()))
+        there = self._sessions.find()
+        runs = set(map(_name, self._contents()))  # afterwards: the log of a run is older than its shelf
         of_runs = runs | {run + ending for run in runs for ending in (".dat", ".dir", ".bak")}
-        found = [session for session in self._sessions.find() if session.name not in of_runs]
+        found = [session for session in there if session.name not in of_runs]
         for session in found if refuse else ():
             if not session.kind:
                 self._sessions.refuse(session)
@@ -453,7 +456,8 @@ class ShelveStore(_DataManager):
         index = dumb.Index(os.path.join(self.basepath, _name(contents)))
         there = set(index.entries) if index.refresh() else set()
         uid = contents.info.uid if contents.info is not None else ""
-        wanted = {join_key(uid, i) for stored in contents.packs() for i in stored.indices}
+        prefix = dumb.as_text(_prefix(uid))
+        wanted = {join_key(prefix, i) for stored in contents.packs() for i in stored.indices}
         if not wanted <= there:
             missing = len(wanted - there)
             yield (
@@ -471,6 +475,7 @@ class ShelveStore(_DataManager):
                     self._compact(contents)
                 if contents.refresh():
                     self._complete_shelf(contents)
+        self._folder.sweep(rest=0.0)
         super().vacuum()
 
     def _compact(self, contents: Contents) -> None:
@@ -537,6 +542,14 @@ def _name(contents: Contents) -> str:
     return os.path.basename(contents.path).removesuffix(_LOG)
 
 
+def _prefix(uid: str) -> bytes:
+    """What the keys of a run begin with in its shelf: its uid, if that is valid Unicode."""
+    try:
+        return dumb.as_bytes(uid)
+    except UsageError:
+        return file_name(uid).encode()
+
+
 def _in_turn(readings: Iterable[Reading]) -> Iterator[Record]:
     for reading in readings:
         with reading:
@@ -572,16 +585,19 @@ class _RunShelf:
                 if self._appender is None:
                     self._appender = dumb.Appender(self._base, aligned=False)
                 for pack in packs:
-                    self._appender.append(self._pairs(run, zip(pack.indices, pack.values, strict=True)))
+                    self._append(self._appender, run, pack.indices, pack.values)
             except OSError:
                 self.is_complete = False
                 self.close()
 
-    def _pairs(self, run: str, values: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        folder = self._folder.path
-        for index, data in values:
-            value = in_a_file(folder, run, index) if data[:1] == codec.REFERENCE else data
-            yield dumb.as_bytes(join_key(run, index)), value
+    def _append(self, appender: dumb.Appender, run: str, indices: range, packed: codec.Packed) -> None:
+        values = list(packed)
+        if packed.payload[:1] != b"\x80":  # not one pickle of plain values
+            values = [
+                in_a_file(self._folder.path, run, index) if data[:1] == codec.REFERENCE else data
+                for index, data in zip(indices, values, strict=True)
+            ]
+        appender.append_results(_prefix(run), indices, values)
 
     def rebuild(self, contents: Contents) -> None:
         """Make it anew from the log."""
@@ -594,8 +610,7 @@ class _RunShelf:
             try:
                 with contents.reading() as reading:
                     for stored in reading.stored:
-                        values = zip(stored.indices, reading.values(stored), strict=True)
-                        appender.append(self._pairs(info.uid, values))
+                        self._append(appender, info.uid, stored.indices, reading.values(stored))
             finally:
                 appender.close()
             for old in (".dir", ".bak"):  # no index is there while another one's values are
