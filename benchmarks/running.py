@@ -18,6 +18,9 @@ A workload is a program in ``workloads/``, and a module. Its docstring is its ti
     to divide: ``{pool: 10}``;
 ``prepare(count)``, optional
     returns an int that contenders are called with as well: it is made once, so that it is the same for all;
+``warm(...)``, optional
+    is called first, with the same arguments, in the process of each contender, and is no part of the call:
+    it makes the same what would depend on who was there before;
 ``check(run)``, optional
     raises unless the work was done;
 ``figures(run)``, optional

@@ -42,7 +42,7 @@ LAYERS = [
         "owner",
         "quantities",
     ],
-    ["task", "scheduler", "shipping", "kept", "spool"],
+    ["task", "scheduler", "shipping", "kept", "spool", "plain"],
     ["files", "shelf", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -89,10 +88,25 @@ def test_check_finds_what_does_not_fit_together(location, run, statement, words)
 
 
 def test_check_finds_bytes_that_the_disk_has_changed(location, run):
-    """SQLite's own words, and nothing that would only follow from it."""
+    """SQLite's own words, and nothing that would only follow from it; also where no reading meets them."""
+    with closing(sqlite3.connect(location)) as db:
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_runs_1'")
     with open(location, "r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(size // 4096 // 2 * 4096)
+        file.seek((page - 1) * 4096 + 4000)
+        file.write(b"\xee" * 96)
+    with SqliteStore(location) as store:
+        assert [each.uid for each in store.runs()] == [run.uid]
+        problems = list(store.check())
+    assert problems
+    assert all(problem.startswith("the file is damaged: ") for problem in problems)
+
+
+def test_check_goes_on_where_not_even_the_runs_can_be_read(location, run):
+    """It says so, instead of raising: that is what it was asked for."""
+    with closing(sqlite3.connect(location)) as db:
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'")
+    with open(location, "r+b") as file:
+        file.seek((page - 1) * 4096)
         file.write(b"\xee" * 4096)
     with SqliteStore(location) as store:
         problems = list(store.check())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import sqlite3
 from array import array
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,7 +80,7 @@ def test_the_view_of_records_has_what_the_store_says(location, query):
         ("find_rate", '{"k":1}', "1970-01-01T00:01:41.500Z"),
         ("find_rate", '{"k":2.5}', "1970-01-01T00:01:42.500Z"),
         ("find_rate", '{"k":"x"}', "1970-01-01T00:01:42.000Z"),
-        ("Sim.find", None, "1970-01-01T00:01:40.500Z"),
+        ("Sim.find", '{"arg0":"a"}', "1970-01-01T00:01:40.500Z"),
     ]
     assert query("SELECT key, attempt, error, started_at FROM retries") == [
         (f"{runs[0].uid}-0", 1, "raised", "1970-01-01T00:01:40.500Z")
@@ -216,6 +218,18 @@ def test_ints_in_steps_are_described_as_others_are(location, query, items):
     assert [text for _, text in found] == [json.dumps({"k": k}, separators=(",", ":")) for k in items]
 
 
+def test_items_behind_ints_in_steps_are_not_taken_for_more_of_them(location, query):
+    """Of those that are not plain, nothing is said."""
+    with SqliteStore(location) as store:
+        session = store.begin(a_run(parameters=("k",)))
+        for first, items in (0, list(range(20))), (20, [object()] * 20):
+            indices = range(first, first + 20)
+            session.record(Turn([Block(indices, b"", items=items)], [done(indices, indices)]))
+        session.close("finished", 1.0)
+    found = query("SELECT parameters FROM records ORDER BY item")
+    assert found == [(f'{{"k":{k}}}',) for k in range(20)] + [(None,)] * 20
+
+
 def rate(k, tau=10.0, *, mode="fast"):
     if k == 3:
         raise ValueError("three")
@@ -266,3 +280,49 @@ def test_an_old_sqlite_can_read_the_tables(location, query):
     for (text,) in query("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"):
         for new in ("->", "RETURNING", "STRICT", "MATERIALIZED", "iif(", "unixepoch("):
             assert new not in text
+
+
+def test_tiny_items_are_described_when_there_is_time(location, query):
+    """Thousands at a time: ints in steps at once, others by a vacuum; what is not plain never."""
+    kinds = {
+        "ints": list(range(10, 5010)),
+        "floats": [index / 7 for index in range(5000)],
+        "calls": [call(index, tau=0.5) for index in range(2000)],
+        "numpy": list(np.linspace(0, 1, 1500)),
+        "objects": [frozenset([index]) for index in range(1200)],
+        "few": [0.25, 0.5],
+    }
+    with SqliteStore(location) as store:
+        for name, items in kinds.items():
+            session = store.begin(a_run(task=name, parameters=("k",)))
+            indices = range(len(items))
+            session.record(Turn([replace(block(indices, items), items=items)], [done(indices, indices)]))
+            session.close("finished", 2000.0)
+        count = "SELECT task, count(parameters) FROM records GROUP BY 1"
+        assert dict(query(count)) == {n: len(kinds[n]) if n in ("ints", "few") else 0 for n in kinds}
+        store.vacuum()
+        assert dict(query(count)) == {n: 0 if n == "objects" else len(kinds[n]) for n in kinds}
+        store.vacuum()
+    text = "SELECT parameters FROM records WHERE task = ? ORDER BY id"
+    assert [json.loads(row[0]) for row in query(text, "floats")] == [{"k": item} for item in kinds["floats"]]
+    assert json.loads(query(text, "calls")[1999][0]) == {"k": 1999, "tau": 0.5}
+    assert [json.loads(row[0])["k"] for row in query(text, "numpy")] == list(kinds["numpy"])
+
+
+def test_what_was_merged_is_described_and_nothing_of_it_is_run(location, query):
+    """Of a block that comes without its items, the plain ones are made of its bytes, which runs no code."""
+    good, bad = block(range(2), [(1, 2.5), call(3)]), pickle.dumps([Poison()])
+    mixed = codec.encode_each([pickle.dumps(7), bad])
+    with SqliteStore(location) as store:
+        session = store.begin(a_run(parameters=("k", "tau")))
+        session.record(Turn([good], [done(range(2), "ab")]))
+        session.record(Turn([Block(range(2, 3), bad), Block(range(3, 5), mixed)], [done(range(2, 5), "cde")]))
+        session.close("finished", 2000.0)
+        store.vacuum()
+    found = [row[0] for row in query("SELECT parameters FROM records ORDER BY id")]
+    assert found == ['{"k":1,"tau":2.5}', '{"k":3}', None, None, None]
+
+
+class Poison:
+    def __reduce__(self):
+        return pytest.fail, ("it was unpickled",)

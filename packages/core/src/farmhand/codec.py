@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copyreg import dispatch_table as _dispatch_table
 from marshal import dumps as _marshal_dumps
 from marshal import loads as _marshal_loads
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "KNOWN",
     "PLAIN",
     "REFERENCE",
     "Packed",
@@ -132,22 +133,38 @@ def split_each(payload: bytes) -> list[bytes] | None:
     return encoded
 
 
+#: The classes of plain values that a pickle names.
+KNOWN: Mapping[tuple[str, str], Any] = {("builtins", "complex"): complex}
+
+
 class _PlainUnpickler(Unpickler):
+    known = KNOWN
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("builtins", "complex"):
-            return complex
-        raise UnpicklingError(f"these are no plain values, but contain {module}.{name}")
+        try:
+            return self.known[module, name]
+        except KeyError:
+            raise UnpicklingError(f"these are no plain values, but contain {module}.{name}") from None
 
 
-def decode_plain(data: bytes) -> Any:
+def decode_plain(data: bytes, known: Mapping[tuple[str, str], Any] = KNOWN) -> Any:
     """A value that consists of plain ones; whatever ``data`` is, this runs no code.
+
+    Parameters
+    ----------
+    data : bytes
+        Any bytes.
+    known : mapping
+        By module and name, what the value may be made of: functions and classes that are safe to call.
 
     Raises
     ------
     UnpicklingError
         It is something else.
     """
-    return _PlainUnpickler(io.BytesIO(data)).load()
+    unpickler = _PlainUnpickler(io.BytesIO(data))
+    unpickler.known = known
+    return unpickler.load()
 
 
 def decode_items(payload: bytes, load: Callable[[bytes], Any] = decode) -> list[Any]:

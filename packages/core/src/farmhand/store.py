@@ -47,6 +47,7 @@ __all__ = [
     "Record",
     "Records",
     "Result",
+    "ResultFiles",
     "RunInfo",
     "Session",
     "Shelf",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["descriptions", "dumps", "loads"]
 
-SLICE = 128  # items in a text: one of them is found by walking past those before it
+SLICE = 32  # items in a text: one of them is found by walking past those before it
 LONG = 1000  # signs of one item, beyond which it is not described
 _MEAN = 100  # signs of an item in a text that need not be looked at closely
 _DEEPEST = 20
@@ -96,7 +96,7 @@ def dumps(value: Any) -> str:
 
 
 def descriptions(
-    items: Sequence[Any], names: Sequence[str], size: int = SLICE
+    items: Sequence[Any], names: Sequence[str], size: int = SLICE, only_steps: bool = False
 ) -> Iterator[tuple[int, int, int | None, str]]:
     """JSON arrays of at most ``size`` items each, none of nulls alone; or the first of many ints in steps.
 
@@ -110,8 +110,12 @@ def descriptions(
         Of the task's positional parameters: what positional arguments beside named ones are called.
     size : int
         How many items go into one text.
+    only_steps : bool
+        Whether nothing is said of items that are no ints in steps.
     """
     kinds = set(map(type, items))
+    if only_steps and kinds != {int}:
+        return
     if not kinds <= _THEMSELVES:
         ways = {kind: _way(kind, names) for kind in kinds}
         if all(way is _nothing for way in ways.values()):
@@ -120,6 +124,8 @@ def descriptions(
         kinds = set(map(type, items))
     if kinds == {int} and (step := _step(items)):
         yield 0, len(items), step, str(items[0])
+        return
+    if only_steps:
         return
     encode: Callable[[Any], str] = repr if kinds == {int} and type(items) is list else _encode
     for start in range(0, len(items), size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import Record, join_key
@@ -40,7 +40,10 @@ class Snapshot:
         while self._cursors:
             self._cursors.pop().close()
         if self._db.in_transaction:  # else an error has ended it
-            self._db.execute("COMMIT")
+            with suppress(
+                sqlite3.Error
+            ):  # nothing can be lost; and where it is damaged, somebody has said so
+                self._db.execute("COMMIT")
 
 
 class Reader:

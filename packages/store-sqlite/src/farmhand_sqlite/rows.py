@@ -10,6 +10,7 @@ from itertools import chain
 
 from farmhand.codec import REFERENCE, Packed, split_each
 from farmhand.events import ItemError, RecordFailed, Usage, starts
+from farmhand.plain import plain_items
 from farmhand.store import Block, Pack, RunInfo
 from farmhand_sqlite.plain import descriptions, dumps, loads
 from farmhand_sqlite.schema import SHIFT
@@ -60,6 +61,8 @@ RETRIED = """
 SELECT id, attempt, process, started, seconds, memory, kind, type, message, traceback
 FROM retried WHERE id BETWEEN :first AND :last ORDER BY id, attempt
 """
+MANY = 1000  # items in a block; each takes less than 50 us then, and a text of a float takes 0.5
+_SHORT = 1 << 20  # bytes of a block, beyond which its items are hardly short
 RUNS = "uid, task, computer, started, numitems, seed, ended, outcome, parameters, owner, provenance"  # in SQL
 
 
@@ -181,19 +184,23 @@ def usage_rows(base: int, usage: Mapping[int, Usage]) -> Iterator[tuple[Any, ...
 # -- items -----------------------------------------------------------------------------------------
 
 
-def item_rows(base: int, block: Block, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The items of ``block`` for other programs, as far as they are plain, for the table ``items``."""
-    if not block.items:
+def item_rows(base: int, block: Block, names: Sequence[str], hasty: bool = True) -> Iterator[tuple[Any, ...]]:
+    """The items of ``block`` for other programs, as far as they are plain, for the table ``items``.
+
+    Thousands of items come together when they take microseconds, and then a text of each would take a good
+    part of that. So with ``hasty`` only what needs none is said of these: ints in steps.
+    """
+    items, indices = block.items, block.indices
+    only_steps = hasty and len(indices) > MANY
+    if items is None and block.payload is not None and len(block.payload) < _SHORT and not only_steps:
+        items = plain_items(block.payload)
+    if not items:
         return
-    indices = block.indices
-    if indices[-1] - indices[0] == len(indices) - 1:
-        for place, *about in descriptions(block.items, names):
-            yield base + indices[0] + place, *about
-        return
-    start = 0  # there are gaps: between two of them, a text begins anew
-    for place in range(1, len(indices) + 1):
+    start = 0  # where there are gaps, a text begins anew
+    for place in range(1, len(indices) + 1) if len(indices) <= indices[-1] - indices[0] else [len(indices)]:
         if place == len(indices) or indices[place] != indices[place - 1] + 1:
-            for offset, *about in descriptions(block.items[start:place], names):
+            some = items if place - start == len(items) else items[start:place]
+            for offset, *about in descriptions(some, names, only_steps=only_steps):
                 yield base + indices[start] + offset, *about
             start = place
 

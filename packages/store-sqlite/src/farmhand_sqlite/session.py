@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["SqliteSession", "Writer", "forget"]
+__all__ = ["SqliteSession", "Writer", "describe", "forget"]
 
 _BEFORE = "SELECT id, count FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _PACK_BEFORE = "SELECT * FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
@@ -25,6 +25,7 @@ _INSERT_BLOCK = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_PACK = "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_FAILURE = "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_RETRIED = "INSERT INTO retried VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ITEM = "INSERT INTO items VALUES (?, ?, ?, ?)"
 _INSERT_USAGE = "INSERT INTO usage VALUES (?, ?, ?)"
 
 
@@ -106,7 +107,7 @@ class SqliteSession(Session):
                 db.executemany(_INSERT_BLOCK, (rows.block_row(self._base, block) for block in turn.blocks))
                 for block in turn.blocks:
                     described = rows.item_rows(self._base, block, self._names)
-                    db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", described)
+                    db.executemany(_INSERT_ITEM, described)
             ended: list[tuple[int, int]] = []
             if turn.done:
                 self._record_done(db, turn.done, ended)
@@ -194,6 +195,32 @@ def _merged(spans: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
         else:
             merged.append((first, last))
     return merged
+
+
+_UNDESCRIBED = """
+SELECT * FROM blocks WHERE id BETWEEN ? AND ? AND payload IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM items WHERE items.id BETWEEN blocks.id AND blocks.id + blocks.count - 1)
+ORDER BY id LIMIT 100
+"""
+
+
+def describe(writer: Writer) -> None:
+    """Say of all items what they are, as far as they are plain: also of those for which nobody had time.
+
+    Some blocks at once, so that farms can write in between.
+    """
+    runs = writer.db.execute("SELECT number, parameters FROM runs").fetchall()
+    for number, parameters in runs:
+        base, names = number << SHIFT, loads(parameters)
+        first = base
+        while True:
+            with writer.transaction() as db:
+                found = db.execute(_UNDESCRIBED, (first, base + rows.INDEX)).fetchall()
+                for row in found:
+                    db.executemany(_INSERT_ITEM, rows.item_rows(base, rows.block_of(row), names, hasty=False))
+            if not found:
+                break
+            first = found[-1][0] + 1
 
 
 def forget(db: sqlite3.Connection, number: int, indices: Collection[int]) -> None:

@@ -40,7 +40,7 @@ from farmhand_sqlite.file import DatabaseFile
 from farmhand_sqlite.reading import Reader, everything, recorded, span_of
 from farmhand_sqlite.rows import INDEX, bound, text_of
 from farmhand_sqlite.schema import SCHEMAS, SHIFT
-from farmhand_sqlite.session import SqliteSession, Writer, forget
+from farmhand_sqlite.session import SqliteSession, Writer, describe, forget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -400,10 +400,14 @@ class SqliteStore(DataManager):
             yield from checking.in_words(super().check())
 
     def vacuum(self) -> None:
-        """Give back room that nothing needs, and write all of the store into its one file."""
+        """Give back room that nothing needs, and write all of the store into its one file.
+
+        Plain items of which other programs could not read yet what they are are described as well.
+        """
         super().vacuum()
         writer, execute = self._written(), self._file.execute
         with self._file.errors():
+            describe(writer)
             for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
                 execute(writer.db, statement).fetchall()
 

@@ -10,6 +10,8 @@ may read.
 
 *Cursors.* A cursor says how long the file of each run was: what is behind that is new.
 
+*Large results.* Their files are in the folder ``large``; the processes write them there.
+
 *Threads.* One at a time.
 """
 
@@ -31,7 +33,17 @@ from typing import Any
 
 from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, Usage
-from farmhand.store import Block, DataManager, Record, Records, RunInfo, Session, Turn, join_key
+from farmhand.store import (
+    Block,
+    DataManager,
+    Record,
+    Records,
+    ResultFiles,
+    RunInfo,
+    Session,
+    Turn,
+    join_key,
+)
 
 HEADER = ["kind", "index", "process", "started", "seconds", "attempts", "memory", "output", "data"]
 
@@ -47,6 +59,8 @@ class CsvStore(DataManager):
         with _errors(self.basepath):
             self._folder.mkdir(exist_ok=True)
         self._files: dict[str, Path] = {}
+        self.files = ResultFiles(os.path.join(self.basepath, "large"))
+        self.sweep()
 
     def begin(self, run: RunInfo, join: bool = False) -> Session:
         if any(known.uid == run.uid for known in self.runs()):

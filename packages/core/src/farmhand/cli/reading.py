@@ -15,13 +15,13 @@ from farmhand.cli.stores import (
     find_run,
     item_name,
     open_existing,
-    plain_value,
     runs_of,
     short_uids,
     state_of,
 )
 from farmhand.cli.terminal import Column, Output, indented, plural
 from farmhand.errors import FarmhandError, StoreError, UsageError
+from farmhand.plain import plain_value
 from farmhand.store import Counts, DataManager, Record, RunInfo, join_key
 from farmhand.wording import clock_text, duration_text, printable, size_text, when_text
 

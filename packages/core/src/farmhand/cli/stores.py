@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from collections.abc import Sequence
 from farmhand import codec, owner
 from farmhand.errors import UsageError
 from farmhand.kept import in_order
+from farmhand.plain import plain_value
 from farmhand.plugins import Plugins
-from farmhand.stdlib import Unpickler, UnpicklingError
 from farmhand.store import Block, DataManager, RunInfo
 from farmhand.task import Call
 from farmhand.wording import printable, when_text
@@ -28,7 +27,6 @@ __all__ = [
     "item_name",
     "must_exist",
     "open_existing",
-    "plain_value",
     "runs_of",
     "short_uids",
     "state_of",
@@ -244,54 +242,3 @@ def arguments_text(run: RunInfo, item: Any) -> str:
     if type(item) is Call:
         told += [f"{name}={codec.short(value)}" for name, value in item.kwds.items()]
     return ", ".join(told)
-
-
-def plain_value(data: bytes) -> Any:
-    """What was pickled, if it consists of plain values, numbers of numpy, and calls. Runs no code.
-
-    Raises
-    ------
-    UnpicklingError
-        It is something else.
-    """
-    return _PlainUnpickler(io.BytesIO(data)).load()
-
-
-class _PlainUnpickler(Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _PLAIN[module, name]
-        except KeyError:
-            raise UnpicklingError(f"these are no plain values, but contain {module}.{name}") from None
-
-
-class _Kind:
-    """Stands for a numpy dtype of which only the letters are needed."""
-
-    def __init__(self, letters: object = "", *args: object) -> None:
-        self.letters = letters
-        self.order = "<"
-
-    def __setstate__(self, state: object) -> None:
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
-            self.order = state[1]
-
-
-def _number(kind: object, data: object = b"") -> Any:
-    """A number of numpy's, without numpy."""
-    from struct import unpack
-
-    letters = {"f8": "d", "f4": "f", "f2": "e", "b1": "?"}
-    letters |= {"i8": "q", "i4": "i", "i2": "h", "i1": "b", "u8": "Q", "u4": "I", "u2": "H", "u1": "B"}
-    if not isinstance(kind, _Kind) or not isinstance(data, bytes) or kind.letters not in letters:
-        raise UnpicklingError("this is no number")
-    return unpack(kind.order + letters[str(kind.letters)], data)[0]
-
-
-_PLAIN: dict[tuple[str, str], Any] = {
-    ("builtins", "complex"): complex,
-    ("farmhand.task", "Call"): Call,
-    ("numpy", "dtype"): _Kind,
-    ("numpy.core.multiarray", "scalar"): _number,
-    ("numpy._core.multiarray", "scalar"): _number,
-}

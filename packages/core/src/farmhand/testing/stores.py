@@ -656,7 +656,7 @@ class StoreConformance(LargeResultsConformance):
         session.record(Turn([block(range(2), "ab")], [done([0], "A")], [failed(1)], [b"task"]))
         session.close("stopped", 2000.0)
         other = reread()
-        second = begin(replace(run, task="not the task of this run"), other, join=True)
+        second = begin(replace(run, task="not the task of this run", provenance={}), other, join=True)
         second.record(Turn([block([2], "c")], [done([2], "C")], shipped=[b"class"], provenance={"second": 2}))
         with pytest.raises(StoreError, match="twice"):
             second.record(Turn([], [done([0], "Z")]))
