@@ -1,7 +1,7 @@
 """A large result that was handed over survives a power cut, as the record that will name it does.
 
 A process writes some into a folder while a preloaded library writes down all that it does to the disk;
-``disk_model`` says what a disk could hold if the power had failed at any point of that.
+``paper_disk`` says what a disk could hold if the power had failed at any point of that.
 
 Run as a program, this file is the process that writes.
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from disk_model import Disk, Files, read_trace
 from farmhand.files import ResultFiles
 from farmhand.spool import Reference, Spool
-from preload import build
+from paper_disk.model import Disk, Files, read_trace
+from paper_disk.preload import build
 
 NOTES = "notes"  # gets a line as soon as a result may be stored: what stands for it
 COUNT = 6

@@ -22,7 +22,7 @@ from farmhand.events import Usage
 from farmhand.store import Counts, Turn
 from farmhand.testing.stores import a_run, block, done, failed
 from fault_tasks import QUIET, Long, are_gone, processes_of
-from preload import build
+from paper_disk.preload import build
 
 ITEMS = range(300)  # whose results, of Long, are 1.5 MB
 NOT_LOCAL = ("this file system cannot keep a SQLite database that several programs use", "local disk")

@@ -1,5 +1,6 @@
 /* Preloaded into a process, this writes down what the process does to the files in one folder: what it opens, writes,
- * cuts off, syncs, links, renames and unlinks, in the order in which it does so. disk_model.py reads the trace.
+ * cuts off, syncs, links, renames and unlinks, and the folders that it makes in it, in the order in which it does so.
+ * model.py reads the trace.
  *
  * POWER_FOLDER is the folder, an absolute path; POWER_TRACE is the file that gets the trace. Only one thread at a time
  * may do any of this. Each record is a kind, a descriptor, a number (an offset, a length or flags) and some bytes.
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DESCRIPTORS 1024
@@ -201,6 +203,15 @@ int rename(const char *from, const char *to)
         note('n', 0, 0, from, strlen(from)); /* the next record has the new name */
         note('r', 0, 0, to, strlen(to));
     }
+    return result;
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    REAL(mkdir);
+    int result = real(path, mode);
+    if (!result && is_in_folder(path))
+        note('m', 0, 0, path, strlen(path));
     return result;
 }
 

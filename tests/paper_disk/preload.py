@@ -22,4 +22,5 @@ def build(source: str, folder: Path) -> dict[str, str]:
     path = Path(__file__).with_name(source)
     command = [compiler, "-O1", "-shared", "-fPIC", "-o", library, path, "-ldl"]
     subprocess.run(command, check=True)
-    return os.environ | {"LD_PRELOAD": str(library)}
+    helpers = str(Path(__file__).parents[1])  # for a test file that runs as a program
+    return os.environ | {"LD_PRELOAD": str(library), "PYTHONPATH": helpers}

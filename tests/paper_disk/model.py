@@ -6,8 +6,8 @@ gives at any time the files that could be found after a power cut in that very m
 - Of what was written to a file, or cut off it, since its last sync, anything may be there or
   not, in any combination of sectors of 512 bytes. Where a file was made longer and the content
   did not arrive, there are zeros, or what the disk held before.
-- A name that appeared in the folder, or vanished, since the folder's last sync may be there or
-  not, each on its own.
+- A name that appeared in a folder, or vanished, since that folder's last sync may be there or
+  not, each on its own. What is in a folder that is not there is not there either.
 - Bytes that were not written do not change: a sector that is written in part is no danger to
   its other bytes. (SQLite calls this "powersafe overwrite" and relies on it, too.)
 """
@@ -23,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 
 SECTOR = 512
+FOLDER = "/"  # what the name of a folder ends with among files
 _RECORD = struct.Struct("=IIqQ")
 _TRUNCATED, _APPEND, _NAMELESS = 1, 2, 4  # flags, as in power_trace.c
 
@@ -57,10 +58,11 @@ def read_trace(path: Path) -> list[Operation]:
 class _File:
     durable: bytes = b""
     changes: list[Change] = field(default_factory=list)
+    is_folder: bool = False
 
 
 class Disk:
-    """The files of one folder.
+    """The files of one folder, and of those in it, by their paths from there.
 
     Parameters
     ----------
@@ -75,10 +77,13 @@ class Disk:
     def __init__(self, folder: Path, files: Files, deaf_to: Collection[str] = ()) -> None:
         self._folder = str(folder)
         self._deaf_to = deaf_to
-        self._durable = {name: _File(data) for name, data in files.items()}
+        self._durable = {
+            name.removesuffix(FOLDER): _File(data, is_folder=name.endswith(FOLDER))
+            for name, data in files.items()
+        }
         self._names: dict[str, _File] = dict(self._durable)  # as the process sees them
-        self._renamed: dict[str, list[_File | None]] = {}  # since the folder's last sync
-        self._open: dict[int, tuple[_File | None, int]] = {}  # by descriptor, with flags; None is the folder
+        self._renamed: dict[str, list[_File | None]] = {}  # since the last sync of their folder
+        self._open: dict[int, tuple[_File | str, int]] = {}  # by descriptor, with flags; a folder by its name
         self._moving = ""  # the old name of a file that gets another one
 
     def perform(self, operation: Operation) -> None:
@@ -89,22 +94,27 @@ class Disk:
         elif kind == "d":
             self._open[descriptor] = self._open[number]
         elif kind == "l":
-            self._name(os.path.basename(os.fsdecode(data)), self._open[descriptor][0])
-        elif kind == "o" and os.fsdecode(data) == self._folder:
-            self._open[descriptor] = None, number
+            file = self._open[descriptor][0]
+            assert isinstance(file, _File)
+            self._name(os.path.basename(os.fsdecode(data)), file)
+        elif kind == "o" and self._is_folder(self._path(data)):
+            self._open[descriptor] = self._path(data), number
+        elif kind == "m":
+            self._name(self._path(data), _File(is_folder=True))
         elif kind == "o":
-            name = os.path.basename(os.fsdecode(data))
+            name = self._path(data)
             if name not in self._names:
                 self._name(name, _File())
             self._open[descriptor] = self._names[name], number
             if number & _TRUNCATED:
                 self._names[name].changes.append(0)
         elif kind == "u":
-            self._name(os.path.basename(os.fsdecode(data)), None)
+            self._name(self._path(data), None)
         elif kind == "n":
-            self._moving = os.path.basename(os.fsdecode(data))
+            self._moving = self._path(data)
         elif kind == "r":
-            self._name(os.path.basename(os.fsdecode(data)), self._names[self._moving])
+            assert not self._is_folder(self._moving)
+            self._name(self._path(data), self._names[self._moving])
             self._name(self._moving, None)
         else:
             file, flags = self._open[descriptor]
@@ -112,19 +122,32 @@ class Disk:
                 del self._open[descriptor]
             elif kind == "s":
                 self._sync(file)
-            elif kind == "w" and file is not None:
+            elif kind == "w" and isinstance(file, _File):
                 end = len(_content(file.durable, file.changes)) if flags & _APPEND else number
                 file.changes.append((end, data))
-            elif kind == "t" and file is not None:
+            elif kind == "t" and isinstance(file, _File):
                 file.changes.append(number)
             else:
                 raise AssertionError(f"unknown operation {operation}")
 
-    def _sync(self, file: _File | None) -> None:
-        if ("folder" if file is None else "files") in self._deaf_to:
+    def _path(self, data: bytes) -> str:
+        """A path of the process, from our folder on."""
+        path = os.path.relpath(os.fsdecode(data), self._folder)
+        return "" if path == "." else path
+
+    def _is_folder(self, name: str) -> bool:
+        return not name or (name in self._names and self._names[name].is_folder)
+
+    def _sync(self, file: _File | str) -> None:
+        if ("folder" if isinstance(file, str) else "files") in self._deaf_to:
             return
-        if file is None:
-            self._durable, self._renamed = dict(self._names), {}
+        if isinstance(file, str):
+            for name in [name for name in self._renamed if os.path.dirname(name) == file]:
+                del self._renamed[name]
+                if name in self._names:
+                    self._durable[name] = self._names[name]
+                else:
+                    self._durable.pop(name, None)
         else:
             file.durable, file.changes = _content(file.durable, file.changes), []
 
@@ -137,7 +160,10 @@ class Disk:
 
     def seen(self) -> Files:
         """What the process sees: all that it did."""
-        return {name: _content(file.durable, file.changes) for name, file in self._names.items()}
+        return {
+            name + FOLDER * file.is_folder: _content(file.durable, file.changes)
+            for name, file in self._names.items()
+        }
 
     def after_a_cut(self, dice: random.Random, throws: int) -> Iterator[tuple[str, Files]]:
         """What may be found after a power cut now, each with a few words about it.
@@ -157,10 +183,18 @@ class Disk:
                 survivors[name] = files[-1] if names == "all" else dice.choice(files)
         found = {}
         for name, file in survivors.items():
-            if file is not None:
+            if file is not None and file.is_folder:
+                found[name + FOLDER] = b""
+            elif file is not None:
                 changes = dice.choice(fates)(file.changes, len(file.durable), dice)
                 found[name] = _content(file.durable, changes)
-        return found
+        return {name: data for name, data in found.items() if _folders(name) <= found.keys()}
+
+
+def _folders(name: str) -> set[str]:
+    """All folders in which a file is."""
+    parts = name.removesuffix(FOLDER).split("/")[:-1]
+    return {"/".join(parts[: depth + 1]) + FOLDER for depth in range(len(parts))}
 
 
 def _content(durable: bytes, changes: list[Change]) -> bytes:
