@@ -1,4 +1,4 @@
-"""What is stored in shelves survives a power cut, too: the log of a run, and sessions by hand, in their folders.
+"""What is stored in shelves survives a power cut, too: logs of runs, and sessions by hand, in their folders.
 
 As in the test of SQLite's store, a process stores a few turns, and is traced; each state in which
 ``paper_disk`` finds its folders after a power cut is opened as a user would open it the next morning.
@@ -186,7 +186,7 @@ def test_what_was_stored_survives_a_power_cut(trace, verdicts):
 
 
 def test_what_was_stored_survives_the_end_of_the_process_at_any_moment(trace, verdicts):
-    """Also where nothing is synced: between any two operations of a turn, and of a log that is written anew."""
+    """Also where nothing is synced: between two operations of a turn, or of a log that is written anew."""
     counts, examples = verdicts(kills(trace("process"), of_the_store), chapters())
     assert set(counts) == {"sound"}, examples
 

@@ -234,6 +234,11 @@ class Appender:
         if sync:
             os.fsync(self._index)
 
+    def sync(self) -> None:
+        """Have all that was added on disk."""
+        os.fsync(self._data)
+        os.fsync(self._index)
+
     def close(self) -> None:
         """Release the files."""
         os.close(self._data)

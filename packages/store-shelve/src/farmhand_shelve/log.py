@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from farmhand.errors import StoreError
-from farmhand.spool import sync_folder
 from farmhand.stdlib import Struct
 from farmhand.values import dataclass
 from farmhand_shelve.locks import locked
@@ -43,7 +42,6 @@ __all__ = [
     "open_log",
     "read_exactly",
     "scan",
-    "sync_folder",
     "write_problem",
 ]
 

@@ -69,6 +69,7 @@ class Sessions:
         self._sync = sync
         self._temporary = temporary
         self._indices: dict[str, dumb.Index] = {}
+        self._lasting: dict[str, int] = {}  # the numbers of indices whose names a power cut cannot take away
 
     def path(self, name: str) -> str:
         """The path of a session, without an ending."""
@@ -240,14 +241,22 @@ class Sessions:
                 self._temporary,
                 self._sync,
             )
-        if data is not None:
-            appender = dumb.Appender(base, aligned=True)
-            try:
-                appender.append([(raw, data)], sync=self._sync)
-            finally:
-                appender.close()
-        if self._sync and (is_new or data is None):
+        if data is None:
+            self._make_last(name)
+            return
+        appender = dumb.Appender(base, aligned=True)
+        try:
+            self._make_last(name)  # while new files are empty: one of them alone would be no session
+            appender.append([(raw, data)], sync=self._sync)
+        finally:
+            appender.close()
+
+    def _make_last(self, name: str) -> None:
+        """Have the names of the files on disk, which somebody may just have made or replaced."""
+        number = os.stat(self.path(name) + ".dir").st_ino
+        if self._sync and self._lasting.get(name) != number:
             sync_folder(self._folder)
+            self._lasting[name] = number
 
     def _sync_files(self, session: SessionFile) -> None:
         """Have what a module wrote, and did not sync itself, on disk."""
