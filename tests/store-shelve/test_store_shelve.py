@@ -616,6 +616,27 @@ def test_what_was_forgotten_is_gone_for_brian_too_and_vacuum_gives_its_room_back
         assert store.output("farm-11") == "kept\n"
 
 
+def test_who_has_read_before_many_vacuums_reads_what_is_there(location):
+    """Each of them replaces the file, and the next one may get the number that an earlier one had."""
+    with ShelveStore(location) as store:
+        session = store.begin(a_run(uid="run"))
+        session.record(Turn([block(range(40), range(40))], [done(range(20), range(20))]))
+        session.close("finished", 2000.0)
+        readers = []
+        for number in range(12):
+            readers.append(ShelveStore(location))
+            assert len(readers[-1].values()) == 20
+            store.forget(f"run-{number}")
+            store.vacuum()
+            session = store.begin(store.runs()[0], join=True)
+            session.record(Turn([], [done([20 + number], ["longer than before" * 500])]))
+            session.close("", None)
+        for reader in readers:
+            assert reader.values() == store.values()
+            assert len(list(reader.records())) == 20
+            reader.close()
+
+
 def test_what_comes_after_a_vacuum_is_new_for_a_cursor_from_before(location):
     """Room that was given back must not make new records look old."""
     with ShelveStore(location) as store:

@@ -238,9 +238,9 @@ class Contents:
         self.counts = Counts()
         self.number = 0
         self.complete = False  # whether it has ended, and its shelf was complete then
-        self.identity: tuple[int, int] | None = None
+        self.identity: log.Identity | None = None
         self._stop = 0
-        self._looked_at = -1  # the size of the file at that time
+        self._looked_at = (-1, 0)  # the size of the file at that time, and when it was changed
         self._waiting: list[log.Frame] = []  # whose descriptions were not needed yet
         self._packs: list[Stored] = []
         self._new: list[Stored] = []  # not in their places yet
@@ -258,23 +258,25 @@ class Contents:
         except OSError:
             self._reset()
             return False
-        identity = status.st_dev, status.st_ino
-        if identity != self.identity or status.st_size < self._stop:
-            self._reset()
-        elif status.st_size == self._looked_at == self._stop:
+        same = self.identity is not None and self.identity[:2] == (status.st_dev, status.st_ino)
+        seen = status.st_size, status.st_mtime_ns
+        if same and seen == self._looked_at and self._stop == status.st_size:
             return self.info is not None
         descriptor = log.open_log(self.path)
         if descriptor is None:
             self._reset()
             return False
         try:
-            opened = os.fstat(descriptor)
-            if (opened.st_dev, opened.st_ino) != self.identity:
+            opened, last = os.fstat(descriptor), -1
+            known = self.identity
+            if known is None or log.identify(descriptor, known[2]) != known or opened.st_size < self._stop:
                 self._reset()
-                self.identity = opened.st_dev, opened.st_ino
             for frame in log.scan(descriptor, self.path, self._stop):
+                last = self._stop or len(log.MAGIC)
                 self._take(frame)
-            self._looked_at = opened.st_size
+            if last >= 0:
+                self.identity = log.identify(descriptor, last)
+            self._looked_at = opened.st_size, opened.st_mtime_ns
         finally:
             os.close(descriptor)
         return self.info is not None
@@ -394,8 +396,8 @@ class Reading:
     ----------
     path : str
         The file, which is opened when something of it is read first.
-    identity : tuple of int
-        Device and number of the file that was looked at.
+    identity : tuple
+        What tells the file that was looked at from others, as :func:`farmhand_shelve.log.identify` finds it.
     uid : str
         The run.
     packs, failed, retried, blocks, shipped
@@ -405,7 +407,7 @@ class Reading:
     def __init__(
         self,
         path: str,
-        identity: tuple[int, int],
+        identity: log.Identity,
         uid: str,
         packs: list[Stored],
         failed: dict[int, tuple[Part, int, int]],
@@ -444,8 +446,7 @@ class Reading:
             if descriptor is None:
                 raise StoreError(self._path, "it was deleted or moved", "Put it back, or open the store anew")
             self._descriptor = descriptor
-            status = os.fstat(descriptor)
-            if (status.st_dev, status.st_ino) != self._identity:
+            if log.identify(descriptor, self._identity[2]) != self._identity:
                 raise StoreError(self._path, "it was replaced while it was being read", "Read it again")
         data = log.read_exactly(self._descriptor, self._path, place, length)
         if crc32(data) != checksum:

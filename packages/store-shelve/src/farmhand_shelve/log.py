@@ -26,7 +26,9 @@ from farmhand_shelve.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Identity: TypeAlias = tuple[int, int, int, bytes]  # device, number, a place, and the header there
 
 __all__ = [
     "BEGIN",
@@ -39,6 +41,7 @@ __all__ = [
     "LogWriter",
     "broken_data",
     "encode",
+    "identify",
     "open_log",
     "read_exactly",
     "scan",
@@ -157,6 +160,15 @@ def check_magic(descriptor: int, path: str) -> None:
         problem = f"a newer farmhand wrote it (format {int(version)}; this one knows format 1)"
         raise StoreError(path, problem, "Upgrade farmhand-shelve")
     raise StoreError(path, "it is damaged: its beginning is not that of a run", DAMAGED)
+
+
+def identify(descriptor: int, place: int) -> Identity:
+    """What tells a log from others at its path: it is the same as long as this frame is there.
+
+    The number of the file alone would not do: a file that is deleted leaves it to the next one.
+    """
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, place, os.pread(descriptor, _HEADER, place)
 
 
 def scan(descriptor: int, path: str, start: int = 0) -> Iterator[Frame]:
