@@ -436,6 +436,19 @@ class DataManager(ABC):
         """A name for a session that no other has."""
         return f"{self.computer_name.partition('.')[0]}.{self.make_unique_key()}"
 
+    @property
+    def computer_session_filename(self) -> str:
+        """The file that :meth:`computer_session` is in."""
+        return self.session_filename(self.computer_name)
+
+    def session_filename(self, session_name: str | None = None) -> str:
+        """The file that a session is, or would be, in: here, one for all of them."""
+        return self.basepath
+
+    def session_filenames(self) -> list[str]:
+        """All files that sessions are in."""
+        return [self.basepath] if os.path.exists(self.basepath) else []
+
     def session(self, session_name: str | None = None) -> Shelf:
         """A session to write by hand, by default a new one of its own; several processes cannot share it."""
         return Shelf(self, session_name or self.session_name())

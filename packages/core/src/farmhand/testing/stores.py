@@ -530,6 +530,9 @@ class StoreConformance(LargeResultsConformance):
         assert store.get_flat_matching(lambda key: key != keys[1]) == [[1, 2], [4], []]
         assert store.make_unique_key() != store.make_unique_key()
         assert "." in store.computer_name
+        assert store.computer_session_filename == store.session_filename(store.computer_name)
+        assert all(path.startswith(store.basepath) for path in store.session_filenames())
+        assert bool(store.session_filenames()) == self.persistent
 
     def test_a_key_that_is_not_there(self, store: DataManager, begin: Begin) -> None:
         """It is a KeyError, or empty, as with a dict; nearly right keys are no other names of an item."""
