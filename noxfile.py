@@ -11,7 +11,7 @@ nox.options.reuse_existing_virtualenvs = True  # our own packages are reinstalle
 nox.options.error_on_missing_interpreters = False  # `-P 3.14` is skipped where there is no 3.14
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PACKAGES = sorted((path.parent.name for path in Path("packages").glob("*/pyproject.toml")), key="core".__ne__)
+PACKAGES = sorted(path.parent.name for path in Path("packages").glob("*/pyproject.toml"))  # core is the first
 LET_IT_STOP = {"interrupt_timeout": 20, "terminate_timeout": 20}  # Ctrl-C: a farm stores what it has
 
 

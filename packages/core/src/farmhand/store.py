@@ -51,6 +51,7 @@ __all__ = [
     "RunInfo",
     "Session",
     "Shelf",
+    "StoredItem",
     "Turn",
     "computer_name",
     "join_key",
@@ -79,6 +80,51 @@ class Records(Iterator[Record]):
 
     def __next__(self) -> Record:
         return next(self._records)
+
+
+class StoredItem:
+    """One item of a store: everything that its :class:`Record` says, and more on request.
+
+    Attributes
+    ----------
+    record : Record
+        How it ended. What it has, this has, too: ``status``, ``seconds``, ``error``, ...
+    """
+
+    __slots__ = ("_store", "record")
+
+    def __init__(self, store: DataManager, record: Record) -> None:
+        self._store = store
+        self.record = record
+
+    @property
+    def item(self) -> Any:
+        """What the task was given; KeyError where it was large, and only a text of it is kept. Runs code."""
+        return self._store.item(self.record.key)
+
+    @property
+    def value(self) -> Any:
+        """What the task returned; KeyError where it failed. Runs code."""
+        return self._store[self.record.key]
+
+    @property
+    def output(self) -> str:
+        """What it printed in its last attempt."""
+        return self._store.output(self.record.key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).__slots__:  # it is just being made, by copy or pickle
+            raise AttributeError(name)
+        return getattr(self.record, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self.record == (other.record if isinstance(other, StoredItem) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.record)
+
+    def __repr__(self) -> str:
+        return f"<{self.record!r} in {self._store.basepath!r}>"
 
 
 class Session(ABC):
@@ -232,6 +278,13 @@ class DataManager(ABC):
         """The records of all items (of one run) that failed. Nothing is unpickled."""
         return [record for record in self.records(run) if record.status == "failed"]
 
+    def record_at(self, run: str, index: int) -> Record:
+        """How one item ended; KeyError when it has not."""
+        for record in self.records(run):
+            if record.index == index:
+                return record
+        raise KeyError(join_key(run, index))
+
     def counts(self, run: str) -> Counts:
         """How many items of ``run`` ended, and how."""
         done = failed = 0
@@ -383,6 +436,19 @@ class DataManager(ABC):
         """A name for a session that no other has."""
         return f"{self.computer_name.partition('.')[0]}.{self.make_unique_key()}"
 
+    @property
+    def computer_session_filename(self) -> str:
+        """The file that :meth:`computer_session` is in."""
+        return self.session_filename(self.computer_name)
+
+    def session_filename(self, session_name: str | None = None) -> str:
+        """The file that a session is, or would be, in: here, one for all of them."""
+        return self.basepath
+
+    def session_filenames(self) -> list[str]:
+        """All files that sessions are in."""
+        return [self.basepath] if os.path.exists(self.basepath) else []
+
     def session(self, session_name: str | None = None) -> Shelf:
         """A session to write by hand, by default a new one of its own; several processes cannot share it."""
         return Shelf(self, session_name or self.session_name())
@@ -518,13 +584,17 @@ class DataManager(ABC):
 
     # -- beyond Brian --------------------------------------------------------------------------
 
-    def record(self, key: str) -> Record:
-        """How the item of this key ended; KeyError when it has not. Nothing is unpickled."""
-        run, index = split_key(key)
-        for record in self.records(run):
-            if record.index == index:
-                return record
-        raise KeyError(key)
+    def record(self, key: str) -> StoredItem:
+        """All that is known of one item: how it ended, and on request what it was, and its result.
+
+        Nothing is unpickled but what is asked for: ``store.record(key).item``.
+
+        Raises
+        ------
+        KeyError
+            It has not ended.
+        """
+        return StoredItem(self, self.record_at(*split_key(key)))
 
     def item(self, key: str) -> Any:
         """The item of this key, as the task was given it. Runs code: only from a store that you trust.

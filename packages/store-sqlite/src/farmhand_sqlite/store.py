@@ -136,9 +136,9 @@ class SqliteStore(DataManager):
         cursor: str = next(found)
         return Records(found, cursor)
 
-    def record(self, key: str) -> Record:
-        """How the item of this key ended; KeyError when it has not. Nothing is unpickled."""
-        run, index = split_key(key)
+    def record_at(self, run: str, index: int) -> Record:
+        """How one item ended; KeyError when it has not."""
+        key = join_key(run, index)
         with self._reader.snapshot() as db:
             id = _id(span_of(db, run), run, index)
             row = db.execute("SELECT max(id) FROM packs WHERE id <= ?", (id,)).fetchone()

@@ -392,7 +392,7 @@ def show(options: Namespace, out: Output) -> int:
         run, index = find_item(store, options.item, options.run)
         key = join_key(run.uid, index)
         try:
-            record: Record | None = store.record(key)
+            record: Record | None = store.record(key).record
         except KeyError:
             record = None
         tried = [each for each in store.retried(run.uid) if each.index == index]

@@ -24,7 +24,7 @@ def rerun(options: Namespace, out: Output) -> int:
         run, index = find_item(store, options.item, options.run)
         key = join_key(run.uid, index)
         try:
-            record: Record | None = store.record(key)
+            record: Record | None = store.record(key).record
         except KeyError:
             record = None
         with Surroundings(store, run, task=options.task) as surroundings:

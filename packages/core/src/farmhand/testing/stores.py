@@ -530,6 +530,9 @@ class StoreConformance(LargeResultsConformance):
         assert store.get_flat_matching(lambda key: key != keys[1]) == [[1, 2], [4], []]
         assert store.make_unique_key() != store.make_unique_key()
         assert "." in store.computer_name
+        assert store.computer_session_filename == store.session_filename(store.computer_name)
+        assert all(path.startswith(store.basepath) for path in store.session_filenames())
+        assert bool(store.session_filenames()) == self.persistent
 
     def test_a_key_that_is_not_there(self, store: DataManager, begin: Begin) -> None:
         """It is a KeyError, or empty, as with a dict; nearly right keys are no other names of an item."""
@@ -634,6 +637,21 @@ class StoreConformance(LargeResultsConformance):
             assert first == replace(run, provenance=expected, ended=3000.0, outcome="finished")
             assert (second.parameters, second.owner, second.provenance) == ((), "", {})
 
+    def test_of_one_item_all_can_be_asked(self, store: DataManager, begin: Begin) -> None:
+        """What it was, what it returned and printed, and everything that its record says."""
+        session = begin(a_run(uid="farm"))
+        good = replace(done([0], ["A"]).done, usage={0: Usage(None, "printed")})
+        session.record(Turn([block(range(2), [(1, "x"), 2])], [RecordDone(good)], [failed(1, "no")]))
+        one, two = store.record("farm-0"), store.record("farm-1")
+        assert (one.item, one.value, one.output, one.status, one.key) == (
+            *((1, "x"), "A", "printed", "done", "farm-0"),
+        )
+        assert (two.item, two.status, two.error.message) == (2, "failed", "no")
+        with pytest.raises(KeyError):
+            two.value  # noqa: B018
+        with pytest.raises(AttributeError):
+            two.nothing  # noqa: B018
+
     def test_what_was_shipped_is_kept_in_order(
         self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
     ) -> None:
@@ -685,7 +703,9 @@ class StoreConformance(LargeResultsConformance):
             )
         )
         for record in list(store.records(run.uid)):
-            assert store.record(record.key) == record
+            kept = store.record(record.key)
+            assert kept == kept.record == record
+            assert (kept.status, kept.seconds) == (record.status, record.seconds)
         assert store.item(f"{run.uid}-0") == "zero"
         assert store.item(f"{run.uid}-2") == ("two", 2)
         assert store.item(f"{run.uid}-60") == 50
