@@ -118,8 +118,9 @@ class MemoryStore(DataManager):
         cursor = f"{self._name}.{len(self._log)}"
         wanted: dict[str, set[int]] | None = None
         if since is not None:
-            name, _, turns = since.partition(".")
-            if name != self._name or not turns.isdecimal() or int(turns) > len(self._log):
+            name, _, turns = since.partition(".") if isinstance(since, str) else ("", "", "")
+            known = name == self._name and turns.isdecimal() and len(turns) <= 18
+            if not known or int(turns) > len(self._log):
                 raise UsageError(f"since={since!r} is no cursor of this store; it comes from store.records()")
             wanted = {}
             for uid, indices in self._log[int(turns) :]:

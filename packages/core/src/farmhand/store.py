@@ -113,8 +113,8 @@ class StoredItem:
         return self._store.output(self.record.key)
 
     def __getattr__(self, name: str) -> Any:
-        if name in type(self).__slots__:  # it is just being made, by copy or pickle
-            raise AttributeError(name)
+        if hasattr(type(self), name):  # it is just being made, by copy or pickle; or decoding has raised this
+            return object.__getattribute__(self, name)
         return getattr(self.record, name)
 
     def __eq__(self, other: object) -> bool:
@@ -510,12 +510,21 @@ class DataManager(ABC):
         if self._is_result(key):
             run, index = split_key(key)
             found[run] = self.decoded_at(run, index)
+        found.update(self._values_by_hand(key))
+        return found
+
+    def _values_by_hand(self, key: str) -> Iterator[tuple[str, Any]]:
+        """Session and value of each session by hand that has ``key``."""
         for name in self.shelf_names():
             try:
-                found[name] = self.shelf_value(name, key)
+                value = self.shelf_value(name, key)
             except KeyError:
-                pass
-        return found
+                try:
+                    self.shelf_get(name, key)
+                except KeyError:
+                    continue
+                raise  # it is there: decoding it has raised this
+            yield name, value
 
     def get_merged(self, key: str) -> list[Any]:
         """The values of ``key`` in all sessions, which must be lists or tuples, as one list.
@@ -559,11 +568,8 @@ class DataManager(ABC):
     def __getitem__(self, key: str) -> Any:
         if self._is_result(key):
             return self.decoded_at(*split_key(key))
-        for name in self.shelf_names():
-            try:
-                return self.shelf_value(name, key)
-            except KeyError:
-                pass
+        for _, value in self._values_by_hand(key):
+            return value
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         def packs(self, run: str) -> Iterator[Pack]: ...
         def counts(self, run: str) -> Counts: ...
         def decoded(self, run: str) -> Iterator[tuple[int, Any]]: ...
-        def decoded_at(self, run: str, index: int) -> Any: ...
+        def encoded_at(self, run: str, index: int) -> bytes: ...
         def loader(self, run: str) -> Callable[[bytes], Any]: ...
 
 
@@ -535,15 +535,15 @@ def _same(value: Any, wanted: Any) -> bool:
 
 
 def _results_at(store: Source, run: str, places: Mapping[int, tuple[Any, str]]) -> Iterator[Result]:
+    load = store.loader(run)
     if len(places) <= _FEW:
         for index, (item, text) in places.items():
             try:
-                value = store.decoded_at(run, index)
+                data = store.encoded_at(run, index)
             except KeyError:  # it failed, or has not ended
                 continue
-            yield Result(join_key(run, index), index, item, text, value)
+            yield Result(join_key(run, index), index, item, text, load(data))
         return
-    load = store.loader(run)
     for pack in store.packs(run):
         for place, index in enumerate(pack.indices):
             if index in places:

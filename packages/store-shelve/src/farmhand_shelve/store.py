@@ -141,13 +141,14 @@ class ShelveStore(_DataManager):
 
     def _numbers_at(self, cursor: str, every: Sequence[Contents]) -> dict[str, int]:
         """How far a reading had come: by run, the number of the last frame."""
-        identity, _, rest = cursor.partition(".")
+        identity, _, rest = cursor.partition(".") if isinstance(cursor, str) else ("", "", "")
         here = identity in {self._folder.identity, f"{os.stat(self.basepath).st_ino:x}"} - {""}
         pairs = [each.rpartition("=") for each in rest.split(",")] if rest else []
-        numbers = {name: int(number) for name, _, number in pairs if name and number.isdecimal()}
+        good = (pair for pair in pairs if pair[0] and pair[2].isdecimal() and len(pair[2]) <= 18)
+        numbers = {name: int(number) for name, _, number in good}
         beyond = any(numbers.get(_name(each), 0) > each.number for each in every)
         if not here or "." not in cursor or beyond or len(numbers) < len(pairs):
-            start = cursor[:80]
+            start = cursor[:80] if isinstance(cursor, str) else cursor
             raise UsageError(f"since={start!r} is no cursor of this store; it comes from store.records()")
         return numbers
 

@@ -92,7 +92,7 @@ class CsvStore(DataManager):
         return Records(iter(found), cursor)
 
     def _parse(self, since: str) -> dict[str, int]:
-        name, _, sizes = since.partition(" ")
+        name, _, sizes = since.partition(" ") if isinstance(since, str) else ("", "", "")
         try:
             known: dict[str, int] = json.loads(sizes)
         except ValueError:

@@ -823,7 +823,16 @@ class StoreConformance(LargeResultsConformance):
         """Guessing what was meant would leave records out, or show them twice."""
         begin(a_run()).record(Turn([block([0], "a")], [done([0], "A")]))
         with open_store(location.with_name("another " + location.name)) as other:
-            cursors = ["", "yesterday", "7", other.records().cursor, store.records().cursor + "999999"]
+            endless = store.records().cursor + "9" * 5000
+            cursors: list[Any] = [
+                "",
+                "yesterday",
+                "7",
+                7,
+                endless,
+                other.records().cursor,
+                store.records().cursor + "999999",
+            ]
         for cursor in cursors:
             with pytest.raises(UsageError, match="no cursor of this store"):
                 store.records(since=cursor)
