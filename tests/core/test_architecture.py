@@ -40,6 +40,7 @@ LAYERS = [
         "resources",
         "entrypoints",
         "owner",
+        "locks",
         "quantities",
     ],
     ["task", "scheduler", "shipping", "kept", "spool", "plain"],

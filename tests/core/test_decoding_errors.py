@@ -23,7 +23,9 @@ def cannot(error):
     raise error
 
 
-@pytest.fixture(params=[KeyError("unit"), AttributeError("no such class"), ValueError("no such value")], ids=repr)
+@pytest.fixture(
+    params=[KeyError("unit"), AttributeError("no such class"), ValueError("no such value")], ids=repr
+)
 def error(request):
     return request.param
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -227,6 +228,18 @@ def test_a_lock_is_there_only_while_somebody_has_it(location):
             assert len(list(location.parent.glob("*.lock"))) == 1
         shelf["a"] = 1
         assert not list(location.parent.glob("*.lock"))
+
+
+def test_the_wait_for_a_lock_ends_and_the_error_says_who_has_it(location):
+    """A program that hangs with a session does not make all others hang."""
+    with SqliteStore(location) as store, SqliteStore(location, timeout=0.1) as other:
+        expected = pytest.raises(
+            StoreError, match=f"process {os.getpid()} has kept the session 'mine' locked"
+        )
+        with store.locking_session("mine").lock(), expected:
+            other.locking_session("mine").acquire()
+        other.locking_session("mine")["a"] = 1
+        assert other.session("mine")["a"] == 1
 
 
 def test_a_lock_is_of_one_session_and_stops_no_farm(location):

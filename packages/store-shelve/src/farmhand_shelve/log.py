@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from farmhand.errors import StoreError
+from farmhand.locks import locked
 from farmhand.stdlib import Struct
 from farmhand.values import dataclass
-from farmhand_shelve.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ from itertools import pairwise
 from farmhand import codec, owner
 from farmhand.errors import FarmhandError, StoreError, UsageError
 from farmhand.files import ResultFiles
+from farmhand.locks import Held
 from farmhand.spans import Spans
 from farmhand.spool import sync_folder
 from farmhand.store import (
@@ -52,7 +53,6 @@ from farmhand.store import DataManager as _DataManager
 from farmhand_shelve import dumb, log
 from farmhand_shelve.contents import Contents, Reading, encode_run, encode_turn, indices_of, spans_of
 from farmhand_shelve.folder import Folder, file_name
-from farmhand_shelve.locks import Held
 from farmhand_shelve.sessions import KINDS, SessionFile, Sessions
 from farmhand_shelve.values import decode_value, in_a_file
 

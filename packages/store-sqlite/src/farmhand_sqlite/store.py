@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 
 from farmhand.codec import REFERENCE, Packed, decode_each, decode_items
@@ -78,7 +78,7 @@ class SqliteStore(DataManager):
     durability : {'power', 'process'}
         What a recorded result survives: a power cut, or only the end of the process.
     timeout : float
-        Seconds to wait for another program that keeps the file locked.
+        Seconds to wait for another program that keeps the file, or a session, locked.
     large : int or None
         Bytes above which a result goes to a file of its own, in the folder ``path + '.files'``, written by
         the process that computed it; None: never.
@@ -95,6 +95,7 @@ class SqliteStore(DataManager):
             raise UsageError(f"durability={durability!r} is not known; use 'power' or 'process'")
         if large is not None and (isinstance(large, bool) or not isinstance(large, int) or large < 0):
             raise UsageError(f"large={large!r} is no number of bytes; use an int, or None for never")
+        self._timeout = timeout
         self._synchronous = "FULL" if durability == "power" else "NORMAL"
         self._file = DatabaseFile(path, SCHEMAS, timeout)
         self.basepath = self._file.path
@@ -369,13 +370,22 @@ class SqliteStore(DataManager):
                 db.execute("REPLACE INTO shelves VALUES (?, ?, ?)", (bound(name), bound(key), data))
 
     def shelf_lock(self, name: str) -> AbstractContextManager[None]:
-        """Excludes all other processes that ask for this, too; waits for them, which Ctrl-C ends."""
+        """Excludes all other processes that ask for this, too."""
         from farmhand.codec import fingerprint
-        from farmhand_sqlite.locks import locked
 
         self._reader.usable()
         self._file.refuse_read_only()
-        return locked(f"{self._file.real}.{fingerprint(name).hex()[:16]}.lock")
+        # Not the database's own file: to close any descriptor of that one gives up SQLite's locks. And no
+        # transaction of SQLite, which would keep all farms from storing meanwhile.
+        path = f"{self._file.real}.{fingerprint(name).hex()[:16]}.lock"
+        return self._locked(path, f"the session {name!r}")
+
+    @contextmanager
+    def _locked(self, path: str, what: str) -> Iterator[None]:
+        from farmhand.locks import Held
+
+        with Held(path, self._timeout, what, keep=False):
+            yield
 
     def _values_of_shelves(self) -> Iterator[Any]:
         for name in self.shelf_names():
