@@ -401,6 +401,7 @@ def test_an_index_alone_names_the_item_of_the_one_run(farmhand, a_store):
         ([], "COMMAND"),
         (["merge", "{}"], "TARGET"),
         (["merge", "{}", "{}"], "cannot be merged into itself; name two stores"),
+        (["merge", "{}", ":memory:"], "a store within one program"),
         (["show", "{}", "77", "--run", "RUN"], r"run \w+ has no item 77: it has 10 items"),
         (["rerun", "{}", "77"], "none of the 2 runs has an item 77"),
         (["forget", "{}", "zz-1"], "there is no run 'zz'"),

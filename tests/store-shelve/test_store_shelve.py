@@ -7,6 +7,7 @@ import os
 import shelve
 import shutil
 import signal
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -384,14 +385,17 @@ def test_what_a_killed_process_was_making_is_swept_away(location):
     with ShelveStore(location) as store:
         wanted = write_some(store)
         mine = set((location / ".farmhand").iterdir())
-    parts = [location / ".farmhand" / name for name in ("farm.0123.dat", "farm.0123.dir", "index.4567")]
-    for part in parts:
+    days, minutes, fresh = [
+        location / ".farmhand" / name for name in ("farm.0123.dat", "farm.45.dir", "index.67")
+    ]
+    for part in (days, minutes, fresh):
         part.write_text("half")
-    os.utime(parts[0], (1e9, 1e9))
+    os.utime(days, (1e9, 1e9))
+    os.utime(minutes, (time.time() - 600, time.time() - 600))
     with ShelveStore(location) as store:
-        assert set((location / ".farmhand").iterdir()) == mine | set(parts[1:])
+        assert set((location / ".farmhand").iterdir()) == mine | {minutes, fresh}
         store.vacuum()
-        assert set((location / ".farmhand").iterdir()) == mine
+        assert set((location / ".farmhand").iterdir()) == mine | {fresh}
         assert dict(store.items()) == wanted
 
 

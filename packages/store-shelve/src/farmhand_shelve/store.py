@@ -484,7 +484,7 @@ class ShelveStore(_DataManager):
                     self._compact(contents)
                 if contents.refresh():
                     self._complete_shelf(contents)
-        self._folder.sweep(rest=0.0)
+        self._folder.sweep(rest=60.0)  # not what others are just making
         super().vacuum()
 
     def _compact(self, contents: Contents) -> None:

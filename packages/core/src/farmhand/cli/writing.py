@@ -26,7 +26,7 @@ def merge_stores(options: Namespace, out: Output) -> int:
     """Add stores to another; 1 when both had a pair with different values."""
     for path in options.sources:
         must_exist(path)
-    if os.path.lexists(options.target):
+    if os.path.lexists(options.target) or options.target == ":memory:":
         must_exist(options.target)
         for path in options.sources:
             if os.path.samefile(path, options.target):
