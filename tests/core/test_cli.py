@@ -651,8 +651,9 @@ def test_tables_fit_the_terminal(a_store, command, columns):
     failure = RecordFailed(3, error, 1, 1000.0, 2.0)
     turn = Turn([block([2, 3], ["x" * 200, "y" * 50])], [done([2], "A")], [failure])
     name = "a_task_with_a_name_that_is_longer_than_most_are" * 2
-    path = a_store(turn, task=name)
-    a_store(task="short", numitems=100, outcome="")
+    path = a_store(turn, task=name, uid="0123456789abcdef", started=1000.0)
+    # a run of some days: since 1970 would be a wider column, at some times of the day
+    a_store(task="short", numitems=100, outcome="", uid="fedcba9876543210", started=time.time() - 400_000)
     shown = on_a_terminal([command, path], columns, NO_COLOR="1")
     widths = [sum(2 if letter > "\u2e80" else 1 for letter in line) for line in shown.splitlines()]
     tables = [width for line, width in zip(shown.splitlines(), widths, strict=True) if str(path) not in line]
