@@ -147,9 +147,8 @@ def test_half_a_character_is_escaped():
     assert exported(store, "csv") == "k,result\n1,\\udcff\n"
 
 
-def test_quantities_have_their_unit_in_the_head():
+def test_quantities_have_their_unit_in_the_head(brian2):
     """A number of volts among numbers of millivolts would be a trap."""
-    brian2 = pytest.importorskip("brian2")
     store = store_of([(1, {"v": 5 * brian2.mV, "all": [5 * brian2.mV]})], parameters=["k"])
     assert exported(store, "csv") == 'k,v [V],all\n1,0.005,"[""5. mV""]"\n'
     assert json_rows(store) == [{"k": 1, "v": 0.005, "all": ["5. mV"]}]

@@ -833,6 +833,18 @@ def test_pythons_own_handler_is_put_back(store):
     assert len(during) == 2, "the farm did not listen to Ctrl-C"
 
 
+def test_a_handler_of_brian_is_pythons_own_while_no_simulation_runs(store, brian2):
+    """Most scripts of its users import it first, and a Ctrl-C must stop their farms as well."""
+    handler = brian2._int_handler
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        during = handlers_during(store)
+        assert len(during) == 2, "the farm did not listen to Ctrl-C"
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 FARM = """\
 import itertools, os, signal, sys, threading
 from pathlib import Path

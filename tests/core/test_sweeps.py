@@ -258,9 +258,8 @@ def test_whatever_has_rvs_is_a_distribution():
         list(sample(1, a=Broken(), seed=1))
 
 
-def test_a_range_of_quantities_gives_quantities():
+def test_a_range_of_quantities_gives_quantities(brian2):
     """Brian's users write units, and a sample without them would be another model."""
-    brian2 = pytest.importorskip("brian2")
     volt, mV, amp = brian2.volt, brian2.mV, brian2.amp
     for item in sample(20, v=(1 * mV, 5 * mV), seed=1):
         assert brian2.have_same_dimensions(item.kwds["v"], volt)

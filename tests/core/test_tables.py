@@ -386,9 +386,8 @@ class OldQuantity(float):
         raise NotImplementedError
 
 
-def test_quantities_of_brian_2_are_numbers_in_si_units_and_the_column_has_the_unit(xarray):
+def test_quantities_of_brian_2_are_numbers_in_si_units_and_the_column_has_the_unit(xarray, brian2):
     """Parameters and results; the frame's Parquet file keeps it, too."""
-    brian2 = pytest.importorskip("brian2")
     numpy = pytest.importorskip("numpy")
     mV, ms = brian2.mV, brian2.ms
     pairs = [

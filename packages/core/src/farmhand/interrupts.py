@@ -8,6 +8,10 @@ from types import FrameType
 
 from farmhand.stdlib import signal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Interrupts"]
 
 
@@ -25,7 +29,8 @@ class Interrupts:
     item, the first interrupts it too.
 
     A signal that is ignored (nohup), or handled by somebody else, is left alone, and so are all
-    of them in another thread than the main one.
+    of them in another thread than the main one. Brian 2, when it is imported, handles Ctrl-C only to stop
+    a simulation in this process, and else hands it on to Python: that is as if nobody had.
 
     Parameters
     ----------
@@ -42,19 +47,20 @@ class Interrupts:
         self.asked = self.insisted = 0
         self._in_users_code = False
         self._wake = wake
-        self._mine: list[int] = []
+        self._before: dict[int, Any] = {}  # the handlers that were there
 
     def __enter__(self) -> Interrupts:
         with contextlib.suppress(ValueError):  # this is not the main thread
             for number, usual in _SIGNALS.items():
-                if signal.getsignal(number) is usual:
+                handler: Any = signal.getsignal(number)
+                if handler is usual or getattr(handler, "previous_handler", None) is usual:
                     signal.signal(number, self._interrupt)
-                    self._mine.append(number)
+                    self._before[number] = handler
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for number in self._mine:
-            signal.signal(number, _SIGNALS[number])  # type: ignore[arg-type]
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def exception(self) -> BaseException:
         """What the signal means: KeyboardInterrupt, or the exit status that shells expect of it."""
