@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
@@ -135,6 +136,7 @@ def test_partials_methods_and_decorated_functions_go_by_what_they_call():
         def method(self, x):
             return x
 
+    assert source_hash(mock.MagicMock()) == ""  # it has a function within a function, without end
     assert source_hash(functools.partial(base, 1)) == source_hash(decorated) == source_hash(base)
     assert source_hash(Thing().method) == source_hash(Thing.method)
     assert source_hash(Thing).startswith("source:")

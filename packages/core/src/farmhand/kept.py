@@ -217,11 +217,14 @@ class Pack:
     seconds: array[float]
     values: codec.Packed
 
-    def part(self, indices: range) -> Pack:
-        """Some of them, which follow each other; runs no code."""
-        first, stop = indices[0] - self.indices[0], indices[-1] + 1 - self.indices[0]
-        started = starts(self.started, self.seconds)[first]
-        return Pack(indices, self.number, started, self.seconds[first:stop], self.values.cut(first, stop))
+    def parts(self, spans: Iterable[range]) -> list[Pack]:
+        """Some of them, which follow each other, and some others; runs no code."""
+        began, origin, parts = starts(self.started, self.seconds), self.indices[0], []
+        for indices in spans:
+            first, stop = indices[0] - origin, indices[-1] + 1 - origin
+            about = (self.number, began[first], self.seconds[first:stop], self.values.cut(first, stop))
+            parts.append(Pack(indices, *about))
+        return parts
 
     def without(self, indices: Collection[int]) -> list[Pack]:
         """What is left when these items are taken away."""
@@ -229,11 +232,8 @@ class Pack:
         cuts = [index for index in self.indices if index in indices]
         if not cuts:
             return [self]
-        return [
-            self.part(range(start + 1, stop))
-            for start, stop in pairwise([first - 1, *cuts, last + 1])
-            if start + 1 < stop
-        ]
+        gaps = pairwise([first - 1, *cuts, last + 1])
+        return self.parts(range(start + 1, stop) for start, stop in gaps if start + 1 < stop)
 
 
 def packs_of(done: ItemsDone) -> list[Pack]:

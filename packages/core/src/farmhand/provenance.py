@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkout", "collect", "source_hash"]
 
+_DEEPEST = 50  # wrappers around a function: some objects make another one whenever they are asked
 _PATIENCE = 0.2  # seconds that the end of a run waits for git
 
 
@@ -93,14 +94,14 @@ def source_hash(target: Any) -> str:
 
 def _innermost(target: Any) -> Any:
     """The function that a partial, a method or a decorated function calls in the end."""
-    seen = set()
-    while id(target) not in seen:
-        seen.add(id(target))
+    for _ in range(_DEEPEST):
         for name in ("__wrapped__", "__func__", "func"):
             inner = getattr(target, name, None)
             if inner is not None and callable(inner) and not isinstance(target, type):
                 target = inner
                 break
+        else:
+            break
     return target
 
 

@@ -98,14 +98,22 @@ class Shelf(MutableMapping[str, "Any"]):
             self._store.shelf_set(self.name, key, None)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._store.shelf_keys(self.name)
+        try:
+            if isinstance(key, str):
+                with self._alone():
+                    self._store.shelf_get(self.name, key)
+                return True
+        except KeyError:
+            pass
+        return False
 
     def __iter__(self) -> Iterator[str]:
         with self._alone():
             return iter(self._store.shelf_keys(self.name))
 
     def __len__(self) -> int:
-        return len(self._store.shelf_keys(self.name))
+        with self._alone():
+            return len(self._store.shelf_keys(self.name))
 
     def sync(self) -> None:
         """Everything is on disk already; for those who know :mod:`shelve`."""

@@ -97,7 +97,7 @@ def packs_apart(pack: Pack) -> list[Pack]:
     alone = [first + place for place, data in enumerate(encoded or ()) if data[:1] == REFERENCE]
     if not alone:
         return [pack]
-    parts = [*pack.without(alone), *(pack.part(range(index, index + 1)) for index in alone)]
+    parts = [*pack.without(alone), *pack.parts(range(index, index + 1) for index in alone)]
     return sorted(parts, key=lambda part: part.indices[0])
 
 
