@@ -83,7 +83,7 @@ class Batch:
     ----------
     indices : sequence of int
         Ascending; a ``range`` where they are consecutive.
-    items : list
+    items : list or range
         The items themselves, as long as the batch has unended items.
     payload : bytes
         For :func:`farmhand.codec.decode_items`.
@@ -98,7 +98,7 @@ class Batch:
     """
 
     indices: Sequence[int]
-    items: list[Any]
+    items: Sequence[Any]
     payload: bytes
     keys: list[str] | None
     unended: int
@@ -187,6 +187,7 @@ class Feed:
             ) from error
         self._identity = identity
         self._done = Counter[str | bytes]()
+        self._range = items if type(items) is range else None
         kind = type(items)  # these have all their items already, or make each of them anew
         eager = kind in (list, tuple, range, set, frozenset, dict)
         self._lazy = not eager and kind.__module__ not in ("numpy", "farmhand.sweeps")
@@ -231,11 +232,16 @@ class Feed:
     def _read_plainly(self, count: int) -> Reading:
         """As :meth:`read`, when nothing is to be skipped, keyed or copied: several times as fast."""
         first = self._next
-        items: list[Any] = []
-        try:
-            items.extend(islice(self._items, count))  # keeps what came before an error
-        except BaseException as error:
-            self.error = error
+        items: Sequence[Any]
+        if self._range is not None:  # a part of it says what it is without a look at each item
+            items = self._range[first : first + count]
+        else:
+            taken: list[Any] = []
+            items = taken
+            try:
+                taken.extend(islice(self._items, count))  # keeps what came before an error
+            except BaseException as error:
+                self.error = error
         self.ended = len(items) < count
         self._next += len(items)
         if not items:

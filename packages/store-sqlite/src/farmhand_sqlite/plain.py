@@ -113,6 +113,9 @@ def descriptions(
     only_steps : bool
         Whether nothing is said of items that are no ints in steps.
     """
+    if type(items) is range and items.step > 0 and len(items) >= _FEW and abs(items[0]) < _FAR > items.step:
+        yield 0, len(items), items.step, str(items[0])
+        return
     kinds = set(map(type, items))
     if only_steps and kinds != {int}:
         return
