@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paper_disk.model import FOLDER, Disk, Files, Operation, read_trace
 
@@ -85,3 +89,22 @@ def kills(trace: Trace, among: Choice = dict) -> Iterator[State]:
     """What the system keeps when the process alone ends, at any moment."""
     for number, disk, stored in moments(trace):
         yield State(among(disk.seen()), stored, f"killed after {number} operations")
+
+
+Judge = Callable[[State, Path, Any], str]
+
+
+def each_judged(judge: Judge, states: Iterator[State], expected: Any) -> Iterator[tuple[str, str]]:
+    """What ``judge`` says of each state, which it may put into an empty folder: a word, and a sentence."""
+    # in memory, where there is such a folder: nothing here depends on the real disk
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        for state in states:
+            verdict = judge(state, Path(folder), expected)
+            yield verdict.partition(":")[0], f"{state.about}, {state.stored} steps stored: {verdict}"
+
+
+def all_judged(judge: Judge, states: Iterator[State], expected: Any) -> tuple[Counter[str], dict[str, str]]:
+    """How many states there are of each word, and an example of each."""
+    both = list(each_judged(judge, states, expected))
+    return Counter(word for word, _ in both), dict(both)

@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from farmhand import MemoryStore
 from farmhand.errors import StoreError
 from farmhand.store import DataManager, RunInfo, Session, Turn
 from farmhand_shelve import ShelveStore
-from paper_disk.cuts import NOTES, State, cuts, kills, moments, put_back, traced
+from paper_disk.cuts import NOTES, State, all_judged, cuts, each_judged, kills, moments, put_back, traced
 from paper_disk.model import Files
 from paper_disk.preload import build
 from paper_disk.story import RUNS, a_turn, facts, story
@@ -145,27 +144,13 @@ def _shelves_are_whole(folder: Path, runs: list[RunInfo]) -> bool:
 @pytest.fixture
 def judged():
     """Judge states, one at a time."""
-    # in memory, where there is such a folder: nothing here depends on the real disk
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-
-        def judged(states: Iterator[State], expected: list[Any]) -> Iterator[tuple[str, str]]:
-            for state in states:
-                verdict = judge(state, Path(folder), expected)
-                yield verdict.partition(":")[0], f"{state.about}, {state.stored} steps stored: {verdict}"
-
-        yield judged
+    return partial(each_judged, judge)
 
 
 @pytest.fixture
-def verdicts(judged):
+def verdicts():
     """Judge many states; how many there are of each verdict, and an example of each."""
-
-    def verdicts(states: Iterator[State], expected: list[Any]) -> tuple[Counter[str], dict[str, str]]:
-        both = list(judged(states, expected))
-        return Counter(word for word, _ in both), dict(both)
-
-    return verdicts
+    return partial(all_judged, judge)
 
 
 @pytest.mark.parametrize("how", ["power", "process"])

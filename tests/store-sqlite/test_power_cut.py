@@ -12,11 +12,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ import version_1
 from farmhand import codec, open_store
 from farmhand.errors import StoreError
 from farmhand.store import Counts, DataManager, Session, Turn
-from paper_disk.cuts import NOTES, State, Trace, cuts, kills, moments, traced
+from paper_disk.cuts import NOTES, State, Trace, all_judged, cuts, each_judged, kills, moments, traced
 from paper_disk.model import Files
 from paper_disk.preload import build
 from paper_disk.story import RUNS, a_turn, chapters, facts, story
@@ -128,27 +126,13 @@ def judge(state: State, folder: Path, expected: list[Any]) -> str:
 @pytest.fixture
 def judged():
     """Judge states, one at a time."""
-    # in memory, where there is such a folder: nothing here depends on the real disk
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-
-        def judged(states: Iterator[State], expected: list[Any]) -> Iterator[tuple[str, str]]:
-            for state in states:
-                verdict = judge(state, Path(folder), expected)
-                yield verdict.partition(":")[0], f"{state.about}, {state.stored} steps stored: {verdict}"
-
-        yield judged
+    return partial(each_judged, judge)
 
 
 @pytest.fixture
-def verdicts(judged):
+def verdicts():
     """Judge many states; how many there are of each verdict, and an example of each."""
-
-    def verdicts(states: Iterator[State], expected: list[Any]) -> tuple[Counter[str], dict[str, str]]:
-        both = list(judged(states, expected))
-        return Counter(word for word, _ in both), dict(both)
-
-    return verdicts
+    return partial(all_judged, judge)
 
 
 @pytest.mark.parametrize("how", ["power", "empty", "process", "migrate"])

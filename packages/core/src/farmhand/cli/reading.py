@@ -15,6 +15,7 @@ from farmhand.cli.stores import (
     find_run,
     item_name,
     open_existing,
+    record_of_item,
     runs_of,
     short_uids,
     state_of,
@@ -390,11 +391,7 @@ def show(options: Namespace, out: Output) -> int:
     """Everything about one item."""
     with open_existing(options.store) as store:
         run, index = find_item(store, options.item, options.run)
-        key = join_key(run.uid, index)
-        try:
-            record: Record | None = store.record(key).record
-        except KeyError:
-            record = None
+        key, record = join_key(run.uid, index), record_of_item(store, run, index)
         tried = [each for each in store.retried(run.uid) if each.index == index]
         there = any(index in block.indices for block in store.blocks(run.uid))
         if record is None and not tried and not there:

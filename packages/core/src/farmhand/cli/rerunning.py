@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from farmhand import codec
-from farmhand.cli.stores import arguments_text, find_item, open_existing
+from farmhand.cli.stores import arguments_text, find_item, open_existing, record_of_item
 from farmhand.cli.terminal import Output, indented
 from farmhand.rerun import Rerun, Surroundings, Tried
 from farmhand.store import DataManager, Record, join_key
@@ -22,11 +22,7 @@ def rerun(options: Namespace, out: Output) -> int:
     """Run one stored item again; 1 when it fails, or returns something else than what is stored."""
     with open_existing(options.store) as store:
         run, index = find_item(store, options.item, options.run)
-        key = join_key(run.uid, index)
-        try:
-            record: Record | None = store.record(key).record
-        except KeyError:
-            record = None
+        key, record = join_key(run.uid, index), record_of_item(store, run, index)
         with Surroundings(store, run, task=options.task) as surroundings:
             again = Rerun(surroundings, store, run, index, record.process or 0 if record else 0)
             told = printable(arguments_text(run, again.item), 200)

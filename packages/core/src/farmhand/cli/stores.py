@@ -11,7 +11,7 @@ from farmhand.errors import UsageError
 from farmhand.kept import in_order
 from farmhand.plain import plain_value
 from farmhand.plugins import Plugins
-from farmhand.store import Block, DataManager, RunInfo
+from farmhand.store import Block, DataManager, Record, RunInfo
 from farmhand.task import Call
 from farmhand.wording import printable, when_text
 
@@ -27,6 +27,7 @@ __all__ = [
     "item_name",
     "must_exist",
     "open_existing",
+    "record_of_item",
     "runs_of",
     "short_uids",
     "state_of",
@@ -231,6 +232,14 @@ class Items:
             return arguments_text(self._run, plain_value(data))
         except Exception:
             return ""
+
+
+def record_of_item(store: DataManager, run: RunInfo, index: int) -> Record | None:
+    """How an item ended; None when it has not."""
+    try:
+        return store.record_at(run.uid, index)
+    except KeyError:
+        return None
 
 
 def arguments_text(run: RunInfo, item: Any) -> str:
