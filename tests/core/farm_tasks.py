@@ -10,25 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 60.0  # seconds after which something hangs for certain
+from waiting import wait_for
+
 FAST = {"gui": False, "progress": "none"}  # no frontend, whatever is installed
-
-
-def wait_until(condition: Callable[[], object], what: str = "") -> None:
-    """Return as soon as ``condition()`` is true."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what or condition}"
-        time.sleep(0.005)
-
-
-def wait_for(path: str | Path) -> None:
-    """Return as soon as the file is there."""
-    wait_until(lambda: os.path.exists(path), str(path))
 
 
 def is_alive(pid: int) -> bool:

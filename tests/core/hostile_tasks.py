@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from farm_tasks import wait_for
+from waiting import wait_for
 
 
 class Strange(BaseException):
@@ -75,7 +75,7 @@ def fork_and_raise() -> None:
 
 
 def leave_a_thread() -> None:
-    threading.Thread(target=time.sleep, args=(600,)).start()
+    threading.Thread(target=threading.Event().wait).start()
 
 
 def leave_a_child() -> None:

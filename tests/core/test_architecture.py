@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import farmhand
-from farm_tasks import DEADLINE
 from farmhand import errors
+from waiting import DEADLINE
 
 SOURCE = Path(farmhand.__file__).parent
 REPOSITORY = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import textwrap
 import pytest
 
 import farmhand
-from farm_tasks import DEADLINE, FAST, leave_a_trace, square
+from farm_tasks import FAST, leave_a_trace, square
 from farmhand import (
     MemoryStore,
     PluginError,
@@ -30,6 +30,7 @@ from farmhand import (
 from farmhand.cpus import cpu_count
 from farmhand.progress import Snapshot
 from farmhand.testing.frontends import RecordingFrontend
+from waiting import DEADLINE
 
 
 class TracingTask:

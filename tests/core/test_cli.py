@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from farm_tasks import DEADLINE, FAST, square, square_unless_odd
+from farm_tasks import FAST, square, square_unless_odd
 from farmhand import Usage, call, codec, open_store, owner, run_tasks
 from farmhand.cli import main
 from farmhand.events import ItemError, RecordDone, RecordFailed
 from farmhand.store import Turn
 from farmhand.testing.stores import a_run, block, done, failed
+from waiting import DEADLINE
 
 pytest.importorskip("farmhand_sqlite", reason="the command line needs a store that stays")
 

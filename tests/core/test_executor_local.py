@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import waiting
 from farmhand.cpus import cpu_count
 from farmhand.events import ItemsDone, ProcessDied
 from farmhand.local.supervise import LocalExecutor
@@ -226,9 +227,11 @@ FARM = """
 
     folder = Path(sys.argv[1])
 
+    sys.path.insert(0, {tests!r})
+    import waiting
+
     def wait_for(name):
-        while not (folder / name).exists():
-            time.sleep(0.005)
+        waiting.wait_for(folder / name)
 
     def say(name, text=""):
         new = folder / (name + ', unfinished')
@@ -251,7 +254,13 @@ def script(tmp_path):
 
     def run(task: str, start_method: str, begin: str = "", items: int = 1, processes: int = 1):
         parts = {"task": textwrap.indent(textwrap.dedent(task), "    ").strip(), "begin": begin}
-        text = FARM.format(**parts, start_method=start_method, items=items, processes=processes)
+        text = FARM.format(
+            **parts,
+            tests=os.path.dirname(waiting.__file__),
+            start_method=start_method,
+            items=items,
+            processes=processes,
+        )
         (tmp_path / "script.py").write_text(textwrap.dedent(text))
         command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
         running.append(subprocess.Popen(command, start_new_session=True))
@@ -280,7 +289,7 @@ def test_workers_do_not_outlive_a_farm_that_was_killed(script, tmp_path, start_m
                 say("grandchild", str(child.pid))
             say(f"worker {index}", str(os.getpid()))
             if index == 0:
-                time.sleep(600)
+                signal.pause()
             while index == 1:
                 pass
             wait_for("worker 0")
@@ -338,13 +347,14 @@ def test_an_interrupt_of_the_whole_group_does_not_reach_the_workers(script, tmp_
             signal.signal(signal.SIGINT, lambda *_: say("worker interrupted"))
             say("ready")
             wait_for("parent interrupted")
-            time.sleep(0.05)
+            wait_for("sent to all")
         """,
         start_method,
         begin='signal.signal(signal.SIGINT, lambda *_: say("parent interrupted"))',
     )
     eventually((tmp_path / "ready").exists)
     os.killpg(farm.pid, signal.SIGINT)
+    (tmp_path / "sent to all").touch()
     assert farm.wait(60) == 0
     assert (tmp_path / "parent interrupted").exists()
     assert (tmp_path / "finished").exists()

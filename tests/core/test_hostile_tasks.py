@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import hostile_tasks
-from farm_tasks import FAST, is_alive, wait_until
+from farm_tasks import FAST, is_alive
 from farmhand import MemoryStore, run_tasks
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these are deeds of POSIX systems")
 PRECIOUS = "VmHWM: 5 kB\n"  # what a process reads of its own memory in a file of the system

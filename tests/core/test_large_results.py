@@ -19,12 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm_tasks import DEADLINE, FAST
+from farm_tasks import FAST
 from farmhand import MemoryStore, StoreError, codec, owner, run_tasks
 from farmhand.files import ResultFiles
 from farmhand.kept import RunInfo
 from farmhand.spool import MARK, Reference, Spool
 from farmhand.testing.stores import StoreConformance
+from waiting import DEADLINE
 
 np = pytest.importorskip("numpy")
 
@@ -452,7 +453,7 @@ def test_a_farm_that_runs_keeps_what_others_could_take_for_left_behind(tmp_path)
     """Another program that opens the store in between does not sweep what is about to be stored."""
     code = f"""
 import sys
-sys.path[:0] = {[str(Path(__file__).parent)]!r}
+sys.path[:0] = {[*map(str, Path(__file__).parents[:2])]!r}
 from pathlib import Path
 from test_large_results import FiledStore, begun
 from farmhand import owner

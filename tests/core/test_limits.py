@@ -19,11 +19,10 @@ from farm_tasks import (
     square,
     square_unless_odd,
     touch_and_wait,
-    wait_for,
-    wait_until,
 )
 from farmhand import MemoryStore, ProcessesKeepDying, TasksFailed, UsageError, call, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
+from waiting import wait_for, wait_until
 
 both = pytest.mark.parametrize("start_method", ["spawn", "fork"])
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is known on Linux alone")
@@ -202,7 +201,7 @@ def own_memory() -> int:
 @linux
 def test_what_a_task_started_counts_as_well(store, tmp_path):
     """A compiled simulation is a process of its own."""
-    code = "import time; kept = bytearray(b'1') * (400 << 20); time.sleep(600)"
+    code = "import signal; kept = bytearray(b'1') * (400 << 20); signal.pause()"
     summary = run(store, run_program, [code], memory_limit="300 MB")
     assert summary.kinds == {"memory": 1}
 

@@ -14,10 +14,11 @@ from unittest import mock
 import pytest
 
 import farmhand
-from farm_tasks import DEADLINE, FAST, square
+from farm_tasks import FAST, square
 from farmhand import MemoryStore, owner, run_tasks
 from farmhand.provenance import source_hash
 from farmhand.task import Task
+from waiting import DEADLINE
 
 
 def run(task, items, **kwds):

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from farm_tasks import DEADLINE, wait_for
 from farmhand import open_store
+from waiting import DEADLINE, wait_for
 
 pytest.importorskip("farmhand_sqlite", reason="an item that is run again is in a store that stays")
 
@@ -351,11 +351,11 @@ def test_ctrl_c_ends_it_with_the_usual_status(script, home, elsewhere):
     """An item that takes too long for somebody who only wanted to look."""
     path = script(
         """
-import time
+import signal
 def wait(folder):
     if os.path.exists(folder + "/again"):
         open(folder + "/begun", "w").close()
-        time.sleep(1000)
+        signal.pause()
 run_tasks("results.db", wait, [os.getcwd()], **OPTIONS)
 """
     )

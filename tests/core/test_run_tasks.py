@@ -24,7 +24,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm_tasks import (
-    DEADLINE,
     FAST,
     NoPickle,
     NoUnpickle,
@@ -38,8 +37,6 @@ from farm_tasks import (
     square,
     square_unless_odd,
     touch_and_wait,
-    wait_for,
-    wait_until,
     write_pid,
 )
 from farmhand import (
@@ -55,6 +52,7 @@ from farmhand import (
 )
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.testing.frontends import RecordingFrontend
+from waiting import DEADLINE, wait_for, wait_until
 
 METHODS = ["spawn", "fork"]
 both = pytest.mark.parametrize("start_method", METHODS)
@@ -646,7 +644,7 @@ def test_an_item_that_runs_too_long_is_killed_with_all_it_started(store, tmp_pat
             import subprocess
             import sys
 
-            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+            child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
             (tmp_path / "child").write_text(str(child.pid))
             child.wait()
         return item
@@ -848,8 +846,9 @@ def test_a_handler_of_brian_is_pythons_own_while_no_simulation_runs(store, brian
 FARM = """\
 import itertools, os, signal, sys, threading
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from farm_tasks import wait_for, wait_until, write_pid
+sys.path[:0] = {tests!r}
+from farm_tasks import write_pid
+from waiting import wait_for, wait_until
 from farmhand import open_store, run_tasks
 
 folder = Path({folder!r})
@@ -881,7 +880,7 @@ class Farm:
         self.folder = folder
         self.pids = folder / "pids"
         self.pids.mkdir()
-        tests = str(Path(__file__).parent)
+        tests = [*map(str, Path(__file__).parents[:2])]
         self.source = FARM.format(
             tests=tests, folder=str(folder), location=str(location), block=block, options=options
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from farm_tasks import DEADLINE
+from waiting import DEADLINE
 
 both = pytest.mark.parametrize("start_method", ["spawn", "fork"])
 

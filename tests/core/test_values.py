@@ -11,9 +11,9 @@ import sys
 
 import pytest
 
-from farm_tasks import DEADLINE
 from farmhand import values
 from farmhand.task import Call
+from waiting import DEADLINE
 
 
 @values.dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from math import log
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from farmhand import open_store
+from waiting import wait_until
 
 pytest.importorskip("numpy", reason="the examples compute with numpy")
 
@@ -61,13 +61,6 @@ def processes_in(folder):
         except (psutil.Error, OSError):  # it has ended meanwhile, or is somebody else's
             pass
     return found
-
-
-def wait_until(condition, seconds=60.0):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.01)
 
 
 # -- the demo --------------------------------------------------------------------------------------

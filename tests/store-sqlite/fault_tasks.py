@@ -10,27 +10,14 @@ import os
 import shutil
 import signal
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
-DEADLINE = 60.0  # seconds after which something hangs for certain
+from waiting import DEADLINE, wait_for, wait_until
+
 QUIET = {"gui": False, "progress": "none", "poolsize": 2}
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return as soon as ``condition()`` is true."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
-
-
-def wait_for(path: str | Path) -> None:
-    """Return as soon as the file is there."""
-    wait_until(lambda: os.path.exists(path), str(path))
 
 
 def processes_of(folder: Path) -> list[int]:

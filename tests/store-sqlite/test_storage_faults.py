@@ -65,7 +65,8 @@ def another_farm(tmp_path, folder):
     def start(location, code, **environment):
         script = tmp_path / f"farm{len(started)}.py"
         script.write_text(FARM + code)
-        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        folders = map(str, Path(__file__).parents[:2])  # where these tests are, and what all share
+        path = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
         environment = os.environ | environment | {"PYTHONPATH": path}
         command = [sys.executable, script, location, folder]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))

@@ -1,0 +1,54 @@
+"""Waiting for what happens, never for the clock: the one place where tests do so.
+
+The deadline only keeps a broken farm from hanging the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+DEADLINE = 60.0  # seconds after which something hangs for certain
+_APPEARED = 0x100 | 0x80  # IN_CREATE | IN_MOVED_TO, of Linux's inotify
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def wait_for(path: str | Path) -> None:
+    """Return as soon as the file is there; where the system tells of it, nobody looks again and again."""
+    watch = _watched(os.path.dirname(os.path.abspath(path)))
+    if watch < 0:
+        wait_until(lambda: os.path.exists(path), str(path))
+        return
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while not os.path.exists(path):  # asked after the watch has begun, so that nothing is missed
+            left = deadline - time.monotonic()
+            assert left > 0, f"waited in vain for {path}"
+            if select.select([watch], [], [], left)[0]:
+                os.read(watch, 1 << 16)
+    finally:
+        os.close(watch)
+
+
+def wait_until(condition: Callable[[], object], what: str = "", seconds: float = DEADLINE) -> None:
+    """Return as soon as ``condition()`` is true, where no file and no pipe says so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what or condition}"
+        time.sleep(0.005)
+
+
+def _watched(folder: str) -> int:
+    """A descriptor that can be read as soon as a name appears in a folder; -1 where that cannot be had."""
+    try:
+        watch: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if watch >= 0 and _libc.inotify_add_watch(watch, os.fsencode(folder), _APPEARED) < 0:
+            os.close(watch)
+            return -1
+    except AttributeError:  # not on this system
+        return -1
+    return watch
