@@ -12,9 +12,13 @@ import atexit
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,6 +31,24 @@ OF_OURS = ("farmhand", "joblib_", "psm_", "sem.")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Leftovers(), "leftovers")
+
+
+@pytest.fixture
+def another_process(tmp_path: Path, prelude: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a Python process on the prelude and some code; all are ended, with their pipes, after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *args: object, **options: Any) -> subprocess.Popen[str]:
+        script = tmp_path / f"other{len(started)}.py"
+        script.write_text(prelude + code)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} | options
+        started.append(subprocess.Popen([sys.executable, script, *map(str, args)], text=True, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 class Leftovers:

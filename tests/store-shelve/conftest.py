@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -30,21 +28,9 @@ def location(tmp_path):
 
 
 @pytest.fixture
-def another_process(tmp_path):
-    """Start a Python process on some code, which says and hears lines; all are ended after the test."""
-    started = []
-
-    def start(code, *args, **options):
-        script = tmp_path / f"other{len(started)}.py"
-        script.write_text(PRELUDE + code)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} | options
-        started.append(subprocess.Popen([sys.executable, script, *map(str, args)], text=True, **pipes))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+def prelude():
+    """What the code of another process begins with."""
+    return PRELUDE
 
 
 @pytest.fixture

@@ -38,21 +38,9 @@ while hear():
 
 
 @pytest.fixture
-def another_process(tmp_path):
-    """Start a Python process on some code; all are ended, and their pipes closed, after the test."""
-    started = []
-
-    def start(code, *args, **options):
-        script = tmp_path / f"other{len(started)}.py"
-        script.write_text(PRELUDE + code)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} | options
-        started.append(subprocess.Popen([sys.executable, script, *map(str, args)], text=True, **pipes))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+def prelude():
+    """What the code of another process begins with."""
+    return PRELUDE
 
 
 def tell(process, line="go"):
