@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def another_process(tmp_path: Path, prelude: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a Python process on the prelude and some code; all are ended, with their pipes, after the test."""
+    """Start a Python process on the prelude and some code; all are ended after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *args: object, **options: Any) -> subprocess.Popen[str]:
