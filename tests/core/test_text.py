@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from farmhand.events import Pause, Stop
 from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
-from farmhand.testing.frontends import FrontendConformance, RecordingFrontend, a_run, play
+from farmhand.testing.frontends import FrontendConformance, RecordingFrontend, a_failure, a_run, play
 from farmhand.text import TextFrontend
 from farmhand.wording import clock_text, printable, progress_text, rate_text, remaining_text, summary_text
 
@@ -301,7 +301,7 @@ def test_a_failure_is_printed_once_above_the_line():
     frontend = TextFrontend(QUIET, terminal)
     frontend.show(replace(RUN, failed=0))
     for _ in range(3):
-        frontend.show(replace(RUN, failed=1, failures=("item 7 failed: ValueError: no",)))
+        frontend.show(replace(RUN, failed=1, failures=(a_failure(1, "no", index=7),)))
     *above, current = terminal.screen.lines
     assert above == ["item 7 failed: ValueError: no"]
     assert current.startswith("find_rate")
@@ -309,23 +309,25 @@ def test_a_failure_is_printed_once_above_the_line():
 
 def test_failures_that_read_the_same_are_all_printed():
     """Every item of a run may fail in the same words, and only the last few are in a snapshot."""
-    history = [replace(RUN, failed=n, failures=("no",) * min(n, 3), elapsed=0.1) for n in (0, 2, 3, 4, 4, 5)]
-    assert piped(history).count("no") == 5
+    same = [a_failure(number, "no", index=3) for number in range(1, 6)]
+    counts = (0, 2, 3, 4, 4, 5)
+    history = [replace(RUN, failed=n, failures=tuple(same[max(0, n - 3) : n]), elapsed=0.1) for n in counts]
+    assert piped(history).count("item 3 failed: ValueError: no") == 5
 
 
 def test_failures_that_went_by_between_two_snapshots_are_counted():
     """When more fail than a snapshot holds, the reader is told how many are missing."""
-    lines = piped(
-        [replace(RUN, failed=0), replace(RUN, failed=20, failures=("item 18 failed: x", "item 19 failed: x"))]
-    )
-    assert lines[1:4] == ["18 more items failed, and", "item 18 failed: x", "item 19 failed: x"]
+    last = (a_failure(19, "x"), a_failure(20, "x"))
+    lines = piped([replace(RUN, failed=0), replace(RUN, failed=20, failures=last)])
+    said = ["18 more items failed, and", "item 19 failed: ValueError: x", "item 20 failed: ValueError: x"]
+    assert lines[1:4] == said
 
 
 def test_a_flood_of_failures_ends():
     """Nobody reads the thousandth; the store has them all, and the counts go on."""
-    history = [replace(RUN, failed=n, failures=(f"item {n} failed: no",)) for n in range(1000)]
+    history = [replace(RUN, failed=n, failures=(a_failure(n, "no"),)) for n in range(1000)]
     lines = piped(history)
-    assert sum(line.endswith("failed: no") for line in lines) == 100
+    assert sum(line.endswith("failed: ValueError: no") for line in lines) == 100
     assert lines.count("further failures are counted, not printed; the store has them all") == 1
 
 

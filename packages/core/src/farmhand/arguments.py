@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -23,7 +24,9 @@ __all__ = [
     "duration",
     "frontends",
     "function",
+    "in_terminal",
     "length",
+    "named_frontend",
     "pool_size",
     "retries_by_kind",
     "size",
@@ -35,6 +38,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 _FRONTEND_METHODS = ("show", "controls", "close")
+_WINDOW_ENDS = ("stay", "close", "wait")
 
 
 def choice(what: str, asked: object, known: Sequence[str]) -> None:
@@ -145,17 +149,19 @@ def length(items: Iterable[Any]) -> int | None:
 def frontends(
     plugins: Plugins,
     progress: str | Frontend | Sequence[str | Frontend] | None,
-    gui: bool,
+    gui: bool | str,
     verbose: bool | None,
     task: str,
 ) -> dict[str, Callable[[], Frontend]]:
     """What makes each frontend that was asked for, by a name to blame it by."""
+    if gui not in (True, False):
+        choice("gui", gui, _WINDOW_ENDS)
     asked: list[Any]
     if progress is None:
-        asked = ["text"]
+        asked = [in_terminal(plugins)]
         if gui:
             if plugins.knows_frontend("tk"):
-                asked = ["tk"]
+                asked = [f"tk:{gui}" if isinstance(gui, str) else "tk"]
             else:
                 warnings.warn(
                     "gui=True needs the Tk window, which is not installed (pip install farmhand-tk); "
@@ -166,12 +172,11 @@ def frontends(
     else:
         alone = isinstance(progress, str) or not isinstance(progress, Iterable)
         asked = [progress] if alone else list(progress)  # type: ignore[arg-type]
+    talkative = not gui if verbose is None else verbose
     makers: dict[str, Callable[[], Frontend]] = {}
     for frontend in asked:
         if isinstance(frontend, str):
-            kind, _, argument = frontend.partition(":")
-            options = FrontendOptions(task, not gui if verbose is None else verbose, argument)
-            makers[frontend] = partial(plugins.frontend(kind), options)
+            makers[frontend] = named_frontend(plugins, frontend, task, talkative)
         elif isinstance(frontend, type) or not all(hasattr(frontend, name) for name in _FRONTEND_METHODS):
             raise UsageError(
                 "progress takes frontends, by name, such as 'text', or as objects with the methods "
@@ -181,6 +186,37 @@ def frontends(
             name = type(frontend).__qualname__
             makers[f"{name} {len(makers) + 1}" if name in makers else name] = partial(_itself, frontend)
     return makers
+
+
+def named_frontend(
+    plugins: Plugins, name: str, task: str, verbose: bool, watching: bool = False
+) -> Callable[[], Frontend]:
+    """What makes one frontend, by name, perhaps with an argument behind a colon."""
+    kind, _, argument = name.partition(":")
+    make = plugins.frontend(kind)
+    other = in_terminal(plugins)
+    instead = None
+    if other != kind:
+        plain = FrontendOptions(task, verbose, "", watching)
+        instead = partial(plugins.frontend(other), plain)
+    return partial(make, FrontendOptions(task, verbose, argument, watching, instead))
+
+
+def in_terminal(plugins: Plugins) -> str:
+    """The frontend for the terminal, or the notebook, that this process runs in: ``'rich'`` or ``'text'``.
+
+    Rich where somebody looks and farmhand-rich is installed.
+    """
+    return "rich" if _somebody_looks() and plugins.has("rich") else "text"
+
+
+def _somebody_looks() -> bool:
+    """Whether progress is drawn on a terminal, or in a notebook, where it can be redrawn."""
+    if "ipykernel" in sys.modules:
+        return True
+    from farmhand.text import is_live
+
+    return is_live(sys.stderr)
 
 
 def _itself(frontend: Frontend) -> Frontend:

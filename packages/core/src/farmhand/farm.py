@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from farmhand import arguments, codec, owner, provenance
+from farmhand.control import ControlServer
 from farmhand.errors import TasksFailed, UsageError
 from farmhand.events import (
     Command,
@@ -120,7 +121,7 @@ def run_tasks(
     dataman: DataManager | str | os.PathLike[str],
     task: Callable[..., Any],
     items: Iterable[Any],
-    gui: bool = True,
+    gui: bool | Literal["stay", "close", "wait"] = True,
     poolsize: int = 0,
     initargs: Sequence[Any] | None = None,
     initkwds: Mapping[str, Any] | None = None,
@@ -159,8 +160,11 @@ def run_tasks(
     items : iterable
         Read lazily. A tuple becomes the positional arguments, anything else is one argument,
         :func:`farmhand.call` says both kinds.
-    gui : bool
-        Show a window, where farmhand-tk is installed; otherwise warn once and show text.
+    gui : bool, or 'stay', 'close' or 'wait'
+        Show a window, where farmhand-tk is installed and there is a display; otherwise warn once and
+        show text. After the run the window says how it went; it closes when the script ends, but
+        for one that its user looks at just then. With ``'stay'`` it always stays until it is
+        closed, with ``'close'`` it never does; with ``'wait'`` the call returns when it is closed.
     poolsize : int
         How many processes; 0: one for each CPU that this process may use; -1: all but one, ...
     initargs, initkwds
@@ -373,8 +377,10 @@ class _Farm:
         self._ledger = Ledger()
         self._interrupts = Interrupts(executor.wake)
         self._began = time.monotonic()
-        self._monitor = Monitor(task.name, total, self._began)
+        self._monitor = Monitor(task.name, total, self._began, uid, store.basepath, os.getpid())
         self._uid = uid
+        self._server: ControlServer | None = None
+        self._broke = ""  # what ended the run that was no decision of anybody
         self._failures: list[Record] = []
         self._kinds: Counter[str] = Counter()
         self._memory = MemoryWatch(self._began)
@@ -383,6 +389,7 @@ class _Farm:
         self._blocks: list[Block] = []
         self._done: list[RecordDone] = []
         self._failed: list[RecordFailed] = []
+        self._names: dict[int, str] = {}  # what the failed items were, in short
 
     def run(self, makers: Mapping[str, Callable[[], Any]]) -> RunSummary:
         """Run all items, whatever happens, then say how it went or raise why not."""
@@ -399,8 +406,14 @@ class _Farm:
             if feed.is_empty:
                 self._handle(ItemsEnded())
             self._perform(scheduler.begin(time.monotonic()))
-            session = self._store.begin(self._info())
-            display = Display(makers)
+            self._server = ControlServer.open(self._uid, self._store.basepath)
+            try:
+                session = self._store.begin(self._info())
+            except BaseException:
+                if self._server is not None:
+                    self._server.close()
+                raise
+            display = Display(makers, self._server)
             outcome = "broken"
             try:
                 self._checkout = Checkout(self._task)
@@ -409,6 +422,10 @@ class _Farm:
                 broken = bool(scheduler.error or feed.error or self._users_error)
                 if broken and not interrupts.asked:
                     outcome = "broken"
+                    self._broke = _line(scheduler.error or self._users_error or feed.error)
+            except BaseException as fault:
+                self._broke = _line(fault)
+                raise
             finally:
                 # first the processes, so that nobody waits for them if the store is slow to close
                 self._executor.close()
@@ -429,6 +446,8 @@ class _Farm:
     def _info(self) -> RunInfo:
         task = self._task
         found = provenance.collect(task, len(self._scheduler.processes))
+        if self._server is not None:
+            found["control"] = self._server.address
         about = (self._total, task.seed, None, "", task.parameters, owner.here(), found)
         return RunInfo(self._uid, task.name, computer_name(), time.time(), *about)
 
@@ -437,7 +456,7 @@ class _Farm:
     def _loop(self, session: Session, display: Display, interrupts: Interrupts) -> None:
         scheduler, executor, monitor = self._scheduler, self._executor, self._monitor
         clock = time.monotonic
-        next_snapshot = self._began
+        next_look = self._began
         stop_told = False
         events: Sequence[ExecutorEvent] = ()
         store_from, store_by = 0.0, math.inf
@@ -454,16 +473,18 @@ class _Farm:
                 return
             if now >= self._memory.look_at and self._memory.look(now):
                 self._handle(MemoryLow(self._memory.low))
-            if display and now >= next_snapshot:
-                next_snapshot = now + _SNAPSHOT_INTERVAL
-                monitor.skipped = self._feed.skipped
-                controls = display.show(monitor.snapshot(now, scheduler, executor, self._ledger))
-                for control in controls:
-                    self._handle(control)
+            if display and now >= next_look:
+                next_look = now + _SNAPSHOT_INTERVAL
+                monitor.mark(now)
+                if display.is_watched():
+                    monitor.skipped = self._feed.skipped
+                    snapshot = monitor.snapshot(now, scheduler, executor, self._ledger, reason=self._reason)
+                    for control in display.show(snapshot):
+                        self._handle(control)
             wake = scheduler.next_wake()
             due = math.inf if wake is None else wake
             if display:
-                due = min(due, next_snapshot)
+                due = min(due, next_look)
             if self._memory.low:  # else it is enough to look when there is something to do
                 due = min(due, self._memory.look_at)
             if store_by < math.inf:
@@ -472,8 +493,9 @@ class _Farm:
             if interrupts.asked and not stop_told:
                 stop_told = True
                 self._handle(Stop())
+            now = clock()
             for event in events:
-                monitor.saw(event)
+                monitor.saw(event, now)
                 if isinstance(event, ItemsUnreadable):
                     self._send_apart(event)
                 else:
@@ -520,7 +542,8 @@ class _Farm:
         self._blocks, self._done, self._failed = [], [], []
         session.record(turn)
         failed = [failure for failure in turn.failed if not failure.again]
-        self._monitor.stored(sum(len(done.done.indices) for done in turn.done), failed)
+        self._monitor.stored(sum(len(done.done.indices) for done in turn.done), failed, self._names)
+        self._names.clear()
         if self._stop_when is not None and self._scheduler.state != "stopping" and not self._finished:
             self._ask_to_stop(self._stop_when, turn)
 
@@ -557,6 +580,7 @@ class _Farm:
             self._scheduler.learn(self._left())
         for index, item, error in reading.rejected:
             self._blocks.append(text_block(index, item))
+            self._names[index] = codec.short(item)
             self._handle(ItemRejected(index, error))
         if feed.ended:
             self._handle(ItemsEnded())
@@ -586,6 +610,7 @@ class _Farm:
         if command.again:
             return
         if command.number is not None:  # else it was never in a batch
+            self._names[command.index] = codec.short(self._ledger.batch(command.index).item(command.index))
             self._end((command.index,))
         self._kinds[command.error.kind] += 1
         if len(self._failures) < _KEPT_FAILURES:
@@ -610,8 +635,9 @@ class _Farm:
 
     def _show_last(self, display: Display, outcome: str) -> None:
         self._monitor.skipped = self._feed.skipped
+        now, reason = time.monotonic(), self._broke or self._reason
         display.show(
-            self._monitor.snapshot(time.monotonic(), self._scheduler, self._executor, self._ledger, outcome)
+            self._monitor.snapshot(now, self._scheduler, self._executor, self._ledger, outcome, reason)
         )
         display.close()
 
@@ -628,6 +654,13 @@ class _Farm:
             dict(self._kinds),
             self._reason or self._scheduler.reason,
         )
+
+
+def _line(error: BaseException | None) -> str:
+    """An error in one line; ``''`` for none."""
+    if error is None:
+        return ""
+    return f"{type(error).__name__}: {error}".rstrip(": ").partition("\n")[0]
 
 
 def _tasks_failed(summary: RunSummary, store: DataManager) -> TasksFailed:

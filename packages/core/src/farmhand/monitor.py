@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from farmhand import codec
+from farmhand.bars import Bar, History
 from farmhand.eta import Durations, estimate
 from farmhand.events import (
     Control,
@@ -21,11 +22,20 @@ from farmhand.events import (
 )
 from farmhand.executor import Executor
 from farmhand.feed import Ledger
-from farmhand.progress import Frontend, Output, ProcessView, Snapshot
+from farmhand.kept import join_key
+from farmhand.progress import Detach, Failure, Frontend, Output, ProcessView, Snapshot
+from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
+from farmhand.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from farmhand.control import ControlServer
 
 __all__ = ["Display", "Monitor"]
 
+_MOST_FAILURES = 100  # that a snapshot has, and of each of them
+_MOST_TEXT = 20_000  # characters of its traceback and of its output: the ends
 _MOST_OUTPUT = 1 << 20  # characters that items have printed since the last snapshot
 
 
@@ -40,24 +50,34 @@ class Monitor:
         How many items there are, skipped ones included.
     began : float
         The clock at the beginning.
+    run : str
+        The run's name in the store.
+    store : str
+        Where that is.
+    pid : int
+        The number of this process.
     """
 
-    def __init__(self, task: str, total: int | None, began: float) -> None:
+    def __init__(self, task: str, total: int | None, began: float, run: str, store: str, pid: int) -> None:
         self._task = task
         self._total = total
         self._began = began
+        self._run, self._store, self._pid = run, store, pid
+        self._cpus = CpuWatch()
+        self._history = History()
+        self._bars: dict[int, tuple[int, Bar]] = {}  # by process: its item, and the bar of that
         self._last_look = began
         self._paused = 0.0  # seconds
         self._durations = Durations()
         self._pids: dict[int, int | None] = {}
-        self._reports: dict[int, Reported] = {}
-        self._failures: deque[str] = deque(maxlen=20)
+        self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
+        self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
         self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
         self._outputs_size = 0
         self.done = self.failed = 0  # committed to the store
         self.skipped = 0
 
-    def saw(self, event: ExecutorEvent) -> None:
+    def saw(self, event: ExecutorEvent, now: float) -> None:
         """Something has happened."""
         match event:
             case ItemsDone():
@@ -70,7 +90,7 @@ class Monitor:
                 self._durations.add((event.seconds,))
                 self._printed(event.index, event.usage)
             case Reported():
-                self._reports[event.number] = event
+                self._reports[event.number] = (now, event)
             case ProcessStarted():
                 self._pids[event.number] = event.pid
             case ProcessDied():
@@ -89,15 +109,42 @@ class Monitor:
         while self._outputs_size > _MOST_OUTPUT:  # perhaps nobody looks
             self._outputs_size -= len(self._outputs.popleft().text)
 
-    def stored(self, done: int, failed: list[RecordFailed]) -> None:
-        """So many results and these failures are in the store."""
+    def stored(self, done: int, failed: Sequence[RecordFailed], items: Mapping[int, str]) -> None:
+        """So many results and these failures are in the store; what failed items were, in short."""
         self.done += done
+        before = self.failed
         self.failed += len(failed)
-        for record in failed:
-            self._failures.append(f"item {record.index} failed: {record.error}".splitlines()[0])
+        first = max(0, len(failed) - _MOST_FAILURES)
+        for place, record in enumerate(failed[first:], first):
+            error = record.error
+            if len(error.traceback) > _MOST_TEXT:
+                error = replace(error, traceback=error.traceback[-_MOST_TEXT:])
+            self._failures.append(
+                Failure(
+                    before + 1 + place,
+                    record.index,
+                    error,
+                    items.get(record.index, ""),
+                    join_key(self._run, record.index),
+                    record.number,
+                    record.attempts,
+                    record.seconds,
+                    record.usage.output[-_MOST_TEXT:],
+                )
+            )
+
+    def mark(self, now: float) -> None:
+        """Remember how far the run is, for the chart; to be called now and then, also if nobody looks."""
+        self._history.add(now - self._began, self.done + self.failed)
 
     def snapshot(
-        self, now: float, scheduler: Scheduler, executor: Executor, ledger: Ledger, state: str = ""
+        self,
+        now: float,
+        scheduler: Scheduler,
+        executor: Executor,
+        ledger: Ledger,
+        state: str = "",
+        reason: str = "",
     ) -> Snapshot:
         """The run as it is now."""
         elapsed = now - self._began
@@ -105,7 +152,7 @@ class Monitor:
             self._paused += now - self._last_look
         self._last_look = now
         views = tuple(
-            self._view(number, phase, scheduler, executor, ledger)
+            self._view(number, phase, scheduler, executor, ledger, now)
             for number, phase in scheduler.processes.items()
         )
         running = [(view.elapsed, view.complete) for view in views if view.index is not None]
@@ -125,6 +172,10 @@ class Monitor:
         return Snapshot(
             task=self._task,
             state=state or scheduler.state,
+            store=self._store,
+            run=self._run,
+            pid=self._pid,
+            reason=reason or scheduler.reason,
             total=self._total,
             done=self.done,
             failed=self.failed,
@@ -135,37 +186,63 @@ class Monitor:
             remaining=estimate(
                 self._durations, left, max(1, active), running, rate=ended / working if working > 0 else 0.0
             ),
+            cpu=self._cpus.busy(now),
+            wanted=scheduler.target,
+            history=self._history.points,
             processes=views,
             failures=tuple(self._failures),
             outputs=outputs,
         )
 
     def _view(
-        self, number: int, phase: str, scheduler: Scheduler, executor: Executor, ledger: Ledger
+        self,
+        number: int,
+        phase: str,
+        scheduler: Scheduler,
+        executor: Executor,
+        ledger: Ledger,
+        now: float,
     ) -> ProcessView:
         pid = self._pids.get(number)
         current = executor.current(number)
         held = scheduler.holder(number)
+        leaving = "leaving" if phase == "leaving" else ""
         if current is None or current[0] not in held:  # the latter: it has ended, but not arrived
             state = "starting" if phase == "starting" else "busy" if held else "idle"
-            return ProcessView(number, pid, state)
+            return ProcessView(number, pid, leaving or state)
         index, elapsed = current
-        report = self._reports.get(number)
+        at, report = self._reports.get(number, (now, None))
+        if report is not None and report.index != index:
+            report = None if not report.taskname else replace(report, complete=None)
+        bar = self._bar(number, index, report, elapsed - (now - at))
         return ProcessView(
             number,
             pid,
-            "busy",
+            leaving or "busy",
             index,
             codec.short(ledger.batch(index).item(index)),
             (report.taskname or "") if report else "",
             elapsed,
-            report.complete if report and report.index == index else None,
+            bar.complete,
+            bar.expected(elapsed),
+            bar.remaining(elapsed),
+            scheduler.attempts(index),
         )
 
+    def _bar(self, number: int, index: int, report: Reported | None, elapsed: float) -> Bar:
+        """The bar of the item that a process runs, with what it has reported by now."""
+        known, bar = self._bars.get(number, (None, None))
+        if bar is None or known != index:
+            bar = Bar()
+            self._bars[number] = (index, bar)
+        if report is not None and report.complete is not None:
+            bar.report(report.complete, max(0.0, elapsed))
+        return bar
 
-def _checked(control: object) -> Control:
+
+def _checked(control: object) -> Control | Detach:
     """``control``, if the farm can follow it; else the frontend is at fault, and not the run."""
-    if not isinstance(control, Control):
+    if not isinstance(control, Control | Detach):
         raise TypeError(f"{control!r} is not a control (farmhand.events.Control)")
     if isinstance(control, Resize) and control.processes < 1:
         raise ValueError(f"a farm needs at least one process, not {control.processes!r}")
@@ -179,10 +256,15 @@ class Display:
     ----------
     makers : mapping
         What makes each frontend, by name.
+    server : ControlServer, optional
+        Through which other processes look at the run, and steer it.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[], Frontend]]) -> None:
+    def __init__(
+        self, makers: Mapping[str, Callable[[], Frontend]], server: ControlServer | None = None
+    ) -> None:
         self._frontends: dict[str, Frontend] = {}
+        self._server = server
         for name, make in makers.items():
             try:
                 self._frontends[name] = make()
@@ -190,6 +272,13 @@ class Display:
                 self._blame(name)
 
     def __bool__(self) -> bool:
+        """Whether somebody looks, or might begin to."""
+        return bool(self._frontends) or self._server is not None
+
+    def is_watched(self) -> bool:
+        """Whether somebody looks now."""
+        if self._server is not None and not self._frontends:
+            return self._server.is_watched()
         return bool(self._frontends)
 
     def show(self, snapshot: Snapshot) -> list[Control]:
@@ -198,9 +287,17 @@ class Display:
         for name, frontend in list(self._frontends.items()):
             try:
                 frontend.show(snapshot)
-                controls += [_checked(control) for control in frontend.controls()]
+                for control in map(_checked, frontend.controls()):
+                    if isinstance(control, Detach):
+                        del self._frontends[name]
+                        frontend.close()
+                        break
+                    controls.append(control)
             except Exception:
                 self._drop(name)
+        if self._server is not None:
+            self._server.show(snapshot)
+            controls += self._server.controls()
         return controls
 
     def close(self) -> None:
@@ -211,12 +308,16 @@ class Display:
             except Exception:
                 self._blame(name)
         self._frontends.clear()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def _drop(self, name: str) -> None:
         self._blame(name)
-        frontend = self._frontends.pop(name)
+        frontend = self._frontends.pop(name, None)
         try:
-            frontend.close()
+            if frontend is not None:
+                frontend.close()
         except Exception:
             return  # it was reported already
 

@@ -68,6 +68,11 @@ class Plugins:
         """Whether a progress frontend of this name is installed."""
         return name in self._claims("farmhand_frontends", name)
 
+    def has(self, name: str) -> bool:
+        """Whether a plugin of this project that is called so is installed; loads none of them."""
+        package = f"farmhand_{name}"
+        return any(value == package for _, value in entrypoints.entry_points(ENTRY_POINTS))
+
     def frontend(self, name: str) -> Callable[[FrontendOptions], Frontend]:
         """What makes the progress frontend ``name``.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from farmhand.events import Control
+from farmhand.events import Control, ItemError
 from farmhand.values import dataclass
 
 TYPE_CHECKING = False
@@ -13,7 +13,20 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-__all__ = ["Estimate", "Frontend", "FrontendOptions", "Output", "ProcessView", "Snapshot"]
+__all__ = [
+    "OVER",
+    "Detach",
+    "Estimate",
+    "Failure",
+    "Frontend",
+    "FrontendOptions",
+    "Output",
+    "ProcessView",
+    "Snapshot",
+]
+
+#: The states of the last snapshot of a run.
+OVER = frozenset({"finished", "stopped", "broken"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,7 @@ class ProcessView:
     pid : int or None
         The system's number for it, None before it has started.
     state : str
-        ``'starting'``, ``'idle'`` or ``'busy'``.
+        ``'starting'``, ``'idle'``, ``'busy'`` or ``'leaving'`` (it was told to end).
     index : int or None
         The item that it runs.
     item : str
@@ -49,7 +62,13 @@ class ProcessView:
     elapsed : float
         Seconds since that item started.
     complete : float or None
-        The fraction of that item which is done, None when the task does not report.
+        The fraction of that item which is done, as it last reported; None when it does not.
+    expected : float or None
+        Where it probably is by now, between two reports: what a bar shows.
+    remaining : float or None
+        Seconds that the item probably still takes; None when nobody can say.
+    attempts : int
+        Which attempt at the item this is, from 1.
     """
 
     number: int
@@ -60,6 +79,49 @@ class ProcessView:
     taskname: str = ""
     elapsed: float = 0.0
     complete: float | None = None
+    expected: float | None = None
+    remaining: float | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that has failed for good.
+
+    Parameters
+    ----------
+    number : int
+        Which failure of this run it is, from 1; those between two that are shown went by unseen.
+    index : int
+        The item.
+    error : ItemError
+        Why, with the (end of the) traceback.
+    item : str
+        The item, in short.
+    key : str
+        Its key in the store, for ``farmhand show STORE KEY``; ``''`` when there is none.
+    process : int or None
+        The number of the process that it failed in, None when it never got into one.
+    attempts : int
+        How often it was tried.
+    seconds : float
+        How long the last attempt took.
+    output : str
+        What it printed, or the end of that.
+    """
+
+    number: int
+    index: int
+    error: ItemError
+    item: str = ""
+    key: str = ""
+    process: int | None = None
+    attempts: int = 1
+    seconds: float = 0.0
+    output: str = ""
+
+    def __str__(self) -> str:
+        return f"item {self.index} failed: {self.error}".partition("\n")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +142,15 @@ class Snapshot:
         The task's name.
     state : str
         ``'running'``, ``'paused'``, ``'finishing'``, ``'stopping'``, or at the very end
-        ``'finished'``, ``'stopped'`` or ``'broken'``.
+        ``'finished'``, ``'stopped'`` or ``'broken'`` (``OVER``).
+    store : str
+        Where results go.
+    run : str
+        The run's name in the store; ``''`` before it has one.
+    pid : int or None
+        The process that called ``run_tasks``.
+    reason : str
+        Why the run stopped by itself, or what broke it; else ``''``.
     total : int or None
         How many items there are, skipped ones included; None when nobody knows.
     done, failed, skipped : int
@@ -94,10 +164,18 @@ class Snapshot:
         Items that ended in one second, over the whole run.
     remaining : Estimate or None
         Seconds until the end; None when nothing can be said.
+    cpu : float or None
+        The fraction of the CPUs that the run may use which was busy lately, whoever used them;
+        None when nobody knows.
+    wanted : int
+        How many processes the run is to have; while that has just changed, there are others.
+    history : tuple of (float, int)
+        How many items had ended (done or failed) after how many seconds: at most a few hundred
+        points, at even distances, for a chart.
     processes : tuple of ProcessView
         One for each process, by number.
-    failures : tuple of str
-        The last few failures, one line each, the newest last.
+    failures : tuple of Failure
+        The last hundred of them, the newest last.
     outputs : tuple of Output
         What the items printed that ended since the snapshot before, in that order: the last
         thousand of them, and the last million characters.
@@ -105,6 +183,10 @@ class Snapshot:
 
     task: str = ""
     state: str = "running"
+    store: str = ""
+    run: str = ""
+    pid: int | None = None
+    reason: str = ""
     total: int | None = None
     done: int = 0
     failed: int = 0
@@ -113,9 +195,17 @@ class Snapshot:
     complete: float | None = None
     rate: float = 0.0
     remaining: Estimate | None = None
+    cpu: float | None = None
+    wanted: int = 0
+    history: tuple[tuple[float, int], ...] = ()
     processes: tuple[ProcessView, ...] = ()
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
     outputs: tuple[Output, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """What a frontend's user asks for who wants to see no more of a run, which goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +220,19 @@ class FrontendOptions:
         Print every progress message, as Brian did.
     argument : str
         What followed the colon in ``progress='plot:eta.png'``, else ``''``.
+    watching : bool
+        The run is that of another process, at which somebody looks (``farmhand watch``). A
+        frontend that its user closes then asks for :class:`Detach`.
+    instead : callable or None
+        Makes what shows progress where this frontend cannot, such as text where there is no
+        display; None where there is nothing else.
     """
 
     task: str = ""
     verbose: bool = False
     argument: str = ""
+    watching: bool = False
+    instead: Callable[[], Frontend] | None = None
 
 
 class Frontend(Protocol):
@@ -147,8 +245,11 @@ class Frontend(Protocol):
     def show(self, snapshot: Snapshot) -> None:
         """Draw ``snapshot``; called about ten times a second and once at the very end."""
 
-    def controls(self) -> Iterable[Control]:
-        """What the user asked for since the last call; called after each ``show``."""
+    def controls(self) -> Iterable[Control | Detach]:
+        """What the user asked for since the last call; called after each ``show``.
+
+        After a ``Detach`` the frontend is closed, and not shown anything any more.
+        """
 
     def close(self) -> None:
         """Put everything back as it was (cursor, window); called once, after the last ``show``."""

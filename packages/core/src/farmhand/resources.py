@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from farmhand import cgroups
 
-__all__ = ["MemoryWatch", "descendants", "free_memory", "memory_of", "oom_kills"]
+__all__ = ["CpuWatch", "MemoryWatch", "descendants", "free_memory", "memory_of", "oom_kills"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -74,6 +74,54 @@ class MemoryWatch:
         floor = min(self.SHARE * total, self.MOST)
         before, self.low = self.low, free < floor * (self.ENOUGH if self.low else 1.0)
         return self.low != before
+
+
+class CpuWatch:
+    """Looks now and then at how busy the CPUs are that this process may use.
+
+    Whoever uses them counts: a compiled simulation that a task has started is the task's work, too,
+    and a neighbour's work is a reason why ours takes long. None where the system does not tell.
+
+    Parameters
+    ----------
+    stat : str
+        The file about the computer's CPUs.
+    """
+
+    INTERVAL = 1.0  # seconds
+
+    def __init__(self, stat: str = "/proc/stat") -> None:
+        self._stat = stat
+        self._look_at = float("-inf")
+        self._before: tuple[int, int] | None = None
+        self._busy: float | None = None
+
+    def busy(self, now: float) -> float | None:
+        """The fraction of their time that they were busy in about the last second; None at first."""
+        if now >= self._look_at:
+            self._look_at = now + self.INTERVAL
+            before, self._before = self._before, self._times()
+            if before is None or self._before is None:
+                self._busy = None
+            elif self._before[1] > before[1]:
+                idle, whole = self._before[0] - before[0], self._before[1] - before[1]
+                self._busy = min(1.0, max(0.0, 1.0 - idle / whole))
+        return self._busy
+
+    def _times(self) -> tuple[int, int] | None:
+        """Idle time and all time of these CPUs, in ticks."""
+        try:
+            ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        except AttributeError:
+            return None
+        idle = whole = 0
+        for line in cgroups.read(self._stat).splitlines():
+            name, *fields = line.split()
+            if name in ours and len(fields) >= 5 and all(map(str.isdecimal, fields)):
+                times = list(map(int, fields[:8]))  # those of guests are counted among the others
+                idle += times[3] + times[4]
+                whole += sum(times)
+        return (idle, whole) if whole else None
 
 
 def _of_group(folder: str) -> Iterator[tuple[int, int]]:

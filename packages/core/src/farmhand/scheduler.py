@@ -292,6 +292,10 @@ class Scheduler:
         """How many processes the farm is to have."""
         return self._target
 
+    def attempts(self, index: int) -> int:
+        """Which attempt at an item that has not ended is the next one, or the one that runs; from 1."""
+        return len(self._attempts.get(index, ())) + 1
+
     def holder(self, number: int) -> Set[int]:
         """The items that process ``number`` holds now."""
         process = self._processes.get(number)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 
 from farmhand.events import Control
-from farmhand.progress import FrontendOptions, Snapshot
+from farmhand.progress import OVER, FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
     cells,
@@ -29,9 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["TextFrontend"]
+__all__ = ["TextFrontend", "is_live"]
 
-_OVER = frozenset({"finished", "stopped", "broken"})
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
 # Nobody reads more failures than these as they pass; all are in the store.
 _MANY_FAILURES = 100
@@ -74,7 +73,7 @@ class TextFrontend:
     def __init__(self, options: FrontendOptions, stream: TextIO | None = None) -> None:
         self._options = options
         self._stream: TextIO | None = sys.stderr if stream is None else stream
-        self._live = _is_live(self._stream)
+        self._live = is_live(self._stream)
         ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
         self._ansi = self._live and ansi
         self._colour = self._ansi and not os.environ.get("NO_COLOR")
@@ -99,7 +98,7 @@ class TextFrontend:
         lines += self._new_failures(snapshot)
         if self._options.verbose:
             lines += self._new_reports(snapshot)
-        if snapshot.state in _OVER:
+        if snapshot.state in OVER:
             self._over = True
             self._write([*lines, self._summary(snapshot)], "")
         elif self._live:
@@ -132,24 +131,15 @@ class TextFrontend:
         ]
 
     def _new_failures(self, snapshot: Snapshot) -> list[str]:
-        """The failures that were not printed yet.
-
-        Only the last few are in a snapshot, and two may read the same; so both the number of
-        failures and how far the list has moved on since the last snapshot count.
-        """
-        before = self._last.failures if self._last else ()
-        now = snapshot.failures
-        kept = min(len(before), len(now))
-        while before[len(before) - kept :] != now[:kept]:
-            kept -= 1
-        new = max(len(now) - kept, snapshot.failed - self._announced)
+        """The failures that were not printed yet; those that went by between two snapshots are counted."""
+        new = snapshot.failed - self._announced
         if new <= 0:
             return []
-        announced, self._announced = self._announced, self._announced + new
+        shown = [failure for failure in snapshot.failures if failure.number > self._announced]
+        announced, self._announced = self._announced, snapshot.failed
         if announced >= _MANY_FAILURES and not self._options.verbose:
             return []
-        shown = now[-new:]
-        lines = [self._paint(_RED, printable(line)) for line in shown]
+        lines = [self._paint(_RED, printable(str(failure))) for failure in shown]
         if shown and new > len(shown):
             lines.insert(0, self._paint(_RED, f"{_plural(new - len(shown), 'more item')} failed, and"))
         if self._announced >= _MANY_FAILURES and not self._options.verbose:
@@ -308,7 +298,7 @@ class TextFrontend:
         return printable(snapshot.task or self._options.task, 40) or "task"
 
 
-def _is_live(stream: TextIO | None) -> bool:
+def is_live(stream: TextIO | None) -> bool:
     """Whether a line on `stream` can be redrawn for somebody who watches."""
     if os.environ.get("TERM") == "dumb" or os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return False

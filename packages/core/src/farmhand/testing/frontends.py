@@ -20,10 +20,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farmhand.events import Control
-from farmhand.progress import Estimate, Frontend, FrontendOptions, Output, ProcessView, Snapshot
+from farmhand.events import Control, ItemError
+from farmhand.progress import Estimate, Failure, Frontend, FrontendOptions, Output, ProcessView, Snapshot
 
-__all__ = ["NASTY_TEXTS", "FrontendConformance", "RecordingFrontend", "a_run", "play", "snapshots"]
+__all__ = [
+    "NASTY_TEXTS",
+    "FrontendConformance",
+    "RecordingFrontend",
+    "a_failure",
+    "a_run",
+    "play",
+    "snapshots",
+]
 
 MakeFrontend: TypeAlias = Callable[[FrontendOptions], Frontend]
 Script: TypeAlias = Mapping[int, Iterable[Control]] | Callable[[Snapshot], Iterable[Control]]
@@ -137,6 +145,13 @@ def a_run(items: int = 20, processes: int = 4, steps: int = 50, task: str = "fin
     return history
 
 
+def a_failure(number: int, message: str = "no", index: int | None = None) -> Failure:
+    """The ``number``-th failure of a run: a ValueError with a traceback and some output."""
+    error = ItemError("raised", "ValueError", message, f"Traceback ...\nValueError: {message}")
+    item = number if index is None else index
+    return Failure(number, item, error, f"k={item}", f"run-{item}", 0, 1, 0.5, f"printed by {item}\n")
+
+
 class FrontendConformance:
     """What every progress frontend must stand: nothing that a farm can show makes it raise.
 
@@ -196,10 +211,10 @@ class FrontendConformance:
 
     def test_failures_are_shown(self, frontend: Frontend) -> None:
         """Only the last few are in a snapshot; more may fail between two snapshots than fit."""
-        lines = [f"item {n}: ValueError: bad {n}" for n in range(40)]
+        failed = [a_failure(n, f"bad {n}") for n in range(1, 41)]
         run = a_run(items=60)
         history = [
-            replace(s, failed=n, failures=tuple(lines[max(0, n - 5) : n]))
+            replace(s, failed=n, failures=tuple(failed[max(0, n - 5) : n]))
             for s, n in zip(run, (0, 1, 1, 2, 3, 20, 21, 40), strict=False)
         ]
         play(frontend, [*history, replace(history[-1], state="finished")])
@@ -256,7 +271,9 @@ class FrontendConformance:
     def test_any_text_is_shown(self, frontend: Frontend, text: str) -> None:
         """Names, items and errors come from the user's code and may hold anything."""
         view = ProcessView(0, pid=1, state="busy", index=0, item=text, taskname=text, complete=0.5)
-        shown = Snapshot(task=text, total=2, failed=1, elapsed=2.0, processes=(view,), failures=(text,))
+        shown = Snapshot(
+            task=text, total=2, failed=1, elapsed=2.0, processes=(view,), failures=(a_failure(1, text),)
+        )
         play(frontend, [shown, replace(shown, elapsed=9.0), replace(shown, state="stopped")])
 
     @settings(
@@ -303,6 +320,6 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         rate=seconds,
         remaining=st.none() | st.builds(Estimate, low=seconds, median=seconds, high=seconds),
         processes=st.lists(process, max_size=4).map(tuple),
-        failures=st.lists(text, max_size=4).map(tuple),
+        failures=st.lists(st.builds(a_failure, count, text), max_size=4).map(tuple),
         outputs=st.lists(st.builds(Output, st.integers(0), text), max_size=4).map(tuple),
     )

@@ -1,0 +1,86 @@
+"""Where a bar stands between two reports, and what a chart of the run shows: pure, no clock.
+
+A task that reports every ten seconds makes a bar that jumps every ten seconds. People read that as
+"it hangs", so that in between the bar goes on as fast as the reports did, but never further than
+the next report can be expected to bring it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Bar", "History"]
+
+_ALMOST = 0.99  # only a report says that an item is done
+_CREEP = 0.5  # how much further than one expected step a bar may go when the next report is late
+
+
+class Bar:
+    """The bar of one item.
+
+    Attributes
+    ----------
+    complete : float or None
+        What was reported last, from 0 to 1; None before anything was.
+    """
+
+    __slots__ = ("_at", "_period", "_shown", "complete")
+
+    def __init__(self) -> None:
+        self.complete: float | None = None
+        self._at = 0.0  # seconds into the item, at the last report
+        self._period = 0.0  # the longest time between two reports
+        self._shown = 0.0
+
+    def report(self, complete: float, elapsed: float) -> None:
+        """The item has said how far it is, so many seconds after it began."""
+        elapsed = max(elapsed, self._at)
+        if self.complete is None or complete < self.complete:
+            self._shown = 0.0  # it begins again, as a task of several simulations does
+        if complete != self.complete:  # what says the same again brings no news, and no pace
+            self._period = max(self._period, elapsed - self._at)
+        self.complete, self._at = complete, elapsed
+
+    def expected(self, elapsed: float) -> float | None:
+        """How far it probably is by now; None when it has never reported. It does not go back."""
+        if self.complete is None:
+            return None
+        step = 0.0
+        if self._at > 0.0 and elapsed > self._at:
+            late = min(elapsed - self._at, self._period * (1.0 + _CREEP))
+            step = self.complete / self._at * late
+        reached = min(self.complete + step, max(self.complete, _ALMOST))
+        self._shown = max(self._shown, reached)
+        return self._shown
+
+    def remaining(self, elapsed: float) -> float | None:
+        """Seconds that the item probably still takes; None when nobody can say."""
+        # Brian's threshold, below which the rest is anybody's guess
+        if self.complete is None or self.complete <= 0.001 or self._at <= 0.0:
+            return None
+        return max(0.0, self._at / self.complete - elapsed)
+
+
+class History:
+    """How many items had ended when, as not too many points at even distances.
+
+    When there are more than ``MOST`` every second one goes, and the distance doubles; a run of
+    a week takes no more room than one of a minute.
+    """
+
+    MOST = 240
+    __slots__ = ("_interval", "_next", "points")
+
+    def __init__(self) -> None:
+        self._interval = 0.1  # seconds
+        self._next = 0.0
+        self.points: tuple[tuple[float, int], ...] = ()
+
+    def add(self, elapsed: float, ended: int) -> None:
+        """So many items have ended after so many seconds; a point, if it is time for one."""
+        if elapsed < self._next:
+            return
+        points = (*self.points, (elapsed, ended))
+        if len(points) > self.MOST:
+            points = points[::2]
+            self._interval *= 2
+        self._next = points[-1][0] + self._interval
+        self.points = points
