@@ -253,6 +253,7 @@ class RemoteRun:
                 self.answers[message["answer"]] = message
             elif isinstance(message.get("hello"), dict):
                 self.hello = message["hello"]
+                self._reader = SnapshotReader()  # another run of the same script has failures of its own
                 if message["hello"].get("protocol") != PROTOCOL:
                     raise MessageError(
                         f"that run is of farmhand {message['hello'].get('farmhand')}, which speaks another "
