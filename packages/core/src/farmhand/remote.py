@@ -128,11 +128,21 @@ class RemoteFrontend:
         Whether snapshots are wanted from the beginning, or only once they are asked for.
     outputs : bool
         Whether what items print is wanted.
+
+    Attributes
+    ----------
+    ready : bool
+        The other end has said that it shows what it is sent.
+    failed : str or None
+        Why the other end cannot show anything, once it has said so.
     """
 
     def __init__(self, sock: socket.socket, watching: bool = False, outputs: bool = False) -> None:
         self.stream = Stream(sock, _MOST_REQUEST)
         self.watching = watching
+        self.ready = False
+        self.failed: str | None = None
+        self._run = ""
         self._writer = SnapshotWriter(outputs)
         self._greeted = False
         self._pending: list[Any] = []  # ids of orders that the farm is following
@@ -142,10 +152,17 @@ class RemoteFrontend:
         """The other end is gone."""
         return self.stream.closed
 
+    def begin(self) -> None:
+        """From now on another run is shown over the same connection."""
+        self._writer = SnapshotWriter(self._writer.outputs)
+        self._greeted = False
+        self._pending.clear()
+
     def show(self, snapshot: Snapshot) -> None:
         """Send ``snapshot``, unless the other end has not taken the last one yet, and the answers due."""
         if not self._greeted:
             self._greeted = True
+            self._run = snapshot.run
             self.stream.send(encoded({"hello": _about(snapshot)}))
         if self._pending:
             after = {"state": snapshot.state, "wanted": snapshot.wanted}
@@ -174,6 +191,14 @@ class RemoteFrontend:
                     self.watching = True
                     self._writer.outputs = request.get("outputs") is True
                     continue
+                if request.get("request") == "ready":
+                    self.ready = True
+                    continue
+                if request.get("request") == "failed":
+                    self.failed = str(request.get("reason", ""))
+                    continue
+                if request.get("run", self._run) != self._run:
+                    raise MessageError("that run is over")
                 controls.append(control_of(request))
                 self._pending.append(number)
             except MessageError as error:
@@ -232,7 +257,10 @@ class RemoteRun:
     def ask(self, control: Control) -> int:
         """Ask the farm to do something; returns the number under which it answers."""
         self._number += 1
-        self.stream.send(encoded(request_of(control, self._number)))
+        request = request_of(control, self._number)
+        if self.hello is not None:
+            request["run"] = self.hello.get("run")  # by now another one may be shown over this connection
+        self.stream.send(encoded(request))
         return self._number
 
     def snapshots(self) -> list[Snapshot]:
