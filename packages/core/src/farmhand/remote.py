@@ -53,6 +53,7 @@ class Stream:
         self._longest = longest
         self._unsent = b""
         self._unread = b""
+        self._deaf = False  # the other end takes no more, but what it has said may not have been read
         self.closed = False
 
     def fileno(self) -> int:
@@ -66,7 +67,7 @@ class Stream:
 
     def send(self, line: bytes) -> None:
         """Send a line, now or as soon as there is room."""
-        if not self.closed:
+        if not self.closed and not self._deaf:
             self._unsent += line
             self.flush()
 
@@ -79,7 +80,8 @@ class Stream:
             if len(self._unsent) > _MOST:
                 self.close()
         except OSError:
-            self.close()
+            self._deaf = True
+            self._unsent = b""
 
     def receive(self, most: int = 1 << 30) -> list[bytes]:
         """The lines that have come; all of them, or some when there are more than ``most``."""
