@@ -302,15 +302,15 @@ class Display:
 
     def close(self) -> None:
         """Let all of them put things back as they were."""
+        if self._server is not None:  # first, since a frontend may wait for its user
+            self._server.close()
+            self._server = None
         for name, frontend in list(self._frontends.items()):
             try:
                 frontend.close()
             except Exception:
                 self._blame(name)
         self._frontends.clear()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
 
     def _drop(self, name: str) -> None:
         self._blame(name)
