@@ -14,6 +14,7 @@ __all__ = [
     "cut",
     "duration_text",
     "finish_text",
+    "fraction",
     "percent",
     "printable",
     "process_text",
@@ -84,6 +85,16 @@ def when_text(moment: float, now: float) -> str:
 def percent(complete: float) -> int:
     """Whole percent, rounded down (but 0.29 is 29): 100 means that all is done."""
     return int(min(max(complete, 0.0), 1.0) * 100 + 1e-9) if complete == complete else 0
+
+
+def fraction(snapshot: Snapshot) -> float | None:
+    """How much of the run is done, from 0 to 1; None when nobody knows how long it is."""
+    if snapshot.total is None:
+        return None
+    if snapshot.complete is not None and snapshot.complete == snapshot.complete:
+        return min(max(snapshot.complete, 0.0), 1.0)
+    behind = snapshot.done + snapshot.failed + snapshot.skipped
+    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
 def progress_text(elapsed: float, complete: float | None) -> str:
