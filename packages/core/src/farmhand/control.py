@@ -19,14 +19,15 @@ import time
 from collections.abc import Iterator
 
 from farmhand.events import Control
-from farmhand.messages import SnapshotEncoder
 from farmhand.progress import OVER, Snapshot
-from farmhand.remote import RemoteFrontend, RemoteRun
 from farmhand.stdlib import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
+
+    from farmhand.messages import SnapshotEncoder
+    from farmhand.remote import RemoteFrontend, RemoteRun
 
 __all__ = ["ControlServer", "connect"]
 
@@ -59,7 +60,7 @@ class ControlServer:
         self._door = door
         self._patience = patience
         self._look_at = time.monotonic() + patience
-        self._encoder = SnapshotEncoder()
+        self._encoder: SnapshotEncoder | None = None  # made for the first who comes
         self._frontends: list[tuple[float, RemoteFrontend]] = []  # with when they came
 
     @classmethod
@@ -138,11 +139,19 @@ class ControlServer:
             sock = self._door.accept()
             if sock is None:
                 return
-            frontend = RemoteFrontend(sock, key=self._door.key, encoder=self._encoder)
+            frontend = self._frontend(sock)
             if len(self._frontends) >= _MOST_CONNECTIONS and not self._make_room():
                 frontend.close()
             else:
                 self._frontends.append((now, frontend))
+
+    def _frontend(self, sock: socket.socket) -> RemoteFrontend:
+        # most runs are looked at by nobody
+        from farmhand.messages import SnapshotEncoder
+        from farmhand.remote import RemoteFrontend
+
+        self._encoder = self._encoder or SnapshotEncoder()
+        return RemoteFrontend(sock, key=self._door.key, encoder=self._encoder)
 
     def _make_room(self) -> bool:
         """Show out who came first of those that have said nothing yet."""
@@ -162,6 +171,8 @@ def connect(address: str) -> RemoteRun:
     OSError
         Nobody listens there (any more), or it is not for us.
     """
+    from farmhand.remote import RemoteRun
+
     kind, _, place = address.partition(":")
     key = None
     if kind == "unix" and hasattr(socket, "AF_UNIX"):
