@@ -365,12 +365,14 @@ def _private_folders() -> Iterator[str]:
 
 def _is_private(folder: str) -> bool:
     """Whether a folder, made if it is not there, is this user's, and closed to all others."""
+    made = True
     try:
         os.mkdir(folder, 0o700)
-        os.chmod(folder, 0o700)  # of which the user's mask may have taken something
     except FileExistsError:
-        pass
+        made = False
     found = os.lstat(folder)
+    if made and found.st_mode & 0o777 != 0o700:  # of which the user's mask has taken something
+        os.chmod(folder, 0o700)
     if not hasattr(os, "geteuid"):
         return stat.S_ISDIR(found.st_mode)
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
