@@ -311,18 +311,18 @@ class Display:
 
     def close(self) -> None:
         """Let all of them put things back as they were."""
+        server, self._server = self._server, None
+        if server is not None:  # first, since a frontend may wait for its user
+            try:
+                server.close()
+            except Exception:
+                self._blame(_DOOR)
         for name, frontend in list(self._frontends.items()):
             try:
                 frontend.close()
             except Exception:
                 self._blame(name)
         self._frontends.clear()
-        server, self._server = self._server, None
-        if server is not None:
-            try:
-                server.close()
-            except Exception:
-                self._blame(_DOOR)
 
     def _close_door(self) -> None:
         """Whatever is wrong with it, the run goes on without; called in an ``except``."""

@@ -201,6 +201,10 @@ class RemoteFrontend:
     ----------
     has_asked : bool
         Whether the other end has asked for anything yet.
+    ready : bool
+        The other end has said that it shows what it is sent.
+    failed : str or None
+        Why the other end cannot show anything, once it has said so.
     """
 
     def __init__(
@@ -213,7 +217,11 @@ class RemoteFrontend:
     ) -> None:
         self.stream = Stream(sock, _MOST_REQUEST)
         self.watching = watching
+        self.ready = False
+        self.failed: str | None = None
         self.has_asked = False
+        self._run = ""
+        self._encoder = encoder
         self._writer = SnapshotWriter(outputs, encoder)
         self._greeted = False
         self._pending: list[Any] = []  # ids of orders that the farm is following
@@ -228,6 +236,12 @@ class RemoteFrontend:
         """The other end is gone."""
         return self.stream.closed
 
+    def begin(self) -> None:
+        """From now on another run is shown over the same connection."""
+        self._writer = SnapshotWriter(self._writer.outputs, self._encoder)
+        self._greeted = False
+        self._pending.clear()
+
     def show(self, snapshot: Snapshot) -> None:
         """Send ``snapshot``, unless the other end has not taken the last one yet, and the answers due."""
         if self._key is not None:  # it has not proved itself
@@ -235,6 +249,7 @@ class RemoteFrontend:
             return
         if not self._greeted:
             self._greeted = True
+            self._run = snapshot.run
             self.stream.send(encoded({"hello": _about(snapshot)}))
         if self._pending:
             now = standing(snapshot)
@@ -267,6 +282,12 @@ class RemoteFrontend:
                 elif request.get("request") == "watch":
                     self.watching = self.has_asked = True
                     self._writer.outputs = request.get("outputs") is True
+                elif request.get("request") == "ready":
+                    self.ready = True
+                elif request.get("request") == "failed":
+                    self.failed = str(request.get("reason", ""))
+                elif request.get("run", self._run) != self._run:
+                    raise MessageError("that run is over")
                 else:
                     controls.append(control_of(request))
                     self._pending.append(number)
@@ -359,7 +380,10 @@ class RemoteRun:
     def ask(self, control: Control) -> int:
         """Ask the farm to do something; returns the number under which it answers."""
         self._number += 1
-        self._send(encoded(request_of(control, self._number)))
+        request = request_of(control, self._number)
+        if self.hello is not None:
+            request["run"] = self.hello.get("run")  # by now another one may be shown over this connection
+        self._send(encoded(request))
         return self._number
 
     def _send(self, line: bytes) -> None:
