@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "MOST_PROCESSES",
     "PROTOCOL",
     "MessageError",
     "SnapshotEncoder",

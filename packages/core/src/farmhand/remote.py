@@ -373,6 +373,11 @@ class RemoteRun:
         """The farm's end is gone, and all that it had sent was read."""
         return self.stream.closed
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether all that was asked is on its way, so that the farm hears of it sooner or later."""
+        return not self._kept and not self.stream.is_full
+
     def watch(self, outputs: bool = False) -> None:
         """Ask for snapshots, perhaps with what items print."""
         self._send(encoded({"request": "watch", "outputs": outputs}))
