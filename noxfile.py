@@ -29,7 +29,7 @@ def paths(*packages: str) -> list[str]:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The firing-rate curve of a spiking neuron, simulated on all CPUs; run it again and it resumes."""
-    install(session, *paths("core", "store-sqlite"), group="demo")
+    install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group="demo")
     session.run("python", "examples/demo.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 

@@ -7,6 +7,8 @@ table and in a picture.
     python demo.py              computes, for about a minute
     python demo.py              again: everything is stored, so nothing is computed
     kill it half-way, in any way you like, and run it again: the rest is computed, and nothing twice
+    python demo.py --gui        in a window
+    farmhand watch demo-results/rates.db            looks at it from another terminal
 """
 
 import argparse
@@ -86,6 +88,7 @@ parser.add_argument("--results", type=Path, default="demo-results", metavar="DIR
 parser.add_argument("--items", type=int, default=300, help="how many values of k (%(default)s)")
 parser.add_argument("--neurons", type=int, default=1000, help="for each value of k (%(default)s)")
 parser.add_argument("--duration", type=float, default=0.04, help="simulated seconds (%(default)s)")
+parser.add_argument("--gui", action="store_true", help="show a window (needs farmhand-tk and a display)")
 parser.add_argument("--executor", default="local", help="where the processes run (%(default)s)")
 parser.add_argument("--processes", type=int, default=0, help="0 is one for each CPU (%(default)s)")
 options = parser.parse_args()
@@ -109,7 +112,7 @@ with open_store(database) as store:
             store,
             find_rate,
             items,
-            gui=False,
+            gui=options.gui,
             verbose=False,
             poolsize=options.processes,
             executor=options.executor,
@@ -117,6 +120,8 @@ with open_store(database) as store:
             seed=1,
         )
     except KeyboardInterrupt:
+        sys.exit(f"Stopped. {len(store)} results are stored; run it again for the rest.")
+    if summary.stopped:  # from the window, or from another terminal
         sys.exit(f"Stopped. {len(store)} results are stored; run it again for the rest.")
     rates = dict(store.pairs())
 

@@ -411,7 +411,7 @@ def test_snapshots_tell_the_run_from_its_beginning_to_its_end(store):
     assert (last.state, last.done, last.failed, last.total, last.complete) == ("finished", 200, 200, 400, 1.0)
     assert (summary.done, summary.failed) == (200, 200)
     assert last.task == "square_unless_odd"
-    assert "is odd" in last.failures[-1]
+    assert "is odd" in str(last.failures[-1])
     assert frontend.closed
 
 

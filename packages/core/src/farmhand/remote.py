@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from farmhand.events import Control
@@ -186,11 +187,9 @@ class RemoteFrontend:
 
 
 def _about(snapshot: Snapshot) -> dict[str, Any]:
-    import farmhand
-
     return {
         "protocol": PROTOCOL,
-        "farmhand": farmhand.__version__,
+        "farmhand": vars(sys.modules["farmhand"]).get("__version__", ""),
         "task": snapshot.task,
         "run": snapshot.run,
         "store": snapshot.store,
@@ -254,6 +253,7 @@ class RemoteRun:
                 self.answers[message["answer"]] = message
             elif isinstance(message.get("hello"), dict):
                 self.hello = message["hello"]
+                self._reader = SnapshotReader()  # another run of the same script has failures of its own
                 if message["hello"].get("protocol") != PROTOCOL:
                     raise MessageError(
                         f"that run is of farmhand {message['hello'].get('farmhand')}, which speaks another "
