@@ -14,6 +14,7 @@ from farmhand.events import Control
 from farmhand.progress import OVER, FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
+    RemainingWords,
     cells,
     clock_text,
     cut,
@@ -169,7 +170,7 @@ class TextFrontend:
         self._status = ""  # what stands in the line that is redrawn
         self._next_line = 1.0
         self._news = News(options.verbose)
-        self._remaining: tuple[float, str] = (0.0, "")
+        self._words = RemainingWords(lambda remaining, now: remaining_text(remaining))
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw `snapshot`."""
@@ -264,7 +265,7 @@ class TextFrontend:
         if rate := rate_text(snapshot.rate):
             parts.append(_Part(2, rate, _DIM))
         parts.append(_Part(3, clock_text(snapshot.elapsed)))
-        if remaining := self._held_remaining(snapshot):
+        if remaining := self._words.of(snapshot):
             parts.append(_Part(6, f"{remaining} left"))
         if snapshot.state != "running":
             parts.append(_Part(10, snapshot.state, _YELLOW))
@@ -293,14 +294,6 @@ class TextFrontend:
         done = self._bar.done * (halves // 2) + (self._bar.tip if halves % 2 else "")
         rest = self._bar.rest * (width - len(done))
         return self._paint(style, done) + self._paint(_DIM, rest)
-
-    def _held_remaining(self, snapshot: Snapshot) -> str:
-        """The time remaining, changed at most once a second: nobody can read a flicker."""
-        if snapshot.remaining is None or not _shows_remaining(snapshot):
-            self._remaining = (0.0, "")
-        elif not self._remaining[1] or not 0.0 <= snapshot.elapsed - self._remaining[0] < 1.0:
-            self._remaining = (snapshot.elapsed, remaining_text(snapshot.remaining))
-        return self._remaining[1]
 
     # -- the stream ----------------------------------------------------------------------------
 
