@@ -20,9 +20,9 @@ import pyte
 from waiting import DEADLINE
 
 # Makes the terminal on standard input that of its session, so that keys such as Ctrl-C become signals.
-TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
-)
+TAKE_TERMINAL = """import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])"""
 
 
 class Terminal:
@@ -93,7 +93,9 @@ class Terminal:
     @property
     def all_lines(self) -> list[str]:
         """The same, with what has scrolled away above."""
-        above = ["".join(line[n].data for n in range(self.screen.columns)) for line in self.screen.history.top]
+        above = [
+            "".join(line[n].data for n in range(self.screen.columns)) for line in self.screen.history.top
+        ]
         return [*(line.rstrip() for line in above), *self.lines]
 
     @property

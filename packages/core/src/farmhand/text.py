@@ -29,7 +29,7 @@ from farmhand.wording import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import IO
 
 __all__ = ["News", "NewsLine", "TextFrontend", "is_live"]
 
@@ -62,11 +62,13 @@ class News:
     """What in each snapshot is new and worth a line of its own.
 
     That is: failures, each once, and those that went by between two snapshots as a number; with
-    `verbose` also what tasks print, and progress messages as Brian had them.
+    `verbose` also what tasks print, and, unless there are bars for that, progress messages as Brian
+    had them.
     """
 
-    def __init__(self, verbose: bool) -> None:
+    def __init__(self, verbose: bool, reports: bool = True) -> None:
         self._verbose = verbose
+        self._with_reports = verbose and reports
         self._announced = 0  # failures that were printed, or counted as "more"
         self._reports: dict[int, tuple[int | None, int | None, str]] = {}
 
@@ -74,7 +76,7 @@ class News:
         """The lines of the next snapshot."""
         lines = self._printed(snapshot) if self._verbose else []
         lines += self._new_failures(snapshot)
-        if self._verbose:
+        if self._with_reports:
             lines += self._new_reports(snapshot)
         return lines
 
@@ -153,9 +155,9 @@ class TextFrontend:
         and ever more seldom, up to every 30 seconds.
     """
 
-    def __init__(self, options: FrontendOptions, stream: TextIO | None = None) -> None:
+    def __init__(self, options: FrontendOptions, stream: IO[str] | None = None) -> None:
         self._options = options
-        self._stream: TextIO | None = sys.stderr if stream is None else stream
+        self._stream: IO[str] | None = sys.stderr if stream is None else stream
         self._live = is_live(self._stream)
         ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
         self._ansi = self._live and ansi
@@ -332,7 +334,7 @@ class TextFrontend:
         return printable(snapshot.task or self._options.task, 40) or "task"
 
 
-def is_live(stream: TextIO | None) -> bool:
+def is_live(stream: IO[str] | None) -> bool:
     """Whether a line on `stream` can be redrawn for somebody who watches."""
     if os.environ.get("TERM") == "dumb" or os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return False
@@ -342,11 +344,11 @@ def is_live(stream: TextIO | None) -> bool:
         return False
 
 
-def _can_encode(stream: TextIO | None, text: str) -> bool:
+def _can_encode(stream: IO[str] | None, text: str) -> bool:
     return _encodable(stream, text) == text
 
 
-def _encodable(stream: TextIO | None, text: str) -> str:
+def _encodable(stream: IO[str] | None, text: str) -> str:
     """`text` with what `stream` cannot encode written as escapes."""
     encoding = getattr(stream, "encoding", None)
     if text.isascii() or not isinstance(encoding, str):

@@ -12,7 +12,7 @@ from farmhand_rich.words import hint_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import IO
 
     from rich.console import Console
 
@@ -28,7 +28,8 @@ class RichFrontend:
     Parameters
     ----------
     options : FrontendOptions
-        With ``verbose``, what tasks print, and each progress message, is printed above the bars.
+        With ``verbose``, what tasks print is printed above the bars. Progress messages are not: the
+        bars say the same.
     console : rich.console.Console, optional
         Where to draw; by default the terminal that is ``sys.stderr`` now, or the notebook. Where
         that is none that can be drawn on anew (a file, ``TERM=dumb``, ``CI``) it is plain text.
@@ -36,7 +37,7 @@ class RichFrontend:
 
     def __init__(self, options: FrontendOptions, console: Console | None = None) -> None:
         self._options = options
-        self._stream: TextIO | None = sys.stderr
+        self._stream: IO[str] | None = sys.stderr
         self._frontend: Frontend | None = None  # what does the work; none as long as we wait
         self._early: list[Snapshot] = []
         self._closed = False

@@ -117,7 +117,7 @@ class Steering:
         """What some keys ask for."""
         orders: list[Control | Detach] = []
         for key in keys:
-            if self._asked:
+            if self._is_asking():
                 self._asked = False
                 if key in "qQ" and key:
                     orders.append(self._waits("stopping...", lambda s: s.state == "stopping", Stop()))
@@ -127,7 +127,7 @@ class Steering:
             order = self._meaning(key, snapshot)
             if order is not None:
                 orders.append(order)
-            if self._asked:
+            if self._is_asking():
                 break  # an answer counts once its question was seen
         return orders
 
@@ -155,6 +155,9 @@ class Steering:
         if snapshot.state in ("running", "paused"):
             keys.append(("+ -", "processes"))
         return keys
+
+    def _is_asking(self) -> bool:
+        return self._asked
 
     def _meaning(self, key: str, snapshot: Snapshot) -> Control | Detach | None:
         state = snapshot.state

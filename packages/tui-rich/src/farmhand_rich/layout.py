@@ -16,6 +16,7 @@ from farmhand.text import NewsLine
 from farmhand.values import dataclass
 from farmhand.wording import clock_text, fraction, percent, printable, rate_text, state_text
 from farmhand_rich.region import Line
+from farmhand_rich.words import left_text
 
 __all__ = ["Layout", "Message"]
 
@@ -159,7 +160,7 @@ class Layout:
     def _figures(self, snapshot: Snapshot, remaining: str, width: int) -> Line:
         parts = [_Part(8, f"{clock_text(snapshot.elapsed)} elapsed")]
         if remaining:
-            parts.append(_Part(9, _left(remaining)))
+            parts.append(_Part(9, left_text(remaining)))
         if rate := rate_text(snapshot.rate):
             parts.append(_Part(3, rate, "dim"))
         if snapshot.cpu is not None and isfinite(snapshot.cpu):
@@ -244,24 +245,27 @@ class Layout:
 
     def _bar(self, complete: float | None, length: int, style: str, seconds: float) -> Line:
         """A bar; one that moves to and fro when nobody knows how far it is."""
+        options = self._console.options
+        if complete is None:
+            # rich's own has a colour for each character, which takes ten times as long to draw
+            full = "-" if options.ascii_only or options.legacy_windows else "━"
+            empty = " " if self._console.no_color or self._console.color_system is None else full
+            tip = max(1, length // 5)
+            way = length - tip
+            place = int((seconds if isfinite(seconds) else 0.0) * length / 2) % max(1, 2 * way)
+            before = min(place, 2 * way - place)
+            rest, lit = _STYLES["dim"], _STYLES[style]
+            pieces = ((empty * before, rest), (full * tip, lit), (empty * (way - before), rest))
+            return [Segment(text, each) for text, each in pieces if text]
         bar = ProgressBar(
-            total=None if complete is None else 1.0,
-            completed=complete or 0.0,
+            total=1.0,
+            completed=complete,
             style=_STYLES["dim"],
             complete_style=_STYLES[style],
             finished_style=_STYLES[style],
-            pulse_style=_STYLES[style],
-            animation_time=seconds if isfinite(seconds) else 0.0,
         )
-        options = self._console.options.update(max_width=length)
-        line = [each for each in bar.__rich_console__(self._console, options) if isinstance(each, Segment)]
-        return Segment.adjust_line_length(line, length)
-
-
-def _left(remaining: str) -> str:
-    """``'12-19 min left, about 14:35'``."""
-    first, comma, rest = remaining.partition(",")
-    return f"{first} left{comma}{rest}"
+        rendered = bar.__rich_console__(self._console, options.update(max_width=length))
+        return Segment.adjust_line_length([each for each in rendered if isinstance(each, Segment)], length)
 
 
 def _fitted(parts: list[_Part], width: int) -> Line:

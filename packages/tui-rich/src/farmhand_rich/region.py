@@ -91,15 +91,17 @@ class Region(RenderHook):
         rows = len(self._drawn)
         if columns < self._columns and self._reflows:
             rows = sum(max(1, -(-length // columns)) for length in self._drawn)
-        codes = [ControlType.CARRIAGE_RETURN, *([(ControlType.CURSOR_UP, rows - 1)] if rows > 1 else [])]
-        return [Control(*codes).segment]
+        back = Control(ControlType.CARRIAGE_RETURN).segment
+        return [back] if rows < 2 else [back, Control((ControlType.CURSOR_UP, rows - 1)).segment]
 
     def _bottom(self, lines: Sequence[Line], columns: int) -> Iterator[Segment]:
         self._lines, self._columns = lines, columns
         self._drawn = [Segment.get_line_length(line) for line in lines]
         # A terminal may take a character to be wider than we do; then the end of the line is
         # missing, where else the whole display would be one line too long.
-        yield _raw("\x1b[?7l")
+        if not lines:
+            return
+        yield _raw("\x1b[?25l\x1b[?7l")
         for place, line in enumerate(lines):
             if place:
                 yield _NEWLINE

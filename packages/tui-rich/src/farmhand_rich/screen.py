@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable
 from types import FrameType
-from typing import Any, TextIO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.segment import Segment
@@ -49,24 +49,25 @@ class Screen:
         Draws on it, as wide and high as it says; by default one is made for the terminal.
     """
 
-    def __init__(self, options: FrontendOptions, stream: TextIO, console: Console | None = None) -> None:
+    def __init__(self, options: FrontendOptions, stream: IO[str], console: Console | None = None) -> None:
         self._options = options
         self._stream = Stream(stream)
         self._measured = console is None
+        self._stack = contextlib.ExitStack()  # puts everything back
+        self._stack.callback(self._stream.finish)
+        file: Any = self._stream  # it has what rich asks for
         if console is None:
             width, height = _size_of(self._stream)
-            console = Console(
-                file=self._stream,  # type: ignore[arg-type]  # it has what rich asks for
-                force_terminal=True,
-                width=width,
-                height=height,
-            )
+            console = Console(file=file, force_terminal=True, width=width, height=height)
+        else:
+            self._stack.callback(setattr, console, "file", console.file)
+            console.file = file
         self._console = console
         # xterm and the console of Linux cut their lines off; all others break them anew
         cuts = os.environ.get("TERM") == "linux" or "XTERM_VERSION" in os.environ
         self._region = Region(console, reflows=not cuts or "TMUX" in os.environ)
         self._layout: Layout | None = None  # until there is a snapshot
-        self._news = News(options.verbose)
+        self._news = News(options.verbose, reports=False)  # for which there are bars
         self._remaining = RemainingWords(finish_text)
         self._steering = Steering(options.watching)
         self._above: list[Line] = []  # to be printed with the next drawing
@@ -79,10 +80,9 @@ class Screen:
         self._suspended = False
         self._process = os.getpid()
         self._lock = threading.RLock()  # the script may print from any thread
-        self._stack = contextlib.ExitStack()  # puts everything back
         self._keyboard: Keyboard | None = None
         self._redirection: Redirection | None = None
-        if self._measured:
+        if self._stream.isatty():
             self._take_terminal()
 
     def show(self, snapshot: Snapshot) -> None:
@@ -146,7 +146,7 @@ class Screen:
         self._size = columns, rows = self._measure()
         self._drawn_state = snapshot.state
         if self._measured:
-            self._console.size = self._size  # type: ignore[assignment]  # a pair will do
+            self._console.size = self._size
         lines: list[Line] = []
         if self._is_in_foreground():
             text = self._steering.text(snapshot)
@@ -181,6 +181,7 @@ class Screen:
         if self._suspended:
             self._region.forget()
         self._region.close(lines)
+        self._stream.write(_AS_USUAL)
 
     def _print(self, text: str) -> None:
         """The script has printed whole lines, or (``''``) wants to be seen the line that it has begun."""
@@ -196,8 +197,6 @@ class Screen:
 
     def _take_terminal(self) -> None:
         """Read keys, take what is printed; and whatever happens, put everything back."""
-        self._stack.callback(self._stream.finish)
-        self._stack.callback(self._write_as_usual)
         self._redirection = Redirection(self._print)
         self._stack.callback(self._redirection.end)
         self._keyboard = Keyboard.find()
@@ -212,9 +211,6 @@ class Screen:
         with contextlib.suppress(ValueError):  # this is not the main thread
             signal.signal(stop, self._suspend)
             self._stack.callback(signal.signal, stop, signal.SIG_DFL)
-
-    def _write_as_usual(self) -> None:
-        self._stream.write(_AS_USUAL)
 
     def _give_back(self) -> None:
         """Make the terminal usable now, whatever else is going on."""

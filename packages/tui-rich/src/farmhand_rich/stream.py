@@ -8,7 +8,7 @@ it takes; as long as something is left, nothing new is drawn.
 from __future__ import annotations
 
 import os
-from typing import TextIO
+from typing import IO
 
 __all__ = ["Stream"]
 
@@ -29,7 +29,7 @@ class Stream:
         Nothing can be written to it any more: the terminal is gone. That is no error.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: IO[str]) -> None:
         self.closed = False
         encoding = getattr(stream, "encoding", None)
         self.encoding: str = encoding if isinstance(encoding, str) else "utf-8"
@@ -111,14 +111,14 @@ class Stream:
             self.closed = True
 
 
-def _says_that_it_is_one(stream: TextIO) -> bool:
+def _says_that_it_is_one(stream: IO[str]) -> bool:
     try:
         return stream.isatty()
     except (AttributeError, OSError, ValueError):
         return False
 
 
-def _opened_again(stream: TextIO) -> int | None:
+def _opened_again(stream: IO[str]) -> int | None:
     """A descriptor of the same terminal that never blocks; None where that cannot be had.
 
     To set the one that is there to that would do so for the shell, too, and for all others who
