@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farmhand.wording import cells, cut, duration_text, size_text, when_text
+from farmhand.progress import Estimate, ProcessView, Snapshot
+from farmhand.wording import cells, cut, duration_text, finish_text, size_text, state_text, when_text
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,51 @@ def test_what_is_cut_fits_and_is_the_beginning(text, width):
     assert text.startswith(part)
     assert cells(part) <= width
     assert part == text or cells(text[: len(part) + 1]) > width
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ((30.0, 40.0, 50.0), "30-50 s"),
+        ((720.0, 900.0, 1140.0), "12-19 min, about 15:15"),
+        ((650.0, 700.0, 750.0), "11-13 min, about 15:12"),
+        ((3 * 3600.0, 4 * 3600.0, 6.2 * 3600), "3-6 h, about 19:00"),
+        ((9 * 3600.0, 10 * 3600.0, 12 * 3600.0), "9-12 h, about Thu 01:00"),
+        ((8 * 86400.0, 9 * 86400.0, 12 * 86400.0), "8-12 days, about 2026-03-13"),
+        ((1.0, math.nan, 90.0), "0-1.5 min"),
+        ((1.0, math.inf, math.inf), "unknown"),
+    ],
+)
+def test_a_time_remaining_has_the_time_of_day_of_its_end(seconds, text):
+    """Who looks at noon wants to know whether to come back after lunch, and no second of it."""
+    now = time.mktime((2026, 3, 4, 15, 0, 0, 0, 0, -1))
+    if math.isnan(seconds[1]):
+        assert "about" not in finish_text(Estimate(*seconds), now)
+    else:
+        assert finish_text(Estimate(*seconds), now) == text
+
+
+@given(low=st.floats(), median=st.floats(), high=st.floats())
+def test_any_time_remaining_can_be_told(low, median, high):
+    """The arithmetic was done elsewhere."""
+    assert finish_text(Estimate(low, median, high), 1.7e9)
+
+
+def test_the_state_of_a_run_is_told_in_words():
+    """A person at a window or a terminal reads what goes on, and what is waited for."""
+    busy = ProcessView(0, state="busy", index=3)
+    assert state_text(Snapshot(processes=(ProcessView(0), ProcessView(1)))) == "starting 2 processes"
+    assert state_text(Snapshot(processes=(busy, ProcessView(1)))) == "running"
+    assert state_text(Snapshot(state="paused")) == "paused"
+    assert state_text(Snapshot(state="paused", processes=(busy,))) == "paused: 1 item still runs"
+    assert state_text(Snapshot(state="finishing", processes=(busy, busy))) == "finishing: 2 items still run"
+    assert state_text(Snapshot(state="stopping")) == "stopping"
+    assert state_text(Snapshot(state="finished", elapsed=123.0)) == "finished in 2m 03s"
+    assert (
+        state_text(Snapshot(state="stopped", elapsed=1.0, reason="max_time"))
+        == "stopped after 1.0s: max_time"
+    )
+    assert (
+        state_text(Snapshot(state="broken", elapsed=12.0, reason="disk\nfull"))
+        == "broken off after 12s: disk full"
+    )

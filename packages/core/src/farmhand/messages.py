@@ -15,7 +15,10 @@ And from them:
 ``{"request": "watch"}``                  show me snapshots, with ``"outputs": true`` what items print, too
 ``{"request": "pause", "id": 1}``         as well ``resume``, ``finish``, ``stop``
 ``{"request": "workers", "processes": 4}``
+``{"request": "ready"}``                  I show what I am sent; or ``failed``, with ``reason``: I cannot
 ======================================= ======================================================
+
+An order may say for which ``run`` it is, and is refused when that is over.
 
 Nothing is ever unpickled. Whatever else comes is a :class:`MessageError`.
 """

@@ -53,6 +53,7 @@ class Stream:
         self._longest = longest
         self._unsent = b""
         self._unread = b""
+        self._deaf = False  # the other end takes no more, but what it has said may not have been read
         self.closed = False
 
     def fileno(self) -> int:
@@ -66,7 +67,7 @@ class Stream:
 
     def send(self, line: bytes) -> None:
         """Send a line, now or as soon as there is room."""
-        if not self.closed:
+        if not self.closed and not self._deaf:
             self._unsent += line
             self.flush()
 
@@ -79,7 +80,8 @@ class Stream:
             if len(self._unsent) > _MOST:
                 self.close()
         except OSError:
-            self.close()
+            self._deaf = True
+            self._unsent = b""
 
     def receive(self, most: int = 1 << 30) -> list[bytes]:
         """The lines that have come; all of them, or some when there are more than ``most``."""
@@ -128,11 +130,21 @@ class RemoteFrontend:
         Whether snapshots are wanted from the beginning, or only once they are asked for.
     outputs : bool
         Whether what items print is wanted.
+
+    Attributes
+    ----------
+    ready : bool
+        The other end has said that it shows what it is sent.
+    failed : str or None
+        Why the other end cannot show anything, once it has said so.
     """
 
     def __init__(self, sock: socket.socket, watching: bool = False, outputs: bool = False) -> None:
         self.stream = Stream(sock, _MOST_REQUEST)
         self.watching = watching
+        self.ready = False
+        self.failed: str | None = None
+        self._run = ""
         self._writer = SnapshotWriter(outputs)
         self._greeted = False
         self._pending: list[Any] = []  # ids of orders that the farm is following
@@ -142,10 +154,17 @@ class RemoteFrontend:
         """The other end is gone."""
         return self.stream.closed
 
+    def begin(self) -> None:
+        """From now on another run is shown over the same connection."""
+        self._writer = SnapshotWriter(self._writer.outputs)
+        self._greeted = False
+        self._pending.clear()
+
     def show(self, snapshot: Snapshot) -> None:
         """Send ``snapshot``, unless the other end has not taken the last one yet, and the answers due."""
         if not self._greeted:
             self._greeted = True
+            self._run = snapshot.run
             self.stream.send(encoded({"hello": _about(snapshot)}))
         if self._pending:
             after = {"state": snapshot.state, "wanted": snapshot.wanted}
@@ -174,6 +193,14 @@ class RemoteFrontend:
                     self.watching = True
                     self._writer.outputs = request.get("outputs") is True
                     continue
+                if request.get("request") == "ready":
+                    self.ready = True
+                    continue
+                if request.get("request") == "failed":
+                    self.failed = str(request.get("reason", ""))
+                    continue
+                if request.get("run", self._run) != self._run:
+                    raise MessageError("that run is over")
                 controls.append(control_of(request))
                 self._pending.append(number)
             except MessageError as error:
@@ -232,7 +259,10 @@ class RemoteRun:
     def ask(self, control: Control) -> int:
         """Ask the farm to do something; returns the number under which it answers."""
         self._number += 1
-        self.stream.send(encoded(request_of(control, self._number)))
+        request = request_of(control, self._number)
+        if self.hello is not None:
+            request["run"] = self.hello.get("run")  # by now another one may be shown over this connection
+        self.stream.send(encoded(request))
         return self._number
 
     def snapshots(self) -> list[Snapshot]:
@@ -253,6 +283,7 @@ class RemoteRun:
                 self.answers[message["answer"]] = message
             elif isinstance(message.get("hello"), dict):
                 self.hello = message["hello"]
+                self._reader = SnapshotReader()  # another run of the same script has failures of its own
                 if message["hello"].get("protocol") != PROTOCOL:
                     raise MessageError(
                         f"that run is of farmhand {message['hello'].get('farmhand')}, which speaks another "

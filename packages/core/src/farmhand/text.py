@@ -17,6 +17,7 @@ from farmhand.wording import (
     cells,
     clock_text,
     cut,
+    fraction,
     percent,
     printable,
     process_text,
@@ -29,11 +30,92 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["TextFrontend", "is_live"]
+__all__ = ["News", "NewsLine", "TextFrontend", "is_live"]
 
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
+_STYLES = {"failure": _RED}  # of lines that are printed once, by kind
 # Nobody reads more failures than these as they pass; all are in the store.
 _MANY_FAILURES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewsLine:
+    """A line that is printed once.
+
+    Parameters
+    ----------
+    kind : str
+        ``'output'``, ``'failure'``, ``'report'`` or ``'note'``.
+    text : str
+        One line that is fit to be printed.
+    prefix : str
+        What goes before it, set off: the item that has printed it.
+    """
+
+    kind: str
+    text: str
+    prefix: str = ""
+
+
+class News:
+    """What in each snapshot is new and worth a line of its own.
+
+    That is: failures, each once, and those that went by between two snapshots as a number; with
+    `verbose` also what tasks print, and progress messages as Brian had them.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._announced = 0  # failures that were printed, or counted as "more"
+        self._reports: dict[int, tuple[int | None, int | None, str]] = {}
+
+    def lines(self, snapshot: Snapshot) -> list[NewsLine]:
+        """The lines of the next snapshot."""
+        lines = self._printed(snapshot) if self._verbose else []
+        lines += self._new_failures(snapshot)
+        if self._verbose:
+            lines += self._new_reports(snapshot)
+        return lines
+
+    def _printed(self, snapshot: Snapshot) -> list[NewsLine]:
+        """What the tasks printed, each line with its item: those of several processes come mixed."""
+        return [
+            NewsLine("output", printable(line), f"[{output.index}] ")
+            for output in snapshot.outputs
+            for line in output.text.splitlines()
+        ]
+
+    def _new_failures(self, snapshot: Snapshot) -> list[NewsLine]:
+        """The failures that were not printed yet; those that went by between two snapshots are counted."""
+        new = snapshot.failed - self._announced
+        if new <= 0:
+            return []
+        shown = [failure for failure in snapshot.failures if failure.number > self._announced]
+        announced, self._announced = self._announced, snapshot.failed
+        if announced >= _MANY_FAILURES and not self._verbose:
+            return []
+        lines = [NewsLine("failure", printable(str(failure))) for failure in shown]
+        if shown and new > len(shown):
+            lines.insert(0, NewsLine("failure", f"{_plural(new - len(shown), 'more item')} failed, and"))
+        if self._announced >= _MANY_FAILURES and not self._verbose:
+            lines.append(
+                NewsLine("note", "further failures are counted, not printed; the store has them all")
+            )
+        return lines
+
+    def _new_reports(self, snapshot: Snapshot) -> list[NewsLine]:
+        """Brian's progress messages of the processes that have something new to say."""
+        lines = []
+        reports = {}
+        for process in snapshot.processes:
+            done = None if process.complete is None else percent(process.complete)
+            report = (process.index, done, process.taskname)
+            reports[process.number] = report
+            before = self._reports.get(process.number, (None, None, ""))
+            if report != before and (done is not None or report[2] not in ("", before[2])):
+                lines.append(NewsLine("report", process_text(process)))
+        self._reports = reports
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +168,17 @@ class TextFrontend:
         self._over = False
         self._status = ""  # what stands in the line that is redrawn
         self._next_line = 1.0
-        self._announced = 0  # failures that were printed, or counted as "more"
-        self._reports: dict[int, tuple[int | None, int | None, str]] = {}
+        self._news = News(options.verbose)
         self._remaining: tuple[float, str] = (0.0, "")
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw `snapshot`."""
         if self._stream is None or self._over:
             return
-        lines = self._printed(snapshot) if self._options.verbose else []
-        lines += self._new_failures(snapshot)
-        if self._options.verbose:
-            lines += self._new_reports(snapshot)
+        lines = [
+            self._paint(_DIM, line.prefix) + self._paint(_STYLES.get(line.kind, ""), line.text)
+            for line in self._news.lines(snapshot)
+        ]
         if snapshot.state in OVER:
             self._over = True
             self._write([*lines, self._summary(snapshot)], "")
@@ -120,46 +201,6 @@ class TextFrontend:
         self._over = True
         self._write([self._summary(self._last)], "")
 
-    # -- lines that are printed once -----------------------------------------------------------
-
-    def _printed(self, snapshot: Snapshot) -> list[str]:
-        """What the tasks printed, each line with its item: those of several processes come mixed."""
-        return [
-            f"{self._paint(_DIM, f'[{output.index}]')} {printable(line)}"
-            for output in snapshot.outputs
-            for line in output.text.splitlines()
-        ]
-
-    def _new_failures(self, snapshot: Snapshot) -> list[str]:
-        """The failures that were not printed yet; those that went by between two snapshots are counted."""
-        new = snapshot.failed - self._announced
-        if new <= 0:
-            return []
-        shown = [failure for failure in snapshot.failures if failure.number > self._announced]
-        announced, self._announced = self._announced, snapshot.failed
-        if announced >= _MANY_FAILURES and not self._options.verbose:
-            return []
-        lines = [self._paint(_RED, printable(str(failure))) for failure in shown]
-        if shown and new > len(shown):
-            lines.insert(0, self._paint(_RED, f"{_plural(new - len(shown), 'more item')} failed, and"))
-        if self._announced >= _MANY_FAILURES and not self._options.verbose:
-            lines.append("further failures are counted, not printed; the store has them all")
-        return lines
-
-    def _new_reports(self, snapshot: Snapshot) -> list[str]:
-        """Brian's progress messages of the processes that have something new to say."""
-        lines = []
-        reports = {}
-        for process in snapshot.processes:
-            done = None if process.complete is None else percent(process.complete)
-            report = (process.index, done, process.taskname)
-            reports[process.number] = report
-            before = self._reports.get(process.number, (None, None, ""))
-            if report != before and (done is not None or report[2] not in ("", before[2])):
-                lines.append(process_text(process))
-        self._reports = reports
-        return lines
-
     def _due_line(self, snapshot: Snapshot) -> list[str]:
         """The line that says how far the run is, when it is time for one."""
         if self._last is None:
@@ -181,11 +222,11 @@ class TextFrontend:
 
     def _plain(self, snapshot: Snapshot) -> str:
         parts = [] if snapshot.state == "running" else [snapshot.state]
-        fraction = _fraction(snapshot)
-        if fraction is None:
+        complete = fraction(snapshot)
+        if complete is None:
             parts.append(f"{snapshot.done} done")
         else:
-            parts.append(f"{percent(fraction)}%")
+            parts.append(f"{percent(complete)}%")
             parts.append(f"{snapshot.done} of {snapshot.total} done")
         if snapshot.failed:
             parts.append(f"{snapshot.failed} failed")
@@ -207,13 +248,13 @@ class TextFrontend:
 
     def _draw(self, snapshot: Snapshot, width: int) -> str:
         """The line for a terminal of `width` free columns."""
-        fraction = _fraction(snapshot)
+        complete = fraction(snapshot)
         parts = [_Part(5, self._name(snapshot))]
-        if fraction is None:
+        if complete is None:
             parts.append(_Part(9, f"{snapshot.done} done"))
         else:
             digits = len(str(snapshot.total))
-            parts.append(_Part(9, f"{percent(fraction):3d}%"))
+            parts.append(_Part(9, f"{percent(complete):3d}%"))
             parts.append(_Part(4, ""))  # the bar: what the others leave
             parts.append(_Part(8, f"{snapshot.done:{digits}d}/{snapshot.total}"))
         if snapshot.failed:
@@ -229,9 +270,9 @@ class TextFrontend:
             parts.append(_Part(10, snapshot.state, _YELLOW))
         elif _is_starting(snapshot):
             parts.append(_Part(1, f"starting {_plural(len(snapshot.processes), 'process', 'es')}", _DIM))
-        return self._fit(parts, fraction or 0.0, snapshot.state == "running", width)
+        return self._fit(parts, complete or 0.0, snapshot.state == "running", width)
 
-    def _fit(self, parts: list[_Part], fraction: float, running: bool, width: int) -> str:
+    def _fit(self, parts: list[_Part], complete: float, running: bool, width: int) -> str:
         def columns(part: _Part) -> int:
             return cells(part.text) if part.text else 10  # the bar, at its shortest
 
@@ -242,13 +283,13 @@ class TextFrontend:
             free += columns(least) + 2
         # Longer on a wide terminal; in steps, so that it does not jump with each digit beside it.
         length = min(30, 10 + max(0, free), max(10, (width + 1) // 4)) // 5 * 5
-        bar = self._draw_bar(fraction, length, _GREEN if running else _YELLOW)
+        bar = self._draw_bar(complete, length, _GREEN if running else _YELLOW)
         if free < 0:
             return cut(parts[0].text, width)
         return "  ".join(self._paint(part.style, part.text) if part.text else bar for part in parts)
 
-    def _draw_bar(self, fraction: float, width: int, style: str) -> str:
-        halves = int(fraction * width * 2 + 1e-9)
+    def _draw_bar(self, complete: float, width: int, style: str) -> str:
+        halves = int(complete * width * 2 + 1e-9)
         done = self._bar.done * (halves // 2) + (self._bar.tip if halves % 2 else "")
         rest = self._bar.rest * (width - len(done))
         return self._paint(style, done) + self._paint(_DIM, rest)
@@ -321,16 +362,6 @@ def _encodable(stream: TextIO | None, text: str) -> str:
         return text.encode(encoding, "backslashreplace").decode(encoding)
     except (LookupError, UnicodeError):
         return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _fraction(snapshot: Snapshot) -> float | None:
-    """How much of the run is done; None when nobody knows how long it is."""
-    if snapshot.total is None:
-        return None
-    if snapshot.complete is not None and snapshot.complete == snapshot.complete:
-        return min(max(snapshot.complete, 0.0), 1.0)
-    behind = snapshot.done + snapshot.failed + snapshot.skipped
-    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
 def _shows_remaining(snapshot: Snapshot) -> bool:

@@ -13,6 +13,8 @@ __all__ = [
     "clock_text",
     "cut",
     "duration_text",
+    "finish_text",
+    "fraction",
     "percent",
     "printable",
     "process_text",
@@ -20,6 +22,7 @@ __all__ = [
     "rate_text",
     "remaining_text",
     "size_text",
+    "state_text",
     "summary_text",
     "when_text",
 ]
@@ -84,6 +87,16 @@ def percent(complete: float) -> int:
     return int(min(max(complete, 0.0), 1.0) * 100 + 1e-9) if complete == complete else 0
 
 
+def fraction(snapshot: Snapshot) -> float | None:
+    """How much of the run is done, from 0 to 1; None when nobody knows how long it is."""
+    if snapshot.total is None:
+        return None
+    if snapshot.complete is not None and snapshot.complete == snapshot.complete:
+        return min(max(snapshot.complete, 0.0), 1.0)
+    behind = snapshot.done + snapshot.failed + snapshot.skipped
+    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
+
+
 def progress_text(elapsed: float, complete: float | None) -> str:
     """How far one item is, in the words of Brian 1.4.
 
@@ -123,6 +136,60 @@ def remaining_text(remaining: Estimate) -> str:
     return f"{_number(first)}-{_number(last)} {unit}"
 
 
+def finish_text(remaining: Estimate, now: float) -> str:
+    """A time remaining with the time of day at which it is over: ``'12-19 min, about 14:35'``.
+
+    Parameters
+    ----------
+    remaining : Estimate
+        The time remaining.
+    now : float
+        The time of day, as ``time.time()`` has it. Of another day than this one the day is told
+        as well (``'about Tue 14:00'``), after a week the date alone; of the next minute nothing.
+    """
+    text = remaining_text(remaining)
+    high = max(remaining.low, remaining.high)
+    if not (isfinite(remaining.low) and isfinite(high) and isfinite(remaining.median)) or high < 60.0:
+        return text
+    end = now + remaining.median
+    # no more precise than the estimate is: otherwise each look would tell another minute
+    spread = high - min(remaining.low, remaining.high)
+    step = 60 if spread < 600.0 else 300 if spread < 3600.0 else 1800
+    try:
+        today, then = time.localtime(now), time.localtime(end)
+        past = then.tm_min * 60 + then.tm_sec  # seconds into its hour
+        end += _round(past, step) - past
+        then = time.localtime(end)
+        if then[:3] == today[:3]:
+            return f"{text}, about {time.strftime('%H:%M', then)}"
+        if end - now < 6 * 86400:
+            return f"{text}, about {time.strftime('%a %H:%M', then)}"
+        return f"{text}, about {time.strftime('%Y-%m-%d', then)}"
+    except (OverflowError, ValueError, OSError):
+        return text
+
+
+def state_text(snapshot: Snapshot) -> str:
+    """What a run does now: ``'running'``, ``'finishing: 2 items still run'``, ``'finished in 2m 03s'``."""
+    state = snapshot.state
+    busy = sum(process.state == "busy" for process in snapshot.processes)
+    items = "1 item still runs" if busy == 1 else f"{busy} items still run"
+    reason = f": {printable(snapshot.reason)}" if snapshot.reason else ""
+    if state == "running":
+        starting = [process.state == "starting" for process in snapshot.processes]
+        if starting and all(starting):
+            return "starting 1 process" if len(starting) == 1 else f"starting {len(starting)} processes"
+        return state
+    if state == "finished":
+        return f"finished in {_took(snapshot.elapsed)}"
+    if state in ("stopped", "broken"):
+        how = "stopped" if state == "stopped" else "broken off"
+        return f"{how} after {_took(snapshot.elapsed)}{reason}"
+    if state in ("paused", "finishing") and busy:
+        return f"{state}: {items}"
+    return f"{printable(state)}{reason}"
+
+
 def rate_text(rate: float) -> str:
     """A rate that a person can picture: ``'3.4/s'``, ``'12k/s'``, ``'4.1/min'``; ``''`` for none."""
     if not (isfinite(rate) and rate > 0.0):
@@ -140,9 +207,7 @@ def summary_text(snapshot: Snapshot) -> str:
     ``'find_rate: 200 done, 3 failed, 10 skipped in 1m 02s'``; a run that did not come to its
     end says so: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed, 10 skipped'``.
     """
-    elapsed = snapshot.elapsed
-    # Many runs take a second or two, where whole seconds would say little.
-    took = f"{max(0.0, elapsed):.1f}s" if elapsed < 9.95 else clock_text(elapsed)
+    took = _took(snapshot.elapsed)
     counts = [f"{snapshot.done} done"]
     if snapshot.failed:
         counts.append(f"{snapshot.failed} failed")
@@ -186,6 +251,11 @@ def cut(text: str, width: int) -> str:
 
 def _cell(char: str) -> int:
     return 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+
+
+def _took(elapsed: float) -> str:
+    """How long a run took: many take a second or two, where whole seconds would say little."""
+    return f"{max(0.0, elapsed):.1f}s" if elapsed < 9.95 else clock_text(elapsed)
 
 
 def _brian_clock(seconds: float) -> str:

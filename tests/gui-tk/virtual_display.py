@@ -1,0 +1,100 @@
+"""X servers without a screen, for tests and pictures of the window."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from waiting import wait_until
+
+NEEDED = ("Xvfb", "xdotool", "openbox")
+
+
+def missing() -> list[str]:
+    """The programs that are needed and not installed."""
+    return [name for name in NEEDED if shutil.which(name) is None]
+
+
+class VirtualDisplay:
+    """An X server with a window manager, on a display number that nobody else uses.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its programs may write.
+    size : str
+        Width and height of its screen, and the bits of a pixel.
+    dpi : int
+        Pixels of an inch.
+
+    Attributes
+    ----------
+    name : str
+        For ``DISPLAY``.
+    environment : dict
+        That of this process, with the display, for programs that are to be shown there.
+    """
+
+    def __init__(self, folder: Path, size: str = "1280x1000x24", dpi: int = 96) -> None:
+        reads, writes = os.pipe()
+        try:
+            # -noreset: it does not begin anew each time that the last program has left it
+            options = ["-screen", "0", size, "-dpi", str(dpi), "-nolisten", "tcp", "-noreset"]
+            self._server = subprocess.Popen(
+                ["Xvfb", "-displayfd", str(writes), *options],
+                pass_fds=[writes],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        finally:
+            os.close(writes)
+        with open(reads) as told:
+            number = told.readline().strip()
+        if not number:
+            raise RuntimeError(f"Xvfb did not start: exit status {self._server.wait()}")
+        self.name = f":{number}"
+        own = {"DISPLAY": self.name, "XDG_CACHE_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        self.environment = {
+            key: value for key, value in os.environ.items() if key not in ("XAUTHORITY", "WAYLAND_DISPLAY")
+        } | own
+        # without a window manager no window gets the keyboard, and none can be asked to close
+        self._manager = subprocess.Popen(
+            ["openbox", "--sm-disable"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(lambda: self.do("get_num_desktops").returncode == 0, "the window manager")
+
+    def do(self, *words: object) -> subprocess.CompletedProcess[str]:
+        """Let xdotool do something."""
+        return subprocess.run(
+            ["xdotool", *map(str, words)], env=self.environment, capture_output=True, text=True
+        )
+
+    def kill(self) -> None:
+        """End it as a crash would; whoever is shown there loses it in the middle of whatever he does."""
+        self._server.kill()
+        self._server.wait()
+        self._end(self._manager)
+        # what it would have taken away itself
+        number = self.name.removeprefix(":")
+        for path in (f"/tmp/.X{number}-lock", f"/tmp/.X11-unix/X{number}"):
+            Path(path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End it in order; again is fine, and after :meth:`kill`."""
+        self._end(self._manager)
+        self._end(self._server)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
