@@ -67,7 +67,7 @@ class Bar:
 
 
 class History:
-    """How many items had ended when, as not too many points at even distances.
+    """How many items had ended when, as not too many points at about even distances.
 
     When there are more than ``MOST`` every second one goes, and the distance doubles; a run of
     a week takes no more room than one of a minute.
