@@ -287,7 +287,7 @@ class Looks:
         style.configure(
             "TMenubutton",
             width=5,
-            arrowsize=px(8),
+            arrowsize=px(5),
             background=p.window,
             padding=(px(8), px(3)),
             arrowcolor=p.quiet,
