@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 
-from farmhand.events import Finish, Pause, Resize, Resume, Stop
-from farmhand.progress import Estimate, ProcessView, Snapshot
+from farmhand.events import Control, Finish, Pause, Resize, Resume, Stop
+from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, a_failure, a_run
 from shown_window import ShownWindow
+from virtual_display import VirtualDisplay
 
 BUSY = ProcessView(0, 77, "busy", 12, "(13.2, 0.5)", "k = 13.2: simulating", 12.0, 0.4, 0.42, 18.0, 1)
 RUN = Snapshot(
@@ -39,12 +40,56 @@ def window() -> Iterator[ShownWindow]:
     shown.end()
 
 
+@pytest.fixture(scope="module")
+def one_window(virtual_display: VirtualDisplay) -> Iterator[ShownWindow]:
+    """A window that shows one run after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", virtual_display.name)
+        patch.setenv("FARMHAND_THEME", "light")
+        shown = ShownWindow()
+    yield shown
+    shown.end()
+
+
+class NextRun:
+    """A frontend that shows its run in a window that is open already, as the runs of a script do.
+
+    From the hundredth snapshot on, the window only looks now and then: it is slower than the farm.
+    """
+
+    count = 0
+
+    def __init__(self, window: ShownWindow) -> None:
+        NextRun.count += 1
+        self._run = f"run {NextRun.count}"
+        self._window = window
+        self._shown = 0
+        window.farm.begin()
+
+    def show(self, snapshot: Snapshot) -> None:
+        self._shown += 1
+        self._window.farm.show(replace(snapshot, run=self._run))
+        if self._shown < 100 or self._shown % 20 == 0:
+            self._window.draw()
+
+    def controls(self) -> Iterable[Control]:
+        return self._window.controls()
+
+    def close(self) -> None:
+        self._window.draw()
+        assert not self._window.mistakes, self._window.mistakes
+
+
 class TestConformance(FrontendConformance):
     """Whatever a farm can show, the window shows, and nothing in it goes wrong."""
 
     @pytest.fixture
-    def make_frontend(self):
-        return lambda options: ShownWindow()
+    def options(self) -> FrontendOptions:
+        return FrontendOptions(task="find_rate")  # there are no others for a window
+
+    @pytest.fixture
+    def make_frontend(self, one_window: ShownWindow) -> Callable[[FrontendOptions], NextRun]:
+        return lambda options: NextRun(one_window)
 
 
 # -- what is seen ----------------------------------------------------------------------------------
@@ -171,7 +216,7 @@ def test_a_selected_failure_is_shown_whole_and_copied(window):
     window.until(lambda: "printed by 2" in failures.text.get("1.0", "end"))
     text = failures.text.get("1.0", "end")
     assert "ValueError: no" in text
-    assert "farmhand rerun /data/rates.db run-2" in text
+    assert f"farmhand rerun /data/rates.db {a_failure(2).key}" in text
     window.click(failures.copy_button)
     assert "Item 2: k=2" in window.root.clipboard_get()
     assert "printed by 2" in window.root.clipboard_get()
@@ -452,6 +497,7 @@ def test_another_run_begins_with_nothing_of_the_one_before(window):
     """One window serves all runs of a script."""
     window.show(failing(1, 2))
     window.show(replace(failing(1, 2), state="finished", processes=()))
+    window.farm.begin()
     window.show(replace(RUN, run="r2", done=0, complete=0.0, elapsed=0.1))
     assert window.tab_texts() == ["Progress"]
     assert window.app.failures.list.get_children() == ()

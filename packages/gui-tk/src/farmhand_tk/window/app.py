@@ -294,7 +294,7 @@ class App:
         snapshot = self.snapshot
         if snapshot is None:
             return
-        title = title_of(snapshot)
+        title = title_of(snapshot, self.lost)
         if title != self._title:
             self._title = title
             self.root.title(title)
