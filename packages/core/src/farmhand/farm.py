@@ -630,7 +630,7 @@ class _Farm:
     def _nothing_to_do(self, makers: Mapping[str, Callable[[], Any]]) -> RunSummary:
         """Everything is in the store already: no process, and no run to remember."""
         self._monitor.skipped = self._feed.skipped
-        self._uid = ""
+        self._uid = self._monitor.run = ""
         self._show_last(Display(makers), "finished")
         return self._summary()
 

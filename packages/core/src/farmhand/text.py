@@ -14,9 +14,11 @@ from farmhand.events import Control
 from farmhand.progress import OVER, FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
+    RemainingWords,
     cells,
     clock_text,
     cut,
+    fraction,
     percent,
     printable,
     process_text,
@@ -27,13 +29,96 @@ from farmhand.wording import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import IO
 
-__all__ = ["TextFrontend", "is_live"]
+__all__ = ["News", "NewsLine", "TextFrontend", "is_live"]
 
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
+_STYLES = {"failure": _RED}  # of lines that are printed once, by kind
 # Nobody reads more failures than these as they pass; all are in the store.
 _MANY_FAILURES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewsLine:
+    """A line that is printed once.
+
+    Parameters
+    ----------
+    kind : str
+        ``'output'``, ``'failure'``, ``'report'`` or ``'note'``.
+    text : str
+        One line that is fit to be printed.
+    prefix : str
+        What goes before it, set off: the item that has printed it.
+    """
+
+    kind: str
+    text: str
+    prefix: str = ""
+
+
+class News:
+    """What in each snapshot is new and worth a line of its own.
+
+    That is: failures, each once, and those that went by between two snapshots as a number; with
+    `verbose` also what tasks print, and, unless there are bars for that, progress messages as Brian
+    had them.
+    """
+
+    def __init__(self, verbose: bool, reports: bool = True) -> None:
+        self._verbose = verbose
+        self._with_reports = verbose and reports
+        self._announced = 0  # failures that were printed, or counted as "more"
+        self._reports: dict[int, tuple[int | None, int | None, str]] = {}
+
+    def lines(self, snapshot: Snapshot) -> list[NewsLine]:
+        """The lines of the next snapshot."""
+        lines = self._printed(snapshot) if self._verbose else []
+        lines += self._new_failures(snapshot)
+        if self._with_reports:
+            lines += self._new_reports(snapshot)
+        return lines
+
+    def _printed(self, snapshot: Snapshot) -> list[NewsLine]:
+        """What the tasks printed, each line with its item: those of several processes come mixed."""
+        return [
+            NewsLine("output", printable(line), f"[{output.index}] ")
+            for output in snapshot.outputs
+            for line in output.text.splitlines()
+        ]
+
+    def _new_failures(self, snapshot: Snapshot) -> list[NewsLine]:
+        """The failures that were not printed yet; those that went by between two snapshots are counted."""
+        new = snapshot.failed - self._announced
+        if new <= 0:
+            return []
+        shown = [failure for failure in snapshot.failures if failure.number > self._announced]
+        announced, self._announced = self._announced, snapshot.failed
+        if announced >= _MANY_FAILURES and not self._verbose:
+            return []
+        lines = [NewsLine("failure", printable(str(failure))) for failure in shown]
+        if shown and new > len(shown):
+            lines.insert(0, NewsLine("failure", f"{_plural(new - len(shown), 'more item')} failed, and"))
+        if self._announced >= _MANY_FAILURES and not self._verbose:
+            lines.append(
+                NewsLine("note", "further failures are counted, not printed; the store has them all")
+            )
+        return lines
+
+    def _new_reports(self, snapshot: Snapshot) -> list[NewsLine]:
+        """Brian's progress messages of the processes that have something new to say."""
+        lines = []
+        reports = {}
+        for process in snapshot.processes:
+            done = None if process.complete is None else percent(process.complete)
+            report = (process.index, done, process.taskname)
+            reports[process.number] = report
+            before = self._reports.get(process.number, (None, None, ""))
+            if report != before and (done is not None or report[2] not in ("", before[2])):
+                lines.append(NewsLine("report", process_text(process)))
+        self._reports = reports
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +155,9 @@ class TextFrontend:
         and ever more seldom, up to every 30 seconds.
     """
 
-    def __init__(self, options: FrontendOptions, stream: TextIO | None = None) -> None:
+    def __init__(self, options: FrontendOptions, stream: IO[str] | None = None) -> None:
         self._options = options
-        self._stream: TextIO | None = sys.stderr if stream is None else stream
+        self._stream: IO[str] | None = sys.stderr if stream is None else stream
         self._live = is_live(self._stream)
         ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
         self._ansi = self._live and ansi
@@ -86,18 +171,17 @@ class TextFrontend:
         self._over = False
         self._status = ""  # what stands in the line that is redrawn
         self._next_line = 1.0
-        self._announced = 0  # failures that were printed, or counted as "more"
-        self._reports: dict[int, tuple[int | None, int | None, str]] = {}
-        self._remaining: tuple[float, str] = (0.0, "")
+        self._news = News(options.verbose)
+        self._words = RemainingWords(lambda remaining, now: remaining_text(remaining))
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw `snapshot`."""
         if self._stream is None or self._over:
             return
-        lines = self._printed(snapshot) if self._options.verbose else []
-        lines += self._new_failures(snapshot)
-        if self._options.verbose:
-            lines += self._new_reports(snapshot)
+        lines = [
+            self._paint(_DIM, line.prefix) + self._paint(_STYLES.get(line.kind, ""), line.text)
+            for line in self._news.lines(snapshot)
+        ]
         if snapshot.state in OVER:
             self._over = True
             self._write([*lines, self._summary(snapshot)], "")
@@ -123,46 +207,6 @@ class TextFrontend:
         # The run ended without saying how, so what was last seen is all there is to tell.
         self._write([self._summary(self._last)], "")
 
-    # -- lines that are printed once -----------------------------------------------------------
-
-    def _printed(self, snapshot: Snapshot) -> list[str]:
-        """What the tasks printed, each line with its item: those of several processes come mixed."""
-        return [
-            f"{self._paint(_DIM, f'[{output.index}]')} {printable(line)}"
-            for output in snapshot.outputs
-            for line in output.text.splitlines()
-        ]
-
-    def _new_failures(self, snapshot: Snapshot) -> list[str]:
-        """The failures that were not printed yet; those that went by between two snapshots are counted."""
-        new = snapshot.failed - self._announced
-        if new <= 0:
-            return []
-        shown = [failure for failure in snapshot.failures if failure.number > self._announced]
-        announced, self._announced = self._announced, snapshot.failed
-        if announced >= _MANY_FAILURES and not self._options.verbose:
-            return []
-        lines = [self._paint(_RED, printable(str(failure))) for failure in shown]
-        if shown and new > len(shown):
-            lines.insert(0, self._paint(_RED, f"{_plural(new - len(shown), 'more item')} failed, and"))
-        if self._announced >= _MANY_FAILURES and not self._options.verbose:
-            lines.append("further failures are counted, not printed; the store has them all")
-        return lines
-
-    def _new_reports(self, snapshot: Snapshot) -> list[str]:
-        """Brian's progress messages of the processes that have something new to say."""
-        lines = []
-        reports = {}
-        for process in snapshot.processes:
-            done = None if process.complete is None else percent(process.complete)
-            report = (process.index, done, process.taskname)
-            reports[process.number] = report
-            before = self._reports.get(process.number, (None, None, ""))
-            if report != before and (done is not None or report[2] not in ("", before[2])):
-                lines.append(process_text(process))
-        self._reports = reports
-        return lines
-
     def _due_line(self, snapshot: Snapshot) -> list[str]:
         """The line that says how far the run is, when it is time for one."""
         if self._last is None:
@@ -184,11 +228,11 @@ class TextFrontend:
 
     def _plain(self, snapshot: Snapshot) -> str:
         parts = [] if snapshot.state == "running" else [snapshot.state]
-        fraction = _fraction(snapshot)
-        if fraction is None:
+        complete = fraction(snapshot)
+        if complete is None:
             parts.append(f"{snapshot.done} done")
         else:
-            parts.append(f"{percent(fraction)}%")
+            parts.append(f"{percent(complete)}%")
             parts.append(f"{snapshot.done} of {snapshot.total} done")
         if snapshot.failed:
             parts.append(f"{snapshot.failed} failed")
@@ -210,13 +254,13 @@ class TextFrontend:
 
     def _draw(self, snapshot: Snapshot, width: int) -> str:
         """The line for a terminal of `width` free columns."""
-        fraction = _fraction(snapshot)
+        complete = fraction(snapshot)
         parts = [_Part(5, self._name(snapshot))]
-        if fraction is None:
+        if complete is None:
             parts.append(_Part(9, f"{snapshot.done} done"))
         else:
             digits = len(str(snapshot.total))
-            parts.append(_Part(9, f"{percent(fraction):3d}%"))
+            parts.append(_Part(9, f"{percent(complete):3d}%"))
             parts.append(_Part(4, ""))  # the bar: what the others leave
             parts.append(_Part(8, f"{snapshot.done:{digits}d}/{snapshot.total}"))
         if snapshot.failed:
@@ -226,15 +270,15 @@ class TextFrontend:
         if rate := rate_text(snapshot.rate):
             parts.append(_Part(2, rate, _DIM))
         parts.append(_Part(3, clock_text(snapshot.elapsed)))
-        if remaining := self._held_remaining(snapshot):
+        if remaining := self._words.of(snapshot):
             parts.append(_Part(6, f"{remaining} left"))
         if snapshot.state != "running":
             parts.append(_Part(10, snapshot.state, _YELLOW))
         elif _is_starting(snapshot):
             parts.append(_Part(1, f"starting {_plural(len(snapshot.processes), 'process', 'es')}", _DIM))
-        return self._fit(parts, fraction or 0.0, snapshot.state == "running", width)
+        return self._fit(parts, complete or 0.0, snapshot.state == "running", width)
 
-    def _fit(self, parts: list[_Part], fraction: float, running: bool, width: int) -> str:
+    def _fit(self, parts: list[_Part], complete: float, running: bool, width: int) -> str:
         def columns(part: _Part) -> int:
             return cells(part.text) if part.text else 10  # the bar, at its shortest
 
@@ -245,24 +289,16 @@ class TextFrontend:
             free += columns(least) + 2
         # Longer on a wide terminal; in steps, so that it does not jump with each digit beside it.
         length = min(30, 10 + max(0, free), max(10, (width + 1) // 4)) // 5 * 5
-        bar = self._draw_bar(fraction, length, _GREEN if running else _YELLOW)
+        bar = self._draw_bar(complete, length, _GREEN if running else _YELLOW)
         if free < 0:
             return cut(parts[0].text, width)
         return "  ".join(self._paint(part.style, part.text) if part.text else bar for part in parts)
 
-    def _draw_bar(self, fraction: float, width: int, style: str) -> str:
-        halves = int(fraction * width * 2 + 1e-9)
+    def _draw_bar(self, complete: float, width: int, style: str) -> str:
+        halves = int(complete * width * 2 + 1e-9)
         done = self._bar.done * (halves // 2) + (self._bar.tip if halves % 2 else "")
         rest = self._bar.rest * (width - len(done))
         return self._paint(style, done) + self._paint(_DIM, rest)
-
-    def _held_remaining(self, snapshot: Snapshot) -> str:
-        """The time remaining, changed at most once a second: nobody can read a flicker."""
-        if snapshot.remaining is None or not _shows_remaining(snapshot):
-            self._remaining = (0.0, "")
-        elif not self._remaining[1] or not 0.0 <= snapshot.elapsed - self._remaining[0] < 1.0:
-            self._remaining = (snapshot.elapsed, remaining_text(snapshot.remaining))
-        return self._remaining[1]
 
     # -- the stream ----------------------------------------------------------------------------
 
@@ -301,7 +337,7 @@ class TextFrontend:
         return printable(snapshot.task or self._options.task, 40) or "task"
 
 
-def is_live(stream: TextIO | None) -> bool:
+def is_live(stream: IO[str] | None) -> bool:
     """Whether a line on `stream` can be redrawn for somebody who watches."""
     if os.environ.get("TERM") == "dumb" or os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return False
@@ -311,11 +347,11 @@ def is_live(stream: TextIO | None) -> bool:
         return False
 
 
-def _can_encode(stream: TextIO | None, text: str) -> bool:
+def _can_encode(stream: IO[str] | None, text: str) -> bool:
     return _encodable(stream, text) == text
 
 
-def _encodable(stream: TextIO | None, text: str) -> str:
+def _encodable(stream: IO[str] | None, text: str) -> str:
     """`text` with what `stream` cannot encode written as escapes."""
     encoding = getattr(stream, "encoding", None)
     if text.isascii() or not isinstance(encoding, str):
@@ -324,16 +360,6 @@ def _encodable(stream: TextIO | None, text: str) -> str:
         return text.encode(encoding, "backslashreplace").decode(encoding)
     except (LookupError, UnicodeError):
         return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _fraction(snapshot: Snapshot) -> float | None:
-    """How much of the run is done; None when nobody knows how long it is."""
-    if snapshot.total is None:
-        return None
-    if snapshot.complete is not None and snapshot.complete == snapshot.complete:
-        return min(max(snapshot.complete, 0.0), 1.0)
-    behind = snapshot.done + snapshot.failed + snapshot.skipped
-    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
 def _shows_remaining(snapshot: Snapshot) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import ceil, floor, isfinite
 from unicodedata import combining, east_asian_width
 
 from farmhand.progress import Estimate, ProcessView, Snapshot
 
 __all__ = [
+    "RemainingWords",
     "cells",
     "clock_text",
     "cut",
     "duration_text",
     "finish_text",
+    "fraction",
     "percent",
     "printable",
     "process_text",
@@ -86,6 +89,16 @@ def percent(complete: float) -> int:
     return int(min(max(complete, 0.0), 1.0) * 100 + 1e-9) if complete == complete else 0
 
 
+def fraction(snapshot: Snapshot) -> float | None:
+    """How much of the run is done, from 0 to 1; None when nobody knows how long it is."""
+    if snapshot.total is None:
+        return None
+    if snapshot.complete is not None and snapshot.complete == snapshot.complete:
+        return min(max(snapshot.complete, 0.0), 1.0)
+    behind = snapshot.done + snapshot.failed + snapshot.skipped
+    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
+
+
 def progress_text(elapsed: float, complete: float | None) -> str:
     """How far one item is, in the words of Brian 1.4.
 
@@ -156,6 +169,28 @@ def finish_text(remaining: Estimate, now: float) -> str:
         return f"{text}, about {time.strftime('%Y-%m-%d', then)}"
     except (OverflowError, ValueError, OSError):
         return text
+
+
+class RemainingWords:
+    """The time remaining in words that change at most once a second: nobody can read a flicker.
+
+    Parameters
+    ----------
+    words : callable
+        From an estimate, and the time of day, to words; such as :func:`finish_text`.
+    """
+
+    def __init__(self, words: Callable[[Estimate, float], str]) -> None:
+        self._words = words
+        self._held: tuple[float, str] = (0.0, "")
+
+    def of(self, snapshot: Snapshot) -> str:
+        """The words for a snapshot; ``''`` where none would be true."""
+        if snapshot.remaining is None or snapshot.state not in ("running", "finishing"):
+            self._held = (0.0, "")
+        elif not self._held[1] or not 0.0 <= snapshot.elapsed - self._held[0] < 1.0:
+            self._held = (snapshot.elapsed, self._words(snapshot.remaining, time.time()))
+        return self._held[1]
 
 
 def state_text(snapshot: Snapshot) -> str:

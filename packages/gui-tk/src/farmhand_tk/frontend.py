@@ -72,7 +72,6 @@ class TkFrontend:
 
     def show(self, snapshot: Snapshot) -> None:
         """Hand ``snapshot`` to the window, and to what is shown beside it or instead."""
-        self._last = snapshot
         if self._window is None and self._possible:
             self._open(snapshot)
         if self._window is not None:
@@ -81,6 +80,7 @@ class TkFrontend:
                 self._show_elsewhere()  # it has a far display, or a slow disk
         if self._other is not None:
             self._other.show(snapshot)
+        self._last = snapshot
 
     def controls(self) -> Iterable[Control | Detach]:
         """What was asked for in the window, and that it was closed."""
