@@ -284,14 +284,14 @@ def test_a_number_of_processes_is_a_sensible_whole_number(processes):
 
 def test_how_a_run_stands_is_said_in_a_few_numbers():
     """Who pauses a run wants to know what that means for it, and not all that there is to see."""
-    shown = a_run(items=20, processes=4)[10]
-    told = standing(shown)
-    assert told == {
-        "state": "running",
-        "total": 20,
-        "done": shown.done,
-        "failed": 0,
-        "skipped": 0,
-        "wanted": 0,
-        "running": 4,
+    views = (ProcessView(0, 1, "busy"), ProcessView(1, 2, "idle"), ProcessView(2, 3, "busy"))
+    shown = Snapshot(state="paused", total=9, done=3, failed=1, skipped=2, wanted=4, processes=views)
+    assert standing(shown) == {
+        "state": "paused",
+        "total": 9,
+        "done": 3,
+        "failed": 1,
+        "skipped": 2,
+        "wanted": 4,
+        "running": 2,
     }
