@@ -1,6 +1,7 @@
 """After all tests nothing that they started may be left: no process, no temporary file, no shared memory.
 
-What is left fails the whole session, although each test has passed, and is named. A process is known as a
+What is left fails the whole session, although each test has passed, and is named; where pytest-xdist runs the
+tests in several processes, each of these looks, and says it to the first one. A process is known as a
 descendant; by its environment, where it is a program that was started; by a list, where it is a forked copy
 of pytest. Temporary files go to a new folder, which must be empty again in the end; pytest's own ``tmp_path``
 stays where it always is.
@@ -30,7 +31,7 @@ OF_OURS = ("farmhand", "joblib_", "psm_", "sem.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Leftovers(), "leftovers")
+    config.pluginmanager.register(Leftovers(config), "leftovers")
 
 
 @pytest.fixture
@@ -54,13 +55,15 @@ def another_process(tmp_path: Path, prelude: str) -> Iterator[Callable[..., subp
 class Leftovers:
     """The check, which is also a plugin of pytest."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self.me = psutil.Process()
         self.processes_before = set(self.me.children(recursive=True))
         self.shared_before = shared_memory()
         self.found: list[str] = []
         place = tempfile.gettempdir()
-        self.folder = Path(tempfile.mkdtemp(prefix="farmhand-tests-"))
+        if hasattr(config, "workerinput"):  # beside the folder of the process that started this one
+            place = os.environ["PYTEST_DEBUG_TEMPROOT"]
+        self.folder = Path(tempfile.mkdtemp(prefix="farmhand-tests-", dir=place))
         self.folder.chmod(0o711)  # tests that become another user must get through
         self.temporary = self.folder / "tmp"
         self.temporary.mkdir()
@@ -102,8 +105,15 @@ class Leftovers:
                 pass
         self.found += [f"temporary file {path}" for path in self.files()]
         self.found += [f"shared memory {path}" for path in sorted(unused(shared))]
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["left behind"] = self.found
         if self.found and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """One of the processes that run tests for this one has ended."""
+        self.found += getattr(node, "workeroutput", {}).get("left behind", [])
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.found:

@@ -169,7 +169,11 @@ def forbid_new_files() -> None:
 
 
 def lower_the_recursion_limit() -> None:
-    sys.setrecursionlimit(60)
+    depth, frame = 0, sys._getframe()
+    while frame := frame.f_back:
+        depth += 1
+    # by so little above where we are, which is deep in pytest for a process that was forked from it
+    sys.setrecursionlimit(depth + 50)
 
 
 def end_other_threads() -> None:

@@ -215,7 +215,11 @@ def test_a_plugin_that_is_not_installed_is_named(refused, monkeypatch, options, 
     refused(UnknownName, rf"no .* is called .*known: .*{hint}", **options)
 
 
-@pytest.mark.parametrize("progress", [3, [3], object(), RecordingFrontend, {"text": 1, 2: 3}], ids=repr)
+@pytest.mark.parametrize(
+    "progress",
+    [3, [3], object(), RecordingFrontend, {"text": 1, 2: 3}],
+    ids=["int", "list", "object", "class", "mapping"],
+)
 def test_progress_that_is_no_frontend(refused, progress):
     """A name, or an object with the methods of a frontend."""
     refused(UsageError, "progress takes frontends, by name.*show, controls, close", progress=progress)

@@ -55,6 +55,11 @@ class TestCsvStore(StoreConformance):
 
 class TestRecorder(FrontendConformance):
     @pytest.fixture
+    def options(self):
+        """It does not care about the others."""
+        return FrontendOptions(task="find_rate")
+
+    @pytest.fixture
     def make_frontend(self, tmp_path):
         return lambda options: Recorder(
             FrontendOptions(options.task, options.verbose, str(tmp_path / "seen"))

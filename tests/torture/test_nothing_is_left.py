@@ -73,6 +73,24 @@ def test_a_program_that_is_left_fails_the_session(session, start):
     eventually(lambda: not is_alive(int(line.split()[1].rstrip(":"))))
 
 
+def test_what_tests_leave_that_run_side_by_side_is_found_too(session):
+    """Each of pytest-xdist's processes has a look of its own, and its own folder for temporary files."""
+    pytest.importorskip("xdist")
+    body = """
+subprocess.Popen(["sleep", "601"])
+os.close(tempfile.mkstemp(prefix="of-python-")[0])
+"""
+    status, printed = session(body, options=["-n", "2"])
+    process, file = left(printed)
+    path = Path(file.removeprefix("temporary file "))
+    try:
+        assert (status, path.exists()) == (1, True)
+        assert "1 passed" in printed
+        assert "sleep 601" in process
+    finally:
+        shutil.rmtree(path.parents[1], ignore_errors=True)
+
+
 def test_a_forked_copy_that_is_left_fails_the_session(session):
     """It never loads a program, so that its environment says nothing; and it has lost its parent, too."""
     body = """

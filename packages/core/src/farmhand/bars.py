@@ -14,7 +14,7 @@ _CREEP = 0.5  # how much further than one expected step a bar may go when the ne
 
 
 class Bar:
-    """The bar of one item.
+    """The bar of one attempt at one item.
 
     Attributes
     ----------
@@ -22,19 +22,24 @@ class Bar:
         What was reported last, from 0 to 1; None before anything was.
     """
 
-    __slots__ = ("_at", "_period", "_shown", "complete")
+    __slots__ = ("_at", "_began", "_period", "_shown", "complete")
 
     def __init__(self) -> None:
         self.complete: float | None = None
-        self._at = 0.0  # seconds into the item, at the last report
-        self._period = 0.0  # the longest time between two reports
+        self._began = 0.0  # seconds into the item, when it was at zero
+        self._at = 0.0  # the same, at the last report
+        self._period = 0.0  # the longest time between two reports that differ
         self._shown = 0.0
 
     def report(self, complete: float, elapsed: float) -> None:
         """The item has said how far it is, so many seconds after it began."""
+        if complete != complete:
+            return  # not a number: it says nothing
+        complete = min(1.0, max(0.0, complete))
         elapsed = max(elapsed, self._at)
-        if self.complete is None or complete < self.complete:
-            self._shown = 0.0  # it begins again, as a task of several simulations does
+        if self.complete is not None and complete < self.complete:
+            # it begins again, as a task of several simulations does, at a pace of its own
+            self._began, self._period, self._shown = self._at, 0.0, 0.0
         if complete != self.complete:  # what says the same again brings no news, and no pace
             self._period = max(self._period, elapsed - self._at)
         self.complete, self._at = complete, elapsed
@@ -44,26 +49,33 @@ class Bar:
         if self.complete is None:
             return None
         step = 0.0
-        if self._at > 0.0 and elapsed > self._at:
+        took = self._at - self._began
+        if took > 0.0 and elapsed > self._at:
             late = min(elapsed - self._at, self._period * (1.0 + _CREEP))
-            step = self.complete / self._at * late
+            step = self.complete / took * late
         reached = min(self.complete + step, max(self.complete, _ALMOST))
         self._shown = max(self._shown, reached)
         return self._shown
 
     def remaining(self, elapsed: float) -> float | None:
         """Seconds that the item probably still takes; None when nobody can say."""
+        took = self._at - self._began
         # Brian's threshold, below which the rest is anybody's guess
-        if self.complete is None or self.complete <= 0.001 or self._at <= 0.0:
+        if self.complete is None or self.complete <= 0.001 or took <= 0.0:
             return None
-        return max(0.0, self._at / self.complete - elapsed)
+        return max(0.0, took / self.complete - (elapsed - self._began))
 
 
 class History:
-    """How many items had ended when, as not too many points at even distances.
+    """How many items had ended when, as not too many points at about even distances.
 
     When there are more than ``MOST`` every second one goes, and the distance doubles; a run of
     a week takes no more room than one of a minute.
+
+    Attributes
+    ----------
+    points : tuple of (float, int)
+        Seconds and items, in that order; the same object until there is a new point.
     """
 
     MOST = 240
@@ -74,13 +86,13 @@ class History:
         self._next = 0.0
         self.points: tuple[tuple[float, int], ...] = ()
 
-    def add(self, elapsed: float, ended: int) -> None:
-        """So many items have ended after so many seconds; a point, if it is time for one."""
-        if elapsed < self._next:
+    def add(self, elapsed: float, ended: int, last: bool = False) -> None:
+        """So many items have ended after so many seconds; a point, if it is time for one, or the last."""
+        if elapsed < self._next and not last:
             return
         points = (*self.points, (elapsed, ended))
         if len(points) > self.MOST:
-            points = points[::2]
+            points = points[::2]  # their number is odd, so that the newest one stays
             self._interval *= 2
         self._next = points[-1][0] + self._interval
         self.points = points

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from farmhand import cgroups
 
-__all__ = ["SHARE", "cpu_count"]
+__all__ = ["SHARE", "cpu_count", "quotas"]
 
 SHARE = "FARMHAND_CPUS"
 
@@ -32,12 +32,20 @@ def cpu_count(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
         count = os.cpu_count() or 1
-    groups = cgroups.folders("cpu", root, membership)
-    quota = min((quota for folder in groups for quota in _quota(folder)), default=math.inf)
+    quota = min((cpus for cpus, _ in quotas(root, membership)), default=math.inf)
     share = os.environ.get(SHARE, "")
     if share.isdecimal():
         quota = min(quota, int(share))
     return max(1, count if quota == math.inf else min(count, math.ceil(quota)))
+
+
+def quotas(
+    root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup"
+) -> Iterator[tuple[float, str]]:
+    """The CPUs that control groups around this process allow, and the folder of each that says so."""
+    for folder in cgroups.folders("cpu", root, membership):
+        for quota in _quota(folder):
+            yield quota, folder
 
 
 def _quota(folder: str) -> Iterator[float]:

@@ -23,7 +23,7 @@ from farmhand.events import (
 from farmhand.executor import Executor
 from farmhand.feed import Ledger
 from farmhand.kept import join_key
-from farmhand.progress import Detach, Failure, Frontend, Output, ProcessView, Snapshot
+from farmhand.progress import OVER, Detach, Failure, Frontend, Output, ProcessView, Snapshot
 from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
 from farmhand.values import replace
@@ -36,6 +36,7 @@ __all__ = ["Display", "Monitor"]
 
 _MOST_FAILURES = 100  # that a snapshot has, and of each of them
 _MOST_TEXT = 20_000  # characters of its traceback and of its output: the ends
+_DOOR = "for other processes"  # how a ControlServer is called in the log
 _MOST_OUTPUT = 1 << 20  # characters that items have printed since the last snapshot
 
 
@@ -56,16 +57,26 @@ class Monitor:
         Where that is.
     pid : int
         The number of this process.
+
+    Attributes
+    ----------
+    done, failed : int
+        Items whose result or failure is committed to the store.
+    skipped : int
+        Items that ``resume`` skipped.
+    run : str
+        The run's name in the store; ``''`` when there is none.
     """
 
     def __init__(self, task: str, total: int | None, began: float, run: str, store: str, pid: int) -> None:
         self._task = task
         self._total = total
         self._began = began
-        self._run, self._store, self._pid = run, store, pid
+        self.run = run
+        self._store, self._pid = store, pid
         self._cpus = CpuWatch()
         self._history = History()
-        self._bars: dict[int, tuple[int, Bar]] = {}  # by process: its item, and the bar of that
+        self._attempts: dict[int, _Attempt] = {}  # by process: what it runs
         self._last_look = began
         self._paused = 0.0  # seconds
         self._durations = Durations()
@@ -74,7 +85,7 @@ class Monitor:
         self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
         self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
         self._outputs_size = 0
-        self.done = self.failed = 0  # committed to the store
+        self.done = self.failed = 0
         self.skipped = 0
 
     def saw(self, event: ExecutorEvent, now: float) -> None:
@@ -89,6 +100,7 @@ class Monitor:
             case ItemFailed():
                 self._durations.add((event.seconds,))
                 self._printed(event.index, event.usage)
+                self._attempt_ended(event.number)
             case Reported():
                 self._reports[event.number] = (now, event)
             case ProcessStarted():
@@ -96,8 +108,15 @@ class Monitor:
             case ProcessDied():
                 self._pids.pop(event.number, None)
                 self._reports.pop(event.number, None)
+                self._attempts.pop(event.number, None)
                 if event.index is not None:
                     self._printed(event.index, event.usage)
+
+    def _attempt_ended(self, number: int) -> None:
+        """What was reported of an item says nothing of the next attempt at it; the task's name stays."""
+        if number in self._reports:
+            at, report = self._reports[number]
+            self._reports[number] = at, replace(report, complete=None)
 
     def _printed(self, index: int, usage: Usage) -> None:
         if not usage.output:
@@ -117,15 +136,17 @@ class Monitor:
         first = max(0, len(failed) - _MOST_FAILURES)
         for place, record in enumerate(failed[first:], first):
             error = record.error
-            if len(error.traceback) > _MOST_TEXT:
-                error = replace(error, traceback=error.traceback[-_MOST_TEXT:])
+            if len(error.traceback) > _MOST_TEXT or len(error.message) > _MOST_TEXT:
+                error = replace(
+                    error, message=error.message[:_MOST_TEXT], traceback=error.traceback[-_MOST_TEXT:]
+                )
             self._failures.append(
                 Failure(
                     before + 1 + place,
                     record.index,
                     error,
                     items.get(record.index, ""),
-                    join_key(self._run, record.index),
+                    join_key(self.run, record.index),
                     record.number,
                     record.attempts,
                     record.seconds,
@@ -165,6 +186,8 @@ class Monitor:
             complete = min(1.0, (behind + inside) / (behind + left)) if behind + left else 1.0
         rate = ended / elapsed if elapsed > 0 else 0.0
         working = elapsed - self._paused
+        if state in OVER:
+            self._history.add(elapsed, ended, last=True)
         outputs = tuple(self._outputs)
         self._outputs.clear()
         self._outputs_size = 0
@@ -173,7 +196,7 @@ class Monitor:
             task=self._task,
             state=state or scheduler.state,
             store=self._store,
-            run=self._run,
+            run=self.run,
             pid=self._pid,
             reason=reason or scheduler.reason,
             total=self._total,
@@ -212,32 +235,46 @@ class Monitor:
             return ProcessView(number, pid, leaving or state)
         index, elapsed = current
         at, report = self._reports.get(number, (now, None))
-        if report is not None and report.index != index:
-            report = None if not report.taskname else replace(report, complete=None)
-        bar = self._bar(number, index, report, elapsed - (now - at))
+        attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
+        bar = attempt.bar
+        if report is not None and report.index == index and report.complete is not None:
+            bar.report(report.complete, max(0.0, elapsed - (now - at)))
         return ProcessView(
             number,
             pid,
             leaving or "busy",
             index,
-            codec.short(ledger.batch(index).item(index)),
+            attempt.item,
             (report.taskname or "") if report else "",
             elapsed,
             bar.complete,
             bar.expected(elapsed),
             bar.remaining(elapsed),
-            scheduler.attempts(index),
+            attempt.number,
         )
 
-    def _bar(self, number: int, index: int, report: Reported | None, elapsed: float) -> Bar:
-        """The bar of the item that a process runs, with what it has reported by now."""
-        known, bar = self._bars.get(number, (None, None))
-        if bar is None or known != index:
-            bar = Bar()
-            self._bars[number] = (index, bar)
-        if report is not None and report.complete is not None:
-            bar.report(report.complete, max(0.0, elapsed))
-        return bar
+    def _attempt(self, process: int, index: int, number: int, ledger: Ledger) -> _Attempt:
+        """What a process runs now: the same as when somebody looked last, or something new."""
+        known = self._attempts.get(process)
+        if known is None or known.index != index or known.number != number:
+            known = _Attempt(index, number, codec.short(ledger.batch(index).item(index)))
+            self._attempts[process] = known
+        return known
+
+
+class _Attempt:
+    """One attempt at one item, as long as it runs.
+
+    The item's short text is kept, since the repr of what a user made may take its time.
+    """
+
+    __slots__ = ("bar", "index", "item", "number")
+
+    def __init__(self, index: int, number: int, item: str) -> None:
+        self.index = index
+        self.number = number
+        self.item = item
+        self.bar = Bar()
 
 
 def _checked(control: object) -> Control | Detach:
@@ -278,7 +315,10 @@ class Display:
     def is_watched(self) -> bool:
         """Whether somebody looks now."""
         if self._server is not None and not self._frontends:
-            return self._server.is_watched()
+            try:
+                return self._server.is_watched()
+            except Exception:
+                self._close_door()
         return bool(self._frontends)
 
     def show(self, snapshot: Snapshot) -> list[Control]:
@@ -296,21 +336,37 @@ class Display:
             except Exception:
                 self._drop(name)
         if self._server is not None:
-            self._server.show(snapshot)
-            controls += self._server.controls()
+            try:
+                self._server.show(snapshot)
+                controls += self._server.controls()
+            except Exception:
+                self._close_door()
         return controls
 
     def close(self) -> None:
         """Let all of them put things back as they were."""
+        server, self._server = self._server, None
+        if server is not None:  # first, since a frontend may wait for its user
+            try:
+                server.close()
+            except Exception:
+                self._blame(_DOOR)
         for name, frontend in list(self._frontends.items()):
             try:
                 frontend.close()
             except Exception:
                 self._blame(name)
         self._frontends.clear()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+
+    def _close_door(self) -> None:
+        """Whatever is wrong with it, the run goes on without; called in an ``except``."""
+        self._blame(_DOOR)
+        server, self._server = self._server, None
+        try:
+            if server is not None:
+                server.close()
+        except Exception:
+            return  # it was reported already
 
     def _drop(self, name: str) -> None:
         self._blame(name)

@@ -171,7 +171,7 @@ class Snapshot:
         How many processes the run is to have; while that has just changed, there are others.
     history : tuple of (float, int)
         How many items had ended (done or failed) after how many seconds: at most a few hundred
-        points, at even distances, for a chart.
+        points, at about even distances, for a chart; in the last snapshot the last is the end.
     processes : tuple of ProcessView
         One for each process, by number.
     failures : tuple of Failure

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from farmhand import cgroups
+from farmhand import cgroups, cpus
 
 __all__ = ["CpuWatch", "MemoryWatch", "descendants", "free_memory", "memory_of", "oom_kills"]
 
@@ -80,48 +80,87 @@ class CpuWatch:
     """Looks now and then at how busy the CPUs are that this process may use.
 
     Whoever uses them counts: a compiled simulation that a task has started is the task's work, too,
-    and a neighbour's work is a reason why ours takes long. None where the system does not tell.
+    and a neighbour's work is a reason why ours takes long. Where a control group allows fewer CPUs
+    than there are, as in a container, it is the part of these that the group has used. None where
+    the system does not tell.
 
     Parameters
     ----------
     stat : str
         The file about the computer's CPUs.
+    root, membership : str
+        As for :func:`farmhand.cgroups.folders`.
     """
 
     INTERVAL = 1.0  # seconds
 
-    def __init__(self, stat: str = "/proc/stat") -> None:
-        self._stat = stat
+    def __init__(
+        self,
+        stat: str = "/proc/stat",
+        root: str = "/sys/fs/cgroup",
+        membership: str = "/proc/self/cgroup",
+    ) -> None:
+        self._stat, self._root, self._membership = stat, root, membership
         self._look_at = float("-inf")
-        self._before: tuple[int, int] | None = None
+        self._group: tuple[float, str] | None = None  # the CPUs that it allows, and its folder
+        self._before: tuple[float, float] | None = None
         self._busy: float | None = None
 
     def busy(self, now: float) -> float | None:
         """The fraction of their time that they were busy in about the last second; None at first."""
         if now >= self._look_at:
+            if self._before is None:
+                self._group = self._smallest_group()
             self._look_at = now + self.INTERVAL
-            before, self._before = self._before, self._times()
+            before, self._before = self._before, self._times(now)
             if before is None or self._before is None:
                 self._busy = None
             elif self._before[1] > before[1]:
-                idle, whole = self._before[0] - before[0], self._before[1] - before[1]
-                self._busy = min(1.0, max(0.0, 1.0 - idle / whole))
+                used, whole = self._before[0] - before[0], self._before[1] - before[1]
+                self._busy = min(1.0, max(0.0, used / whole))
         return self._busy
 
-    def _times(self) -> tuple[int, int] | None:
-        """Idle time and all time of these CPUs, in ticks."""
-        try:
-            ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-        except AttributeError:
+    def _smallest_group(self) -> tuple[float, str] | None:
+        """The control group that allows the fewest CPUs, if these are fewer than there are."""
+        group = min(cpus.quotas(self._root, self._membership), default=None)
+        if group is None or group[0] >= len(_affinity()) or _used_by(group[1]) is None:
             return None
+        return group
+
+    def _times(self, now: float) -> tuple[float, float] | None:
+        """How long these CPUs were busy, and how long they could have been, in some unit."""
+        if self._group is not None:
+            allowed, folder = self._group
+            used = _used_by(folder)
+            return None if used is None else (used, allowed * now)
+        ours = {f"cpu{number}" for number in _affinity()}
         idle = whole = 0
         for line in cgroups.read(self._stat).splitlines():
-            name, *fields = line.split()
-            if name in ours and len(fields) >= 5 and all(map(str.isdecimal, fields)):
+            name, _, rest = line.partition(" ")
+            if name not in ours:
+                if not name.startswith("cpu"):
+                    break  # interrupts, of which there may be thousands
+                continue
+            fields = rest.split()
+            if len(fields) >= 5 and all(map(str.isdecimal, fields)):
                 times = list(map(int, fields[:8]))  # those of guests are counted among the others
                 idle += times[3] + times[4]
                 whole += sum(times)
-        return (idle, whole) if whole else None
+        return (whole - idle, whole) if whole else None
+
+
+def _affinity() -> set[int]:
+    """The numbers of the CPUs on which this process may run; none where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def _used_by(group: str) -> float | None:
+    """Seconds of CPU time that a control group has used, versions 2 and 1."""
+    used = dict(_fields(os.path.join(group, "cpu.stat"))).get("usage_usec")
+    if used is not None:
+        return used / 1e6
+    nanoseconds = cgroups.read(os.path.join(group, "cpuacct.usage")).strip()
+    return int(nanoseconds) / 1e9 if nanoseconds.isdecimal() else None
 
 
 def _of_group(folder: str) -> Iterator[tuple[int, int]]:

@@ -186,8 +186,11 @@ class TextFrontend:
         """Finish the line that is redrawn; safe to call more than once."""
         if self._over or self._last is None:
             return
-        # The run ended without saying how, so what was last seen is all there is to tell.
         self._over = True
+        if self._options.watching:  # the run may well go on
+            self._write([self._plain(self._last)] if self._live else [], "")
+            return
+        # The run ended without saying how, so what was last seen is all there is to tell.
         self._write([self._summary(self._last)], "")
 
     def _due_line(self, snapshot: Snapshot) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import subprocess
     from typing import NoReturn
 
-__all__ = ["Child", "fork", "spawn"]
+__all__ = ["Child", "fork", "interpreter_flags", "spawn"]
 
 _BOOT = (
     "import sys; sys.path[:] = [p for p in sys.path if p] + [{root!r}]; "
@@ -187,7 +187,7 @@ def spawn(number: int, threads: int, keep: int) -> Child:
         }
         boot = _BOOT.format(root=_ROOT, keep=keep, number=number, **inherited)
         popen = subprocess.Popen(
-            [sys.executable, *_interpreter_flags(), "-c", boot],
+            [sys.executable, *interpreter_flags(), "-c", boot],
             stdin=subprocess.DEVNULL,
             stdout=printed if keep else None,
             stderr=printed if keep else None,
@@ -252,7 +252,8 @@ def fork(
         os._exit(1)
 
 
-def _interpreter_flags() -> list[str]:
+def interpreter_flags() -> list[str]:
+    """The options with which another interpreter is as isolated, optimized, ... as this one."""
     import subprocess
 
     # what multiprocessing uses to start an interpreter like this one
