@@ -62,7 +62,16 @@ LAYERS = [
     ["farm"],
     [""],  # farmhand itself, which only re-exports
     ["rerun"],
-    ["cli.terminal", "cli.stores", "cli.reading", "cli.writing", "cli.rerunning", "cli", "__main__"],
+    [
+        "cli.terminal",
+        "cli.stores",
+        "cli.reading",
+        "cli.writing",
+        "cli.rerunning",
+        "cli.steering",
+        "cli",
+        "__main__",
+    ],
 ]
 ORDER = [module for layer in LAYERS for module in layer]
 

@@ -69,12 +69,28 @@ class VirtualDisplay:
             stderr=subprocess.DEVNULL,
         )
         wait_until(lambda: self.do("get_num_desktops").returncode == 0, "the window manager")
+        self.do("mousemove", 0, 0)  # else it points to a window, as if somebody looked at that
 
     def do(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Let xdotool do something."""
         return subprocess.run(
             ["xdotool", *map(str, words)], env=self.environment, capture_output=True, text=True
         )
+
+    def window(self, title: str) -> str | None:
+        """The number of the window whose title matches a regular expression, if there is one."""
+        found = self.do("search", "--onlyvisible", "--name", title).stdout.split()
+        return found[-1] if found else None
+
+    def wait_for_window(self, title: str) -> str:
+        """The number of that window, as soon as there is one."""
+        wait_until(lambda: self.window(title), f"a window called {title}")
+        return self.window(title) or self.wait_for_window(title)
+
+    def press(self, window: str, *keys: str) -> None:
+        """Press keys, as ``ctrl+w``, in a window."""
+        self.do("windowactivate", "--sync", window)
+        self.do("key", *keys)
 
     def kill(self) -> None:
         """End it as a crash would; whoever is shown there loses it in the middle of whatever he does."""

@@ -381,6 +381,7 @@ class _Farm:
         self._monitor = Monitor(task.name, total, self._began, uid, store.basepath, os.getpid())
         self._uid = uid
         self._server: ControlServer | None = None
+        self._elapsed = 0.0  # seconds, in the end
         self._broke = ""  # what ended the run that was no decision of anybody
         self._failures: list[Record] = []
         self._kinds: Counter[str] = Counter()
@@ -639,6 +640,7 @@ class _Farm:
     def _show_last(self, display: Display, outcome: str) -> None:
         self._monitor.skipped = self._feed.skipped
         now, reason = time.monotonic(), self._broke or self._reason
+        self._elapsed = now - self._began
         display.show(
             self._monitor.snapshot(now, self._scheduler, self._executor, self._ledger, outcome, reason)
         )
@@ -652,7 +654,7 @@ class _Farm:
             monitor.failed,
             self._feed.skipped,
             self._scheduler.stopped,
-            time.monotonic() - self._began,
+            self._elapsed,
             tuple(sorted(self._failures, key=lambda record: record.index)),
             dict(self._kinds),
             self._reason or self._scheduler.reason,

@@ -36,6 +36,7 @@ __all__ = ["Display", "Monitor"]
 
 _MOST_FAILURES = 100  # that a snapshot has, and of each of them
 _MOST_TEXT = 20_000  # characters of its traceback and of its output: the ends
+_DOOR = "for other processes"  # how a ControlServer is called in the log
 _MOST_OUTPUT = 1 << 20  # characters that items have printed since the last snapshot
 
 
@@ -135,8 +136,10 @@ class Monitor:
         first = max(0, len(failed) - _MOST_FAILURES)
         for place, record in enumerate(failed[first:], first):
             error = record.error
-            if len(error.traceback) > _MOST_TEXT:
-                error = replace(error, traceback=error.traceback[-_MOST_TEXT:])
+            if len(error.traceback) > _MOST_TEXT or len(error.message) > _MOST_TEXT:
+                error = replace(
+                    error, message=error.message[:_MOST_TEXT], traceback=error.traceback[-_MOST_TEXT:]
+                )
             self._failures.append(
                 Failure(
                     before + 1 + place,
@@ -313,7 +316,10 @@ class Display:
     def is_watched(self) -> bool:
         """Whether somebody looks now."""
         if self._server is not None and not self._frontends:
-            return self._server.is_watched()
+            try:
+                return self._server.is_watched()
+            except Exception:
+                self._close_door()
         return bool(self._frontends)
 
     def show(self, snapshot: Snapshot) -> list[Control]:
@@ -331,21 +337,37 @@ class Display:
             except Exception:
                 self._drop(name)
         if self._server is not None:
-            self._server.show(snapshot)
-            controls += self._server.controls()
+            try:
+                self._server.show(snapshot)
+                controls += self._server.controls()
+            except Exception:
+                self._close_door()
         return controls
 
     def close(self) -> None:
         """Let all of them put things back as they were."""
+        server, self._server = self._server, None
+        if server is not None:  # first, since a frontend may wait for its user
+            try:
+                server.close()
+            except Exception:
+                self._blame(_DOOR)
         for name, frontend in list(self._frontends.items()):
             try:
                 frontend.close()
             except Exception:
                 self._blame(name)
         self._frontends.clear()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+
+    def _close_door(self) -> None:
+        """Whatever is wrong with it, the run goes on without; called in an ``except``."""
+        self._blame(_DOOR)
+        server, self._server = self._server, None
+        try:
+            if server is not None:
+                server.close()
+        except Exception:
+            return  # it was reported already
 
     def _drop(self, name: str) -> None:
         self._blame(name)

@@ -14,6 +14,7 @@ from farmhand.events import Control
 from farmhand.progress import OVER, FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
+    RemainingWords,
     cells,
     clock_text,
     cut,
@@ -28,7 +29,7 @@ from farmhand.wording import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import IO
 
 __all__ = ["News", "NewsLine", "TextFrontend", "is_live"]
 
@@ -61,11 +62,13 @@ class News:
     """What in each snapshot is new and worth a line of its own.
 
     That is: failures, each once, and those that went by between two snapshots as a number; with
-    `verbose` also what tasks print, and progress messages as Brian had them.
+    `verbose` also what tasks print, and, unless there are bars for that, progress messages as Brian
+    had them.
     """
 
-    def __init__(self, verbose: bool) -> None:
+    def __init__(self, verbose: bool, reports: bool = True) -> None:
         self._verbose = verbose
+        self._with_reports = verbose and reports
         self._announced = 0  # failures that were printed, or counted as "more"
         self._reports: dict[int, tuple[int | None, int | None, str]] = {}
 
@@ -73,7 +76,7 @@ class News:
         """The lines of the next snapshot."""
         lines = self._printed(snapshot) if self._verbose else []
         lines += self._new_failures(snapshot)
-        if self._verbose:
+        if self._with_reports:
             lines += self._new_reports(snapshot)
         return lines
 
@@ -152,9 +155,9 @@ class TextFrontend:
         and ever more seldom, up to every 30 seconds.
     """
 
-    def __init__(self, options: FrontendOptions, stream: TextIO | None = None) -> None:
+    def __init__(self, options: FrontendOptions, stream: IO[str] | None = None) -> None:
         self._options = options
-        self._stream: TextIO | None = sys.stderr if stream is None else stream
+        self._stream: IO[str] | None = sys.stderr if stream is None else stream
         self._live = is_live(self._stream)
         ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
         self._ansi = self._live and ansi
@@ -169,7 +172,7 @@ class TextFrontend:
         self._status = ""  # what stands in the line that is redrawn
         self._next_line = 1.0
         self._news = News(options.verbose)
-        self._remaining: tuple[float, str] = (0.0, "")
+        self._words = RemainingWords(lambda remaining, now: remaining_text(remaining))
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw `snapshot`."""
@@ -197,8 +200,11 @@ class TextFrontend:
         """Finish the line that is redrawn; safe to call more than once."""
         if self._over or self._last is None:
             return
-        # The run ended without saying how, so what was last seen is all there is to tell.
         self._over = True
+        if self._options.watching:  # the run may well go on
+            self._write([self._plain(self._last)] if self._live else [], "")
+            return
+        # The run ended without saying how, so what was last seen is all there is to tell.
         self._write([self._summary(self._last)], "")
 
     def _due_line(self, snapshot: Snapshot) -> list[str]:
@@ -264,7 +270,7 @@ class TextFrontend:
         if rate := rate_text(snapshot.rate):
             parts.append(_Part(2, rate, _DIM))
         parts.append(_Part(3, clock_text(snapshot.elapsed)))
-        if remaining := self._held_remaining(snapshot):
+        if remaining := self._words.of(snapshot):
             parts.append(_Part(6, f"{remaining} left"))
         if snapshot.state != "running":
             parts.append(_Part(10, snapshot.state, _YELLOW))
@@ -293,14 +299,6 @@ class TextFrontend:
         done = self._bar.done * (halves // 2) + (self._bar.tip if halves % 2 else "")
         rest = self._bar.rest * (width - len(done))
         return self._paint(style, done) + self._paint(_DIM, rest)
-
-    def _held_remaining(self, snapshot: Snapshot) -> str:
-        """The time remaining, changed at most once a second: nobody can read a flicker."""
-        if snapshot.remaining is None or not _shows_remaining(snapshot):
-            self._remaining = (0.0, "")
-        elif not self._remaining[1] or not 0.0 <= snapshot.elapsed - self._remaining[0] < 1.0:
-            self._remaining = (snapshot.elapsed, remaining_text(snapshot.remaining))
-        return self._remaining[1]
 
     # -- the stream ----------------------------------------------------------------------------
 
@@ -339,7 +337,7 @@ class TextFrontend:
         return printable(snapshot.task or self._options.task, 40) or "task"
 
 
-def is_live(stream: TextIO | None) -> bool:
+def is_live(stream: IO[str] | None) -> bool:
     """Whether a line on `stream` can be redrawn for somebody who watches."""
     if os.environ.get("TERM") == "dumb" or os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return False
@@ -349,11 +347,11 @@ def is_live(stream: TextIO | None) -> bool:
         return False
 
 
-def _can_encode(stream: TextIO | None, text: str) -> bool:
+def _can_encode(stream: IO[str] | None, text: str) -> bool:
     return _encodable(stream, text) == text
 
 
-def _encodable(stream: TextIO | None, text: str) -> str:
+def _encodable(stream: IO[str] | None, text: str) -> str:
     """`text` with what `stream` cannot encode written as escapes."""
     encoding = getattr(stream, "encoding", None)
     if text.isascii() or not isinstance(encoding, str):

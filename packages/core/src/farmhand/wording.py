@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import ceil, floor, isfinite
 from unicodedata import combining, east_asian_width
 
 from farmhand.progress import Estimate, ProcessView, Snapshot
 
 __all__ = [
+    "RemainingWords",
     "cells",
     "clock_text",
     "cut",
@@ -167,6 +169,28 @@ def finish_text(remaining: Estimate, now: float) -> str:
         return f"{text}, about {time.strftime('%Y-%m-%d', then)}"
     except (OverflowError, ValueError, OSError):
         return text
+
+
+class RemainingWords:
+    """The time remaining in words that change at most once a second: nobody can read a flicker.
+
+    Parameters
+    ----------
+    words : callable
+        From an estimate, and the time of day, to words; such as :func:`finish_text`.
+    """
+
+    def __init__(self, words: Callable[[Estimate, float], str]) -> None:
+        self._words = words
+        self._held: tuple[float, str] = (0.0, "")
+
+    def of(self, snapshot: Snapshot) -> str:
+        """The words for a snapshot; ``''`` where none would be true."""
+        if snapshot.remaining is None or snapshot.state not in ("running", "finishing"):
+            self._held = (0.0, "")
+        elif not self._held[1] or not 0.0 <= snapshot.elapsed - self._held[0] < 1.0:
+            self._held = (snapshot.elapsed, self._words(snapshot.remaining, time.time()))
+        return self._held[1]
 
 
 def state_text(snapshot: Snapshot) -> str:

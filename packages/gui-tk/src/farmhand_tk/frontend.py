@@ -72,7 +72,6 @@ class TkFrontend:
 
     def show(self, snapshot: Snapshot) -> None:
         """Hand ``snapshot`` to the window, and to what is shown beside it or instead."""
-        self._last = snapshot
         if self._window is None and self._possible:
             self._open(snapshot)
         if self._window is not None:
@@ -81,6 +80,7 @@ class TkFrontend:
                 self._show_elsewhere()  # it has a far display, or a slow disk
         if self._other is not None:
             self._other.show(snapshot)
+        self._last = snapshot
 
     def controls(self) -> Iterable[Control | Detach]:
         """What was asked for in the window, and that it was closed."""
@@ -252,10 +252,11 @@ def _obstacle() -> str:
     if not sys.executable:
         return "this program does not know its Python (sys.executable), with which it would be started"
     if not _has_tk():
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        version = ".".join(map(str, sys.version_info[:2]))
         return (
             f"this Python ({sys.executable}) has no Tk. Debian and Ubuntu: apt install python3-tk; "
-            f"Fedora: dnf install python3-tkinter; conda: conda install tk; Homebrew: brew install python-tk@{version}"
+            "Fedora: dnf install python3-tkinter; conda: conda install tk; "
+            f"Homebrew: brew install python-tk@{version}"
         )
     if sys.platform != "darwin" and not os.environ.get("DISPLAY"):
         return "there is no display (DISPLAY is not set). Log in with ssh -X, or on that computer itself"

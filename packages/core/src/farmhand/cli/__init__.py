@@ -22,13 +22,17 @@ exit status:
   0    all is well
   1    there is something to report: failures of `failures`, problems of `check`,
        pairs that `merge` found with two values, an item that fails again or
-       returns something else (`rerun`)
+       returns something else (`rerun`), a run that did not end well (`watch`,
+       `gui`), was killed, or does not answer
   2    the command means nothing here, or a store cannot be read or written
   130  it was interrupted (Ctrl-C)
   141  whoever read the output has stopped to
 """
+_STORE = "a store that is there, such as results.db"
 _ITEM = "a key; RUN-INDEX with the beginning of the run's name; an index, where there is one run"
 _RUN = "of this run alone, by the beginning of its name"
+_STEERING = ("watch", "gui", "pause", "resume", "finish", "stop", "workers")
+_WHICH = "the run, by the beginning of its name"
 _TRUST = "This runs code that is in the store: only for a store that you trust."
 
 
@@ -54,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.flush()
         return status
     except FarmhandError as error:
-        return _fail(out, str(error))
+        return _fail(out, str(error), getattr(error, "exit_status", 2))
     except KeyboardInterrupt:
         return _fail(out, "interrupted", 130)
     except BrokenPipeError:
@@ -80,14 +84,19 @@ def _warn(message: Warning | str, *about: Any, **more: Any) -> None:
 
 def _command(name: str) -> Callable[[argparse.Namespace, Output], int]:
     """What does it; imported only now, as each needs other rooms of the house."""
+    command: Callable[[argparse.Namespace, Output], int]
     if name == "rerun":
         from farmhand.cli.rerunning import rerun
 
         return rerun
+    if name in _STEERING:
+        from farmhand.cli import steering
+
+        command = getattr(steering, name)
+        return command
     if name in ("merge", "forget", "vacuum"):
         from farmhand.cli import writing
 
-        command: Callable[[argparse.Namespace, Output], int]
         command = getattr(writing, "merge_stores" if name == "merge" else name)
         return command
     from farmhand.cli import reading
@@ -103,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="farmhand",
-        description="Look into stores of results, merge them, and run a stored item again.",
+        description="Look into stores of results, merge them, run an item again; watch and steer what runs.",
         epilog=_EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -111,17 +120,47 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(
-        name: str, help: str, more: str = "", store: bool = True, json: bool = True
+        name: str, help: str, more: str = "", store: bool = True, json: bool = True, run: bool = False
     ) -> argparse.ArgumentParser:
         description = f"{help[0].upper()}{help[1:]}.{f' {more}' if more else ''}"
         command = commands.add_parser(name, help=help, description=description)
         if store:
-            command.add_argument("store", metavar="STORE", help="a store that is there, such as results.db")
+            command.add_argument("store", metavar="STORE", help=_STORE)
+        if run:
+            command.add_argument("--run", metavar="RUN", help=_WHICH)
         if json:
             command.add_argument("--json", action="store_true", help="for programs; see docs/cli.md")
         return command
 
     add("status", "what a store has, and what happens in it now", "Nothing is unpickled.")
+
+    command = add(
+        "watch",
+        "show the run that goes on in a store",
+        "Ctrl-C ends the watching, not the run. Exits with 1 when the run was stopped, broke off or had "
+        "failures.",
+        run=True,
+    )
+    command.add_argument(
+        "--progress", metavar="NAME", help="how: text, rich, tk, ...; by default as a farm would"
+    )
+    command.add_argument("--verbose", action="store_true", help="with what items print and report")
+    command.add_argument("--wait", action="store_true", help="wait until a run begins")
+
+    add(
+        "gui",
+        "show the run that goes on in a store in a window",
+        "Closing the window ends the watching, not the run.",
+        json=False,
+        run=True,
+    )
+    add("pause", "begin no further item of a run; those that run go on to their end", run=True)
+    add("resume", "go on after a pause", run=True)
+    add("finish", "let the running items of a run end, begin no others, then end it", run=True)
+    add("stop", "end a run now; what has finished is stored, running items are given up", run=True)
+    command = add("workers", "change the number of processes of a run", store=False, run=True)
+    command.add_argument("processes", metavar="N", type=_processes, help="how many, from now on")
+    command.add_argument("store", metavar="STORE", help=_STORE)
 
     command = add("runs", "every run, or all that is known of one", "Nothing is unpickled.")
     command.add_argument("run", metavar="RUN", nargs="?", help="the beginning of its name")
@@ -186,6 +225,16 @@ def _parser() -> argparse.ArgumentParser:
 
     add("vacuum", "give back room that nothing needs", "Not while a farm on another computer writes to it.")
     return parser
+
+
+def _processes(text: str) -> int:
+    from argparse import ArgumentTypeError
+
+    from farmhand.messages import MOST_PROCESSES
+
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise ArgumentTypeError(f"{text!r} is no number of processes from 1 to {MOST_PROCESSES:,}")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -14,7 +14,9 @@ from farmhand.cli.stores import (
     find_item,
     find_run,
     item_name,
+    last_stored,
     open_existing,
+    open_run_text,
     record_of_item,
     runs_of,
     short_uids,
@@ -24,7 +26,7 @@ from farmhand.cli.terminal import Column, Output, indented, plural
 from farmhand.errors import FarmhandError, StoreError, UsageError
 from farmhand.plain import plain_value
 from farmhand.store import Counts, DataManager, Record, RunInfo, join_key
-from farmhand.wording import clock_text, duration_text, printable, size_text, when_text
+from farmhand.wording import duration_text, printable, size_text, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def status(options: Namespace, out: Output) -> int:
         counts = {run.uid: store.counts(run.uid) for run in known}
         results = store.itemcount()
         if options.json:
-            told = [{**_run_json(run, counts[run.uid], store), "last": _last(store, run)} for run in known]
+            told = [
+                {**_run_json(run, counts[run.uid], store), "last": last_stored(store, run)} for run in known
+            ]
             out.json({"store": store.basepath, "results": results, "runs": told})
             return 0
         pairs = results - sum(each.done for each in counts.values())
@@ -78,11 +82,15 @@ def status(options: Namespace, out: Output) -> int:
                 out.line(
                     f"... and {plural(len(known) - _LATEST, 'earlier run')}: farmhand runs {options.store}"
                 )
-            lines = [_open_run(store, run, counts[run.uid], names, now) for run in known if not run.outcome]
+            lines = [
+                open_run_text(store, run, counts[run.uid], names, now) for run in known if not run.outcome
+            ]
             if lines:
                 out.line()
                 for line in lines[-_LATEST:]:
                     out.paragraph(line)
+            if any(state_of(run) == "running" and "control" in run.provenance for run in known):
+                out.line(f"To look at it: farmhand watch {options.store}")
     return 0
 
 
@@ -133,36 +141,6 @@ def _run_row(run: RunInfo, counts: Counts, names: Mapping[str, str], now: float)
     total = "" if run.numitems is None else f"{run.numitems:,}"
     numbers = [f"{counts.done:,}", f"{counts.failed:,}", total]
     return [names[run.uid], run.task, state, when_text(run.started, now), took, *numbers]
-
-
-def _open_run(store: DataManager, run: RunInfo, counts: Counts, names: Mapping[str, str], now: float) -> str:
-    """A run that has not ended, in a sentence."""
-    state, total = state_of(run), run.numitems
-    ended = counts.done + counts.failed
-    far = f"{ended:,} items have ended" if total is None else f"{ended:,} of {total:,} items have ended"
-    last = _last(store, run)
-    if last:
-        far += f", the last one {_ago(now - last)}"
-    who = f"{names[run.uid]} ({printable(run.task, 40)})"
-    if state == "killed":
-        return f"{who} was killed: {far}. With resume=True the rest will run."
-    if state == "unknown":
-        return f"{who} runs on {printable(run.computer.partition('.')[2])}, or was killed there: {far}."
-    number = run.owner.split("/")[-2:-1]
-    line = f"{who} runs in process {''.join(number)}: {far}"
-    if total is not None and ended and ended < total:
-        remaining = (total - ended) * (now - run.started) / ended
-        line += f"; at that rate {clock_text(remaining)} more"
-    return f"{line}."
-
-
-def _last(store: DataManager, run: RunInfo) -> float | None:
-    """When something was stored last; of a run that has ended, that is as good as its end."""
-    return run.ended if run.ended is not None else store.last_ended(run.uid) or None
-
-
-def _ago(seconds: float) -> str:
-    return f"{clock_text(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def _show_run(run: RunInfo, counts: Counts, out: Output) -> None:

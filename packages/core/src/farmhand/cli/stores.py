@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from farmhand import codec, owner
 from farmhand.errors import UsageError
 from farmhand.kept import in_order
 from farmhand.plain import plain_value
 from farmhand.plugins import Plugins
-from farmhand.store import Block, DataManager, Record, RunInfo
+from farmhand.store import Block, Counts, DataManager, Record, RunInfo
 from farmhand.task import Call
-from farmhand.wording import printable, when_text
+from farmhand.wording import clock_text, printable, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ __all__ = [
     "find_item",
     "find_run",
     "item_name",
+    "last_stored",
+    "listed",
     "must_exist",
     "open_existing",
+    "open_run_text",
     "record_of_item",
     "runs_of",
     "short_uids",
@@ -126,8 +129,40 @@ def find_run(runs: Sequence[RunInfo], text: str) -> RunInfo:
     if len(found) == 1 and text:
         return found[0]
     if len(found) > 1:
-        raise UsageError(f"several runs begin with {text!r}: {_listed(found, runs)}")
-    raise UsageError(f"there is no run {text!r}; there {_listed(runs, runs)}")
+        raise UsageError(f"several runs begin with {text!r}: {listed(found, runs)}")
+    raise UsageError(f"there is no run {text!r}; there {listed(runs, runs)}")
+
+
+def open_run_text(
+    store: DataManager, run: RunInfo, counts: Counts, names: Mapping[str, str], now: float
+) -> str:
+    """A run that has not ended, in a sentence."""
+    state, total = state_of(run), run.numitems
+    ended = counts.done + counts.failed
+    far = f"{ended:,} items have ended" if total is None else f"{ended:,} of {total:,} items have ended"
+    last = last_stored(store, run)
+    if last:
+        far += f", the last one {_ago(now - last)}"
+    who = f"{names[run.uid]} ({printable(run.task, 40)})"
+    if state == "killed":
+        return f"{who} was killed: {far}. With resume=True the rest will run."
+    if state == "unknown":
+        return f"{who} runs on {printable(run.computer.partition('.')[2])}, or was killed there: {far}."
+    number = run.owner.split("/")[-2:-1]
+    line = f"{who} runs in process {''.join(number)}: {far}"
+    if total is not None and ended and ended < total:
+        remaining = (total - ended) * (now - run.started) / ended
+        line += f"; at that rate {clock_text(remaining)} more"
+    return f"{line}."
+
+
+def last_stored(store: DataManager, run: RunInfo) -> float | None:
+    """When something was stored last; of a run that has ended, that is as good as its end."""
+    return run.ended if run.ended is not None else store.last_ended(run.uid) or None
+
+
+def _ago(seconds: float) -> str:
+    return f"{clock_text(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def find_item(store: DataManager, text: str, run: str | None = None) -> tuple[RunInfo, int]:
@@ -168,7 +203,7 @@ def find_item(store: DataManager, text: str, run: str | None = None) -> tuple[Ru
     return info, int(index)
 
 
-def _listed(found: Sequence[RunInfo], runs: Sequence[RunInfo]) -> str:
+def listed(found: Sequence[RunInfo], runs: Sequence[RunInfo]) -> str:
     """Some runs in words."""
     if not found:
         return "are none"

@@ -1,0 +1,261 @@
+"""A row for each process: only those that are seen are drawn, and of these only what has changed."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from tkinter import ttk
+
+from farmhand.progress import ProcessView
+from farmhand_tk.window.looks import Looks
+from farmhand_tk.window.parts import DrawnBar, Ellipsis, wheel
+from farmhand_tk.window.words import Row, row_of
+
+__all__ = ["ProcessesPane"]
+
+
+class ProcessesPane(ttk.Frame):
+    """The list of processes.
+
+    Parameters
+    ----------
+    parent : widget
+        Where it is.
+    looks : Looks
+        Its looks.
+    """
+
+    def __init__(self, parent: tk.Misc, looks: Looks) -> None:
+        super().__init__(parent, style="Card.TFrame", padding=1)
+        self._looks = looks
+        self._rows: tuple[ProcessView, ...] = ()
+        self._otherwise = ""
+        self._first = 0  # the row at the top
+        self._slots: list[_Slot] = []
+        self._height = looks.font.metrics("linespace") + looks.px(9)
+        self.rowconfigure(1, weight=1)
+        self.columnconfigure(0, weight=1)
+        self._head = tk.Canvas(
+            self, height=looks.small.metrics("linespace") + looks.px(8), highlightthickness=0
+        )
+        self._head.grid(row=0, column=0, columnspan=2, sticky="ew")
+        self.canvas = tk.Canvas(self, takefocus=True, highlightthickness=looks.px(1), width=1, height=1)
+        self.canvas.grid(row=1, column=0, sticky="nsew")
+        self._scrollbar = ttk.Scrollbar(self, orient="vertical", command=self._scrolled)
+        self._empty = self.canvas.create_text(0, 0, anchor="center", font=looks.font, state="hidden")
+        self._titles = {
+            name: self._head.create_text(0, 0, text=name, font=looks.small, anchor="e" if right else "w")
+            for name, right in (
+                ("#", True),
+                ("Item", False),
+                ("Progress", False),
+                ("Elapsed", True),
+                ("Remaining", True),
+            )
+        }
+        self.ellipsis = Ellipsis(looks.font)
+        self.columns = _Columns(looks, 0)
+        self.canvas.bind("<Configure>", lambda event: self._resized())
+        self.canvas.bind("<Button-1>", lambda event: self.canvas.focus_set())
+        wheel(self.canvas, lambda steps: self.scroll(3 * steps))
+        for key, rows in (
+            ("Up", -1),
+            ("Down", 1),
+            ("Prior", -9),
+            ("Next", 9),
+            ("Home", -99999),
+            ("End", 99999),
+        ):
+            self.canvas.bind(f"<{key}>", lambda event, rows=rows: self.scroll(rows))  # type: ignore[misc]
+        looks.listen(self._colour)
+
+    def show(self, processes: tuple[ProcessView, ...], otherwise: str = "") -> None:
+        """Draw the processes, or say something where there are none."""
+        if otherwise != self._otherwise:
+            self._otherwise = otherwise
+            self.canvas.itemconfigure(self._empty, text=otherwise)
+        if len(processes) != len(self._rows):
+            self._rows = processes
+            self._place()
+        self._rows = processes
+        self._draw()
+
+    def height_for(self, rows: int) -> int:
+        """The pixels that so many rows take, with the head of the list."""
+        return int(self._head.winfo_reqheight()) + rows * self._height + self._looks.px(6)
+
+    def texts(self) -> list[str]:
+        """What the rows that are seen say, for whoever cannot see them."""
+        return [slot.text() for slot in self._slots if slot.row is not None]
+
+    def scroll(self, rows: int) -> None:
+        """Move the list by so many rows, downwards when positive."""
+        self._first += rows
+        self._place()
+        self._draw()
+
+    def _scrolled(self, what: str, value: str, unit: str = "") -> None:
+        if what == "moveto":
+            self._first = round(float(value) * len(self._rows))
+            self.scroll(0)
+        else:
+            self.scroll(int(value) * (self._seen() if unit.startswith("page") else 1))
+
+    def _seen(self) -> int:
+        """How many whole rows there is room for."""
+        return max(1, (self.canvas.winfo_height() - 2 * self._looks.px(1)) // self._height)
+
+    def _resized(self) -> None:
+        self.columns = _Columns(self._looks, self.canvas.winfo_width())
+        middle = self._head.winfo_reqheight() // 2
+        c = self.columns
+        for name, x in (
+            ("#", c.number),
+            ("Item", c.label),
+            ("Progress", c.bar),
+            ("Elapsed", c.elapsed),
+            ("Remaining", c.remaining),
+        ):
+            self._head.coords(self._titles[name], x, middle)
+        self._head.itemconfigure(self._titles["Remaining"], state="normal" if c.shows_remaining else "hidden")
+        self.canvas.coords(self._empty, self.canvas.winfo_width() // 2, self._height)
+        for slot in self._slots:
+            slot.forget()
+        self._place()
+        self._draw()
+
+    def _place(self) -> None:
+        """Find which rows are seen, and have as many places for them."""
+        seen = self._seen()
+        self._first = max(0, min(self._first, len(self._rows) - seen))
+        if len(self._rows) > seen:
+            self._scrollbar.grid(row=1, column=1, sticky="ns")
+            self._scrollbar.set(self._first / len(self._rows), (self._first + seen) / len(self._rows))
+        else:
+            self._scrollbar.grid_remove()
+        # one more, of which a part is seen
+        while len(self._slots) < min(seen + 1, len(self._rows)):
+            slot = _Slot(self, len(self._slots), self._height)
+            slot.colour(self._looks)
+            self._slots.append(slot)
+        self.canvas.itemconfigure(self._empty, state="hidden" if self._rows else "normal")
+
+    def _draw(self) -> None:
+        for place, slot in enumerate(self._slots):
+            at = self._first + place
+            slot.show(row_of(self._rows[at]) if at < len(self._rows) else None)
+
+    def _colour(self) -> None:
+        palette = self._looks.palette
+        self._head.configure(background=palette.surface)
+        self.canvas.configure(
+            background=palette.surface,
+            highlightbackground=palette.surface,
+            highlightcolor=palette.accent,
+        )
+        self.canvas.itemconfigure(self._empty, fill=palette.text)
+        for title in self._titles.values():
+            self._head.itemconfigure(title, fill=palette.quiet)
+        for slot in self._slots:
+            slot.colour(self._looks)
+
+
+class _Columns:
+    """Where the columns are in a list of some width."""
+
+    def __init__(self, looks: Looks, width: int) -> None:
+        px, measure = looks.px, looks.font.measure
+        gap = px(12)
+        self.shows_remaining = width > px(430)
+        right = width - gap
+        self.remaining = right
+        if self.shows_remaining:
+            right -= max(measure("00m 00s"), looks.small.measure("Remaining")) + gap
+        self.elapsed = right
+        right -= measure("00m 00s") + gap
+        self.percent = right
+        right -= measure("100 %") + px(6)
+        self.bar_end = right
+        self.number = px(8) + measure("000")
+        self.label = self.number + gap
+        room = max(0, right - self.label)
+        self.bar = right - max(px(40), int(room * 0.45)) if room > px(120) else right
+        self.label_end = self.bar - gap
+
+
+class _Slot:
+    """A place for a row."""
+
+    def __init__(self, pane: ProcessesPane, place: int, height: int) -> None:
+        self.row: Row | None = None
+        self._pane = pane
+        self._canvas = canvas = pane.canvas
+        self._top = place * height + 1
+        self._height = height
+        font = pane._looks.font
+        self._bar = DrawnBar(canvas)
+        self._texts = {
+            name: canvas.create_text(0, 0, anchor="w" if name == "label" else "e", font=font)
+            for name in ("number", "label", "attempt", "percent", "elapsed", "remaining")
+        }
+        self._said: dict[str, str] = {}
+        self._quiet: bool | None = None
+        self._moved = False
+
+    def forget(self) -> None:
+        """The list has another width."""
+        self._moved = False
+        self._said.clear()
+        self.row = None
+
+    def text(self) -> str:
+        return " ".join(filter(None, self._said.values()))
+
+    def colour(self, looks: Looks) -> None:
+        for name, text in self._texts.items():
+            quiet = name in ("number", "elapsed", "remaining")
+            self._canvas.itemconfigure(text, fill=looks.palette.quiet if quiet else looks.palette.text)
+        self._canvas.itemconfigure(self._texts["attempt"], fill=looks.palette.wait)
+        self._quiet = None
+        self.row = None
+        self._bar.colour(looks.palette)
+
+    def show(self, row: Row | None) -> None:
+        if row == self.row and self._moved:
+            return
+        self.row = row
+        columns = self._pane.columns
+        middle = self._top + self._height // 2
+        if not self._moved:
+            self._moved = True
+            places = {"attempt": columns.label_end}
+            for name, text in self._texts.items():
+                self._canvas.coords(text, places.get(name) or getattr(columns, name), middle)
+        if row is None:
+            for name in self._texts:
+                self._say(name, "")
+            self._bar.draw(None, 0, 0, 0, 0)
+            return
+        if row.quiet != self._quiet:
+            self._quiet = row.quiet
+            palette = self._pane._looks.palette
+            self._canvas.itemconfigure(
+                self._texts["label"], fill=palette.quiet if row.quiet else palette.text
+            )
+        px = self._pane._looks.px
+        room = columns.label_end - columns.label
+        if row.attempt:
+            room -= self._pane._looks.font.measure(row.attempt) + px(8)
+        fits = room > px(30)
+        self._say("number", row.number)
+        self._say("label", self._pane.ellipsis.fit(row.label, room) if fits else "")
+        self._say("attempt", row.attempt if fits else "")
+        self._say("percent", row.percent)
+        self._say("elapsed", row.elapsed)
+        self._say("remaining", row.remaining if columns.shows_remaining else "")
+        half = px(5)
+        self._bar.draw(row.bar, columns.bar, middle - half, columns.bar_end, middle + half)
+
+    def _say(self, name: str, text: str) -> None:
+        if self._said.get(name) != text:
+            self._said[name] = text
+            self._canvas.itemconfigure(self._texts[name], text=text)

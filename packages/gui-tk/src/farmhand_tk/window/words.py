@@ -1,0 +1,340 @@
+"""What each part of the window says of a snapshot: pure functions, no clock, no Tk."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import PurePath
+
+from farmhand.progress import OVER, Failure, ProcessView, Snapshot
+from farmhand.values import dataclass
+from farmhand.wording import (
+    clock_text,
+    duration_text,
+    finish_text,
+    percent,
+    printable,
+    rate_text,
+    state_text,
+)
+
+__all__ = [
+    "Bar",
+    "Overview",
+    "Row",
+    "count_text",
+    "fraction_of",
+    "full_failure_text",
+    "kind_text",
+    "lost_text",
+    "news_text",
+    "overview_of",
+    "quoted",
+    "rerun_text",
+    "row_of",
+    "shown",
+    "store_name",
+    "store_place",
+    "terminate_text",
+    "title_of",
+    "whole_text",
+]
+
+_MEMORY = ":memory:"
+_SIGNS = {"running": "▶", "paused": "‖", "finished": "✓", "stopped": "■", "broken": "✗"}
+_QUIET = 3.0  # seconds without news that need no word
+_LONGEST_LINE = 2000  # characters: a text of Tk is slow with longer ones
+_SWEEP = 3.0  # seconds in which the block of a bar that knows nothing goes there and back
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a bar shows, each part from 0 to 1 of its length; they add up to at most 1.
+
+    Parameters
+    ----------
+    skipped, done, failed, running : float
+        The parts, from the left.
+    begins : float
+        Where the first one begins: not at the left in a bar that only says that something goes on.
+    """
+
+    skipped: float = 0.0
+    done: float = 0.0
+    failed: float = 0.0
+    running: float = 0.0
+    begins: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the upper part of the window says."""
+
+    task: str
+    store: str
+    state: str
+    sign: str  # of the state
+    tone: str  # of the state: 'good', 'busy', 'wait' or 'bad'
+    percent: str
+    bar: Bar
+    done: str
+    failed: str
+    skipped: str
+    elapsed: str
+    remaining: str
+    rate: str
+    cpu: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the row of one process says."""
+
+    number: str
+    label: str
+    quiet: bool  # nothing runs in it: the label says why
+    attempt: str
+    percent: str
+    elapsed: str
+    remaining: str
+    bar: Bar | None
+
+
+def shown(text: str, limit: int = 500) -> str:
+    """``text`` as one line that every Tk can draw."""
+    return printable(text.strip(), limit)
+
+
+def whole_text(text: str) -> str:
+    """Several lines that every Tk can draw."""
+    lines = text.expandtabs().splitlines()
+    return "\n".join(printable(line, _LONGEST_LINE) for line in lines)
+
+
+def count_text(count: int) -> str:
+    """A number with its thousands apart: ``'12,345'``."""
+    return f"{count:,}"
+
+
+def store_name(store: str) -> str:
+    """Where results go, in short: a file's name alone."""
+    if store in ("", _MEMORY):
+        return "in this program's memory"
+    return shown(PurePath(store).name or store, 80)
+
+
+def store_place(store: str) -> str:
+    """Where results go, with the folders."""
+    return store_name(store) if store in ("", _MEMORY) else shown(store)
+
+
+def title_of(snapshot: Snapshot) -> str:
+    """The window's title: what it is about comes first, for a task bar that cuts it."""
+    name = shown(snapshot.task, 60) or "task"
+    fraction = fraction_of(snapshot)
+    if snapshot.state in OVER:
+        name += f" {state_text(snapshot).partition(' ')[0]}"
+    elif fraction is not None:
+        name += f" {percent(fraction)} %"
+    else:
+        name += f" {count_text(snapshot.done)} done"
+    return f"{name} - {store_name(snapshot.store)}"
+
+
+def fraction_of(snapshot: Snapshot) -> float | None:
+    """How much of the run is done; None when nobody knows how long it is."""
+    if snapshot.total is None:
+        return None
+    if snapshot.complete is not None and isfinite(snapshot.complete):
+        return min(max(snapshot.complete, 0.0), 1.0)
+    behind = snapshot.done + snapshot.failed + snapshot.skipped
+    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
+
+
+def overview_of(snapshot: Snapshot, now: float, lost: bool = False) -> Overview:
+    """The upper part of the window.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The run.
+    now : float
+        The time of day.
+    lost : bool
+        The farm is gone without having said how the run ended.
+    """
+    state = snapshot.state
+    over = state in OVER
+    remaining = "-"
+    if over:
+        remaining = "none"
+    elif state == "paused":
+        remaining = "when it goes on"
+    elif state == "finishing":
+        rests = [each.remaining for each in snapshot.processes if each.state == "busy"]
+        known = [rest for rest in rests if rest is not None and isfinite(rest)]
+        if known and len(known) == len(rests):
+            remaining = f"about {clock_text(max(known))}"
+    elif state == "running" and snapshot.remaining is not None and not lost:
+        remaining = finish_text(snapshot.remaining, now)
+    fraction = fraction_of(snapshot)
+    total = "" if snapshot.total is None else f" of {count_text(snapshot.total)}"
+    return Overview(
+        task=shown(snapshot.task, 120) or "task",
+        store=store_place(snapshot.store),
+        state="The farm is gone" if lost else _sentence(state_text(snapshot)),
+        sign="✗" if lost else _SIGNS.get(state, "…"),
+        tone="bad" if lost else _tone(snapshot),
+        percent="" if fraction is None else f"{percent(fraction)} %",
+        bar=_overall_bar(snapshot, fraction),
+        done=f"{count_text(snapshot.done)}{total} done",
+        failed=f"{count_text(snapshot.failed)} failed" if snapshot.failed else "none failed",
+        skipped=f"{count_text(snapshot.skipped)} skipped" if snapshot.skipped else "",
+        elapsed=clock_text(snapshot.elapsed),
+        remaining="-" if lost else remaining,
+        rate=rate_text(snapshot.rate) or "-",
+        cpu="-" if snapshot.cpu is None or over or lost else f"{percent(snapshot.cpu)} %",
+    )
+
+
+def _overall_bar(snapshot: Snapshot, fraction: float | None) -> Bar:
+    if fraction is None:
+        return Bar() if snapshot.state in OVER else _sweep(snapshot.elapsed)
+    total = snapshot.total or 0
+    if total <= 0:
+        return Bar(done=fraction)
+    skipped = min(1.0, max(0, snapshot.skipped) / total)
+    done = min(1.0 - skipped, max(0, snapshot.done) / total)
+    failed = min(1.0 - skipped - done, max(0, snapshot.failed) / total)
+    running = 0.0 if snapshot.state in OVER else max(0.0, fraction - skipped - done - failed)
+    return Bar(skipped, done, failed, running)
+
+
+def _sweep(elapsed: float, width: float = 0.2) -> Bar:
+    """A block that goes there and back; it moves with the run's own time, and stands when no news come."""
+    turn = (elapsed / _SWEEP) % 2.0 if isfinite(elapsed) else 0.0
+    return Bar(running=width, begins=(turn if turn <= 1.0 else 2.0 - turn) * (1.0 - width))
+
+
+def _tone(snapshot: Snapshot) -> str:
+    if snapshot.state == "broken":
+        return "bad"
+    if snapshot.state == "finished":
+        return "wait" if snapshot.failed else "good"
+    return "busy" if snapshot.state == "running" else "wait"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def row_of(process: ProcessView) -> Row:
+    """The row of one process."""
+    number = str(process.number)
+    if process.state != "busy":
+        words = {"leaving": "ending", "idle": "waiting for an item"}
+        return Row(number, words.get(process.state, shown(process.state, 40)), True, "", "", "", "", None)
+    label = shown(process.taskname, 200) or shown(process.item, 200) or f"item {process.index}"
+    at = process.expected if process.expected is not None else process.complete
+    known = at is not None and isfinite(at)
+    fraction = min(max(at, 0.0), 1.0) if known and at is not None else 0.0
+    rest = process.remaining
+    return Row(
+        number=number,
+        label=label,
+        quiet=False,
+        attempt=_attempt(process.attempts),
+        percent=f"{percent(fraction)} %" if known else "",
+        elapsed=clock_text(process.elapsed),
+        remaining="" if rest is None or not isfinite(rest) else clock_text(max(0.0, rest)),
+        bar=Bar(running=fraction) if known else _sweep(process.elapsed, 0.16),
+    )
+
+
+def _attempt(attempts: int) -> str:
+    if attempts < 2:
+        return ""
+    ending = "th" if attempts % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(attempts % 10, "th")
+    return f"{attempts}{ending} try"
+
+
+def news_text(seconds: float) -> str:
+    """That nothing has come for so long; ``''`` while that is nothing unusual."""
+    return f"no news for {clock_text(seconds)}" if seconds > _QUIET else ""
+
+
+def quoted(text: str) -> str:
+    """A word of a command line."""
+    import shlex
+
+    return shown(shlex.quote(text))
+
+
+def kind_text(kind: str) -> str:
+    """What happened to an item that failed, in a word or two."""
+    return {"died": "process died", "timeout": "took too long", "memory": "too much memory"}.get(
+        kind, shown(kind, 30)
+    )
+
+
+def rerun_text(failure: Failure, store: str) -> str:
+    """How to run a failed item again, alone."""
+    if store in ("", _MEMORY) or not failure.key:
+        return ""
+    return f"farmhand rerun {quoted(store)} {quoted(failure.key)}"
+
+
+def full_failure_text(failure: Failure, store: str) -> str:
+    """All that is known of a failure, as it is read and copied."""
+    error = failure.error
+    what = "Died" if error.kind == "died" else _sentence(kind_text(error.kind))
+    where = "" if failure.process is None else f" in process {failure.process}"
+    tries = "" if failure.attempts < 2 else f", tried {failure.attempts} times"
+    lines = [
+        f"Item {failure.index}: {shown(failure.item, 2000)}",
+        f"{what}{where} after {duration_text(failure.seconds)}{tries}",
+    ]
+    rerun = rerun_text(failure, store)
+    if rerun:
+        lines.append(f"Run it again: {rerun}")
+    error_line = shown(": ".join(filter(None, (error.type, error.message))), _LONGEST_LINE)
+    traceback = whole_text(error.traceback).strip("\n")
+    lines += ["", traceback or error_line]
+    if traceback and error_line and not traceback.endswith(error_line):
+        lines.append(error_line)
+    output = whole_text(failure.output).strip("\n")
+    lines += ["", "What it printed:" if output else "It printed nothing.", output]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def terminate_text(snapshot: Snapshot) -> str:
+    """What is kept and what is lost when the run is terminated now."""
+    kept = snapshot.done + snapshot.failed
+    noun = "result is" if snapshot.done == 1 else "results are"
+    where = store_name(snapshot.store)
+    memory = snapshot.store in ("", _MEMORY)
+    place = where if memory else f"stored in {where}"
+    text = f"{count_text(snapshot.done)} {noun} {place} and {'stays' if snapshot.done == 1 else 'stay'}."
+    if not kept:
+        text = "Nothing is stored yet."
+    busy = sum(process.state == "busy" for process in snapshot.processes)
+    if not busy:
+        return f"{text} No item is running, so that nothing is lost."
+    lost = "1 running item is given up" if busy == 1 else f"{busy} running items are given up"
+    again = "it runs again" if busy == 1 else "they run again"
+    return f"{text} {lost}; with resume=True {again}."
+
+
+def lost_text(snapshot: Snapshot | None) -> str:
+    """What is known of a run whose farm is gone without a word."""
+    text = "The farm has ended without a word: it was killed, or its computer lost power."
+    if snapshot is None:
+        return text
+    if snapshot.store in ("", _MEMORY):
+        return f"{text} The results were in its memory and are gone."
+    of = "" if snapshot.total is None else f" of {count_text(snapshot.total)}"
+    kept = snapshot.done + snapshot.skipped
+    verb = "is" if kept == 1 else "are"
+    return (
+        f"{text} {count_text(kept)}{of} {verb} stored in {store_name(snapshot.store)}; "
+        "resume=True runs the rest."
+    )
