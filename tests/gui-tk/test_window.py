@@ -188,6 +188,34 @@ def test_the_end_says_how_it_went_and_takes_no_orders(window):
     assert window.app.overview.percent["text"] == "100 %"
 
 
+@pytest.mark.parametrize("state", ["stopping", "stopped", "broken"])
+def test_a_run_that_stops_by_itself_says_why(window, state):
+    """A reason is as long as it is: it has lines of its own, and pushes nothing away."""
+    window.show(replace(RUN, state=state, reason="no space left on the device, " * 8))
+    assert "no space left on the device" in window.app.controls.message["text"].lower()
+    assert "device" not in window.app.overview.condition["text"]
+    window.show(RUN)
+    assert window.app.controls.message["text"] == ""
+
+
+def test_a_long_name_leaves_room_for_the_rest(window):
+    """Tasks may be called anything; the state and the menu stay where they are."""
+    window.show(replace(RUN, task="w" * 300, store="/data/" + "w" * 300, state="finishing"))
+    window.until(lambda: window.app.overview.task["text"].endswith("..."))
+    window.update()
+    menu = window.app.overview.menu_button
+    assert menu.winfo_rootx() + menu.winfo_width() <= window.root.winfo_rootx() + window.root.winfo_width()
+    assert window.app.overview.condition.winfo_width() >= window.app.overview.condition.winfo_reqwidth()
+
+
+def test_a_watched_run_says_whose_it_is():
+    """Several farms may write into one store."""
+    shown = ShownWindow(watching=True)
+    shown.show(replace(RUN, pid=4242))
+    shown.until(lambda: shown.app.overview.store["text"] == "/data/rates.db (run by process 4242)")
+    shown.end()
+
+
 # -- failures --------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,15 @@ from farmhand_tk.window.looks import Looks, chosen_theme, desktop_is_dark, icon
 from farmhand_tk.window.orders import Orders
 from farmhand_tk.window.overview import OverviewPane
 from farmhand_tk.window.processes import ProcessesPane
-from farmhand_tk.window.words import Overview, count_text, lost_text, news_text, overview_of, title_of
+from farmhand_tk.window.words import (
+    Overview,
+    count_text,
+    lost_text,
+    news_text,
+    overview_of,
+    reason_text,
+    title_of,
+)
 
 __all__ = ["AFTER", "App"]
 
@@ -181,13 +189,13 @@ class App:
         self._again()
         self.root.mainloop()
 
-    def _tell_mistake(self, *error: object) -> None:
+    def _tell_mistake(self, kind: type[BaseException], error: BaseException, trace: object) -> None:
         """A mistake of the window is told once, to whoever may mend it; the window goes on."""
         if not self._mistaken:
             self._mistaken = True
             import traceback
 
-            traceback.print_exception(error[1])  # type: ignore[arg-type]
+            traceback.print_exception(error)
 
     def _again(self) -> None:
         if self.closed:
@@ -251,7 +259,7 @@ class App:
         if self._after == "close" or (self._after == "auto" and not error and self._may_go(over)):
             self.close()
             return
-        self.lost = not over
+        self.lost = not over or bool(error)
         if error:
             self.controls.say(f"What the farm sends cannot be read: {error}")
         elif self.lost:
@@ -300,7 +308,9 @@ class App:
             self.root.title(title)
         if not self.root.winfo_viewable():
             return  # as soon as somebody sees it, there are newer ones
-        self.overview.show(self._held(overview_of(snapshot, self._now(), self.lost)))
+        self.overview.show(self._held(overview_of(snapshot, self._now(), self.lost, self._watching)))
+        if not self.lost:
+            self.controls.say(reason_text(snapshot), "bad" if snapshot.state == "broken" else "wait")
         if snapshot.state in OVER:
             self.processes.show((), summary_text(snapshot))
         else:

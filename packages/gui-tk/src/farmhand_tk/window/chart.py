@@ -130,6 +130,8 @@ class ChartPane(ttk.Frame):
     def _label_end(self, plan: Plan, at: float, least: float, most: float, now: float) -> None:
         """The time of day at which the run is probably over, above the place where the line gets there."""
         assert plan.ends is not None
+        if plan.ends[1] - now < 60.0:
+            return
         try:
             moment = time.localtime(self._now + plan.ends[1] - now)
             today = time.localtime(self._now)
