@@ -278,7 +278,8 @@ def _steer(options: Namespace, out: Output, control: Control, wanted: str, word:
     if answer is None:
         return 1
     state = printable(str(answer.get("state")), 20)
-    reached = state == wanted or (wanted == "finishing" and state in OVER)
+    ended = state in OVER and (wanted == "finishing" or (wanted == "running" and before == "paused"))
+    reached = state == wanted or ended  # what is asked of it may have been the last thing that it waited for
     if options.json:
         out.json(_as_json(options, run, answer))
     elif not reached:
@@ -287,7 +288,7 @@ def _steer(options: Namespace, out: Output, control: Control, wanted: str, word:
         out.line(f"{options.store}: it {now}, and cannot be {asked}")
     else:
         text = word if before != state else f"it was {state} already"
-        if state in OVER:
+        if ended:
             text = f"it has {_has(state)}"
         running = _number(answer, "running")
         if state in ("paused", "finishing") and running:
