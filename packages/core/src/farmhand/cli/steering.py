@@ -28,7 +28,7 @@ from farmhand.plugins import Plugins
 from farmhand.progress import OVER, Detach, Frontend, Snapshot
 from farmhand.remote import RemoteRun
 from farmhand.store import DataManager, RunInfo
-from farmhand.text import is_live
+from farmhand.text import TextFrontend, is_live
 from farmhand.wording import printable, when_text
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ def _watch(options: Namespace, run: RunInfo, frontend: Frontend) -> int:
     if problem:
         raise UsageError(f"{options.store}: {problem}")
     if gone:
-        _tell(f"the run goes on; farmhand watch {options.store} shows it again")
+        _tell(f"the run goes on; farmhand {options.command} {options.store} shows it again")
         return 0
     if last is not None and last.state in OVER:
         return 0 if last.state == "finished" and not last.failed else 1
@@ -128,7 +128,7 @@ def _snapshots(options: Namespace, run: RunInfo, remote: RemoteRun, frontend: Fr
         if not told and time.monotonic() - heard > _SILENCE:
             told = True
             # a line that is redrawn in place stands there
-            newline = "\n" if begun and is_live(sys.stderr) else ""
+            newline = "\n" if begun and isinstance(frontend, TextFrontend) and is_live(sys.stderr) else ""
             _tell(f"no news for {_SILENCE:.0f} s: the farm lives, but {_AGAIN}", newline)
         if told and state_of(run) != "running":
             remote.close()  # another process that it had forked still has the connection
