@@ -177,7 +177,8 @@ class Screen:
             lines.append([Segment(rest)])
         if self._layout is not None:
             named = replace(snapshot, task=snapshot.task or self._options.task)
-            lines += self._layout.summary(summary_text(named), snapshot.failed, hint_text(snapshot))
+            text = summary_text(named, self._options.watching)
+            lines += self._layout.summary(text, snapshot.failed, hint_text(snapshot))
         if self._suspended:
             self._region.forget()
         self._region.close(lines)
