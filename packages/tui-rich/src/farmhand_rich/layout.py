@@ -140,7 +140,7 @@ class Layout:
             long = f"{snapshot.done:{digits}d} of {snapshot.total} done"
             counts = [_Part(9, long if width >= 50 else f"{snapshot.done:{digits}d}/{snapshot.total}")]
         if snapshot.failed:
-            counts.append(_Part(8, f"{snapshot.failed} failed", "failed"))
+            counts.append(_Part(10, f"{snapshot.failed} failed", "failed"))
         if snapshot.skipped:
             counts.append(_Part(1, f"{snapshot.skipped} skipped", "dim"))
         if complete is None:
