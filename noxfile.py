@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ nox.options.error_on_missing_interpreters = False  # `-P 3.14` is skipped where 
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PACKAGES = sorted(path.parent.name for path in Path("packages").glob("*/pyproject.toml"))  # core is the first
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 LET_IT_STOP = {"interrupt_timeout": 20, "terminate_timeout": 20}  # Ctrl-C: a farm stores what it has
 
 
@@ -46,9 +48,13 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, with every package, a third-party plugin and what the examples need installed."""
+    """All tests, with every package, a third-party plugin and what the examples need installed.
+
+    They run side by side, two for each CPU, since most wait for a disk or for processes. What follows `--`
+    goes to pytest, which then runs them one after the other, so that they can be debugged.
+    """
     install(session, *paths(*PACKAGES), "./tests/plugin", group="everything")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or ["-n", str(min(2 * CPUS, 16)), "--dist", "worksteal"]))
 
 
 @nox.session(reuse_venv=False)

@@ -6,7 +6,6 @@ Every task here would leave a file behind if a process ran it, or only made it; 
 from __future__ import annotations
 
 import functools
-import logging
 import re
 import sqlite3
 import subprocess
@@ -28,7 +27,6 @@ from farmhand import (
     run_tasks,
 )
 from farmhand.cpus import cpu_count
-from farmhand.progress import Snapshot
 from farmhand.testing.frontends import RecordingFrontend
 from waiting import DEADLINE
 
@@ -355,46 +353,6 @@ def test_a_gui_that_is_not_installed_is_one_warning_and_then_text(monkeypatch, c
     assert len(warned) == 1
     assert warned[0].filename == __file__, "the warning points to farmhand instead of the user's line"
     assert "square" in capsys.readouterr().err
-
-
-# -- frontends that break their contract -----------------------------------------------------------
-
-
-class Faulty(RecordingFrontend):
-    """Raises in one of its methods."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__()
-        self.method = method
-
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        if self.method == "show":
-            raise RuntimeError("lost my display")
-
-    def controls(self):
-        if self.method == "controls":
-            raise RuntimeError("lost my display")
-        return {"nonsense": ["stop"], "resize": [farmhand.events.Resize(0)]}.get(self.method, ())
-
-    def close(self) -> None:
-        super().close()
-        if self.method == "close":
-            raise RuntimeError("lost my display")
-
-
-@pytest.mark.parametrize("method", ["show", "controls", "close", "nonsense", "resize"])
-def test_a_frontend_that_raises_is_reported_once_and_dropped(caplog, method):
-    """The work goes on, and so do the other frontends."""
-    faulty, fine = Faulty(method), RecordingFrontend()
-    with caplog.at_level(logging.ERROR, "farmhand"):
-        summary = run_tasks(MemoryStore(), square, range(20), poolsize=2, progress=[faulty, fine])
-    assert summary.done == 20
-    (record,) = caplog.records
-    assert "progress frontend 'Faulty' failed; the run goes on without it" in record.getMessage()
-    assert faulty.closed
-    assert len(faulty.snapshots) == 1 or method == "close"
-    assert fine.last.state == "finished"
 
 
 # -- a mistake in the set-up -----------------------------------------------------------------------

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 __all__ = ["RunSummary", "run_tasks"]
 
 _SNAPSHOT_INTERVAL = 0.1  # seconds
+_SNAPSHOT_REST = 4  # so many times as long as showing one took, before the next: at most a fifth of the time
 # Storing has the disk write, for which processes that are about to ask for work should not wait.
 _QUIET = 0.001  # seconds without an event after which what has ended is stored,
 _TURN = 0.01  # and at the latest after so many, but
@@ -482,6 +483,8 @@ class _Farm:
                     snapshot = monitor.snapshot(now, scheduler, executor, self._ledger, reason=self._reason)
                     for control in display.show(snapshot):
                         self._handle(control)
+                    ended = clock()
+                    next_look = max(next_look, ended + _SNAPSHOT_REST * (ended - now))
             wake = scheduler.next_wake()
             due = math.inf if wake is None else wake
             if display:

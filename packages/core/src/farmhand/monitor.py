@@ -191,7 +191,7 @@ class Monitor:
         outputs = tuple(self._outputs)
         self._outputs.clear()
         self._outputs_size = 0
-        active = sum(phase != "leaving" for phase in scheduler.processes.values())
+        active = sum(view.state != "leaving" for view in views)
         return Snapshot(
             task=self._task,
             state=state or scheduler.state,
@@ -229,7 +229,8 @@ class Monitor:
         pid = self._pids.get(number)
         current = executor.current(number)
         held = scheduler.holder(number)
-        leaving = "leaving" if phase == "leaving" else ""
+        # one too many is given no more items: it is as good as told to end
+        leaving = "leaving" if phase == "leaving" or number >= scheduler.target else ""
         if current is None or current[0] not in held:  # the latter: it has ended, but not arrived
             state = "starting" if phase == "starting" else "busy" if held else "idle"
             return ProcessView(number, pid, leaving or state)

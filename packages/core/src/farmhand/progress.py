@@ -52,7 +52,8 @@ class ProcessView:
     pid : int or None
         The system's number for it, None before it has started.
     state : str
-        ``'starting'``, ``'idle'``, ``'busy'`` or ``'leaving'`` (it was told to end).
+        ``'starting'``, ``'idle'``, ``'busy'`` or ``'leaving'`` (it is to end, perhaps
+        after the item that it runs).
     index : int or None
         The item that it runs.
     item : str

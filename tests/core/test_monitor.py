@@ -1,0 +1,470 @@
+"""What frontends are shown of a real farm, and what they cannot do to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farm_tasks import FAST, NoPickle, square, square_unless_odd, touch_and_wait
+from farmhand import MemoryStore, StoreError, open_store, run_tasks
+from farmhand.events import Resize
+from farmhand.progress import Detach
+from farmhand.testing.frontends import RecordingFrontend
+from waiting import wait_for
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def run(store, task, items, *frontends, **kwds):
+    """A run that is shown to these; with processes that are there at once."""
+    options = {**FAST, "poolsize": 2, "errors": "collect", "start_method": "fork", **kwds}
+    return run_tasks(store, task, items, **{**options, "progress": frontends})
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+def print_then_raise(k, folder):
+    print("this is", k)
+    if not Path(folder, f"{k}").exists():
+        Path(folder, f"{k}").touch()
+        raise RuntimeError("the first time")
+    raise ValueError(f"no rate for {k}\nwith a second line")
+
+
+def test_a_failure_is_shown_with_all_that_helps_to_understand_it(store, tmp_path):
+    """So that nobody has to leave the window for the store: and if so, the key is there."""
+    frontend = RecordingFrontend()
+    run(store, print_then_raise, [(7, str(tmp_path))], frontend, retries=1, backoff=0.001)
+    (failure,) = frontend.last.failures
+    assert (failure.number, failure.index, failure.attempts, failure.process) == (1, 0, 2, 0)
+    assert failure.item.startswith("(7, ")
+    assert failure.error.type == "ValueError"
+    assert "in print_then_raise" in failure.error.traceback
+    assert failure.output == "this is 7\n"
+    assert failure.seconds > 0.0
+    assert str(failure) == "item 0 failed: ValueError: no rate for 7"
+    record = store.record(failure.key)
+    assert (record.index, record.error, record.attempts) == (0, failure.error, 2)
+    assert store.output(failure.key) == failure.output
+
+
+def test_failures_are_numbered_and_the_last_hundred_are_shown(store):
+    """A frontend knows by the numbers what it has shown, and how many went by."""
+    frontend = RecordingFrontend()
+    run(store, square_unless_odd, range(600), frontend)
+    for snapshot in frontend.snapshots:
+        numbers = [failure.number for failure in snapshot.failures]
+        assert numbers == list(range(max(1, snapshot.failed - 99), snapshot.failed + 1))
+    assert frontend.last.failed == 300
+    for failure in frontend.last.failures:
+        assert store.record(failure.key).index == failure.index
+        assert failure.item == str(failure.index)
+
+
+def test_an_item_that_never_got_into_a_process_is_shown_as_well(store):
+    """What cannot be pickled fails in the farm's own process: none is named."""
+    frontend = RecordingFrontend()
+    run(store, square, [1, NoPickle(), 3], frontend)
+    (failure,) = frontend.last.failures
+    assert (failure.index, failure.process, failure.error.kind) == (1, None, "unpicklable item")
+    assert "NoPickle" in failure.item
+    assert store.record(failure.key).error == failure.error
+
+
+def die(k):
+    print("the last words", flush=True)
+    os._exit(3)
+
+
+def test_the_last_words_of_a_process_that_died_are_shown(store):
+    """They say more than anything else; there is no traceback."""
+    frontend = RecordingFrontend()
+    run(store, die, [1], frontend)
+    (failure,) = frontend.last.failures
+    assert (failure.error.kind, failure.error.traceback, failure.output) == ("died", "", "the last words\n")
+
+
+def print_much_and_raise(k):
+    print("x" * 50_000)
+    raise ValueError("y" * 50_000)
+
+
+def test_of_long_tracebacks_and_outputs_the_ends_are_shown(store):
+    """A hundred of them are in each snapshot; the store has the whole."""
+    frontend = RecordingFrontend()
+    run(store, print_much_and_raise, [1], frontend)
+    (failure,) = frontend.last.failures
+    assert len(failure.output) <= 20_000
+    assert len(failure.error.traceback) <= 20_000
+    assert failure.output.endswith("x\n")
+    assert failure.error.traceback.rstrip().endswith("y")
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+
+def report_and_fail_once(folder, report):
+    first = not Path(folder, "tried").exists()
+    Path(folder, "tried").touch()
+    if first:
+        report(0.75)
+        wait_for(Path(folder, "seen 1"))
+        raise RuntimeError("the first time")
+    wait_for(Path(folder, "seen 2"))
+    return "done"
+
+
+@pytest.mark.parametrize("poolsize", [1, 2])
+def test_an_attempt_begins_with_an_empty_bar_and_its_number(store, tmp_path, poolsize):
+    """What the one before has reported is over, also in the same process."""
+    seen = {}
+
+    def script(snapshot):
+        for view in snapshot.processes:
+            if view.index is not None and (view.attempts == 2 or view.complete is not None):
+                seen.setdefault(view.attempts, view)
+                (tmp_path / f"seen {view.attempts}").touch()
+        return []
+
+    frontend = RecordingFrontend(script)
+    options = {"poolsize": poolsize, "retries": 1, "backoff": 0.001}
+    run(store, report_and_fail_once, [str(tmp_path)], frontend, **options)
+    assert store.values() == ["done"]
+    assert (seen[1].complete, seen[1].attempts) == (0.75, 1)
+    assert seen[1].expected >= 0.75
+    assert (seen[2].complete, seen[2].expected, seen[2].remaining) == (None, None, None)
+
+
+def report_half_and_wait(gate, report):
+    time.sleep(0.05)
+    report(0.5)
+    wait_for(gate)
+
+
+def test_between_two_reports_the_bar_goes_on_and_the_fraction_stays(store, tmp_path):
+    """The one is for the eye; the other, which counts, is what the task has said."""
+    gate, shown = tmp_path / "gate", []
+
+    def script(snapshot):
+        shown.extend(view for view in snapshot.processes if view.complete is not None)
+        if shown and shown[-1].expected > 0.6:
+            gate.touch()
+        return []
+
+    run(store, report_half_and_wait, [str(gate)], RecordingFrontend(script))
+    assert {view.complete for view in shown} == {0.5}
+    expected = [view.expected for view in shown]
+    assert expected == sorted(expected)
+    assert all(0.5 <= each <= 0.99 for each in expected)
+    assert all(view.remaining is not None for view in shown)
+
+
+def test_a_process_too_many_is_shown_as_leaving_until_its_item_has_ended(store, tmp_path):
+    """What is wanted changes at once, so that a spin box can be put back by a user who sees it."""
+    items = [(str(tmp_path / str(k)), str(tmp_path / "gate")) for k in range(2)]
+    leaving = []
+
+    def script(snapshot):
+        if not all(Path(f"{name}.begun").exists() for name, _ in items):
+            return []
+        for view in snapshot.processes:
+            if view.state == "leaving":
+                leaving.append((view, snapshot.wanted))
+                (tmp_path / "gate").touch()
+        return [Resize(1)] if snapshot.wanted == 2 else []
+
+    frontend = RecordingFrontend(script)
+    assert run(store, touch_and_wait, items, frontend).done == 2
+    view, wanted = leaving[0]
+    assert (view.number, view.index, wanted) == (1, 1, 1)
+    assert view.elapsed > 0.0
+
+
+class Item:
+    """Says how often it was looked at, in this process."""
+
+    looks = 0
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def __repr__(self):
+        type(self).looks += 1
+        return "an item whose repr takes its time"
+
+
+def wait_at_gate(item):
+    wait_for(item.gate)
+
+
+def test_an_item_is_put_into_words_once_not_ten_times_a_second(store, tmp_path):
+    """A repr is the user's code, and may take its time."""
+    gate, shown = tmp_path / "gate", []
+
+    def script(snapshot):
+        shown.extend(view.item for view in snapshot.processes if view.index is not None)
+        if len(shown) == 5:
+            gate.touch()
+        return []
+
+    Item.looks = 0
+    run(store, wait_at_gate, [Item(str(gate))], RecordingFrontend(script))
+    assert set(shown) == {"an item whose repr takes its time"}
+    assert Item.looks == 1
+
+
+# -- the run ---------------------------------------------------------------------------------------
+
+
+def test_the_chart_goes_from_the_beginning_to_the_end(store):
+    """It only grows, in order, and its last point is how the run ended."""
+    frontend = RecordingFrontend()
+    run(store, square_unless_odd, range(2000), frontend)
+    for snapshot in frontend.snapshots:
+        assert list(snapshot.history) == sorted(snapshot.history)
+        assert all(ended <= snapshot.done + snapshot.failed for _, ended in snapshot.history)
+    assert frontend.snapshots[0].history[0][1] == 0
+    assert frontend.last.history[-1] == (frontend.last.elapsed, 2000)
+
+
+def test_a_snapshot_says_where_the_results_are_and_whose_run_it_is(tmp_path):
+    """So that a window or a watcher can say it, too."""
+    frontend = RecordingFrontend()
+    with open_store(tmp_path / "rates.data") as store:
+        summary = run(store, square, range(3), frontend)
+        assert (frontend.last.store, frontend.last.run) == (store.basepath, summary.run)
+        assert frontend.last.pid == os.getpid()
+        again = RecordingFrontend()
+        run(store, square, range(3), again, resume=True)
+    assert (again.last.run, again.last.skipped, again.last.complete) == ("", 3, 1.0)
+    assert [snapshot.state for snapshot in again.snapshots] == ["finished"]
+
+
+@linux
+def test_the_use_of_the_cpus_is_a_fraction(store, tmp_path):
+    """Known after about a second, in which this test waits for it."""
+    gate, seen = tmp_path / "gate", []
+
+    def script(snapshot):
+        seen.append(snapshot.cpu)
+        if snapshot.cpu is not None:
+            gate.touch()
+        return []
+
+    run(store, touch_and_wait, [(str(tmp_path / "it"), str(gate))], RecordingFrontend(script))
+    assert seen[0] is None
+    assert 0.0 <= seen[-1] <= 1.0
+
+
+class Full(MemoryStore):
+    """There is no room for anything."""
+
+    def begin(self, run):
+        session = super().begin(run)
+
+        def record(turn):
+            raise StoreError("rates", "the disk is full", "Make room")
+
+        session.record = record
+        return session
+
+
+def raise_at_three(k):
+    if k == 3:
+        raise ValueError(k)
+    return k
+
+
+def test_the_last_snapshot_says_why_a_run_has_ended(store):
+    """A user who comes back in the morning wants to know; a run that came to its end needs no reason."""
+    last = {}
+    limits = {
+        "end": {},
+        "failures": {"max_failures": 1},
+        "asked": {"stop_when": lambda records: True},
+    }
+    for name, limit in limits.items():
+        frontend = RecordingFrontend()
+        run(store, raise_at_three, range(20), frontend, poolsize=1, **limit)
+        last[name] = frontend.last
+    assert (last["end"].state, last["end"].reason) == ("finished", "")
+    assert (last["failures"].state, last["failures"].reason) == ("stopped", "max_failures=1 is reached")
+    assert last["asked"].reason == "stop_when said so"
+    frontend = RecordingFrontend()
+    with pytest.raises(StoreError):
+        run(Full(), square, range(5), frontend)
+    assert frontend.last.state == "broken"
+    assert frontend.last.reason.startswith("StoreError: ")
+    assert "the disk is full" in frontend.last.reason
+    assert "\n" not in frontend.last.reason
+
+
+def test_the_last_snapshot_says_what_was_wrong_with_the_items(store):
+    """An iterable that raises breaks the run off, after what was running."""
+
+    def items():
+        yield from range(5)
+        raise OSError("the list of items is gone\nentirely")
+
+    frontend = RecordingFrontend()
+    with pytest.raises(OSError, match="gone"):
+        run(store, square, items(), frontend)
+    assert (frontend.last.state, frontend.last.reason) == ("broken", "OSError: the list of items is gone")
+    assert frontend.last.done == 5
+
+
+# -- frontends that are no good --------------------------------------------------------------------
+
+
+class Slow(RecordingFrontend):
+    """A terminal at the other end of the world."""
+
+    def show(self, snapshot):
+        time.sleep(0.05)
+        super().show(snapshot)
+
+
+def test_a_slow_frontend_is_shown_less_and_the_run_completes(store):
+    """It is shown the last snapshot all the same."""
+    slow, other = Slow(), RecordingFrontend()
+    assert run(store, square, range(20_000), slow, other).done == 20_000
+    assert slow.last.done == 20_000
+    assert slow.last == other.last
+    assert slow.closed
+
+
+class Bad(RecordingFrontend):
+    """Does something wrong, the n-th time that one of its methods is called."""
+
+    def __init__(self, method, what, times):
+        super().__init__()
+        self.method, self.what, self.times = method, what, times
+
+    def bad(self, method):
+        if method == self.method:
+            self.times -= 1
+        if method == self.method and self.times < 0:
+            if isinstance(self.what, Exception):
+                raise self.what
+            return self.what
+        return ()
+
+    def show(self, snapshot):
+        super().show(snapshot)
+        self.bad("show")
+
+    def controls(self):
+        return self.bad("controls")
+
+    def close(self):
+        super().close()
+        self.bad("close")
+
+
+WRONG = {
+    "it raises in show": ("show", RuntimeError("no")),
+    "it raises in controls": ("controls", RuntimeError("no")),
+    "it raises in close": ("close", RuntimeError("no")),
+    "it asks for nothing that there is": ("controls", ["stop"]),
+    "it hands back no list": ("controls", 3),
+    "it wants no process at all": ("controls", [Resize(0)]),
+    "it wants words of processes": ("controls", [Resize("four")]),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("times", [0, 1])
+def test_a_bad_frontend_is_reported_once_and_costs_nothing(store, caplog, wrong, times):
+    """By name; it is closed, whatever it did, and the others go on."""
+    bad, good = Bad(*wrong, 0 if wrong[0] == "close" else times), RecordingFrontend()
+    with caplog.at_level(logging.ERROR, "farmhand"):
+        assert run(store, square, range(500), bad, good).done == 500
+    assert store.values() == [k * k for k in range(500)]
+    (record,) = caplog.records
+    assert "progress frontend 'Bad' failed; the run goes on without it" in record.getMessage()
+    assert bad.closed
+    assert good.last.done == 500
+    assert good.closed
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["show", "controls", "close", "detach"]), st.integers(0, 3)), max_size=4
+    )
+)
+def test_whatever_frontends_do_all_results_are_stored(deeds):
+    """Several at once, each with its own fault, at its own time, or closed by its user."""
+    store = MemoryStore()
+    wrong = {"detach": ("controls", [Detach()])}
+    frontends = [Bad(*wrong.get(deed, (deed, RuntimeError(deed))), times) for deed, times in deeds]
+    logging.getLogger("farmhand").addFilter(nothing)
+    try:
+        assert run(store, square, range(300), *frontends).done == 300
+    finally:
+        logging.getLogger("farmhand").removeFilter(nothing)
+    assert store.values() == [k * k for k in range(300)]
+    assert all(frontend.closed for frontend in frontends)
+
+
+def nothing(record):
+    """The reports are another test's business."""
+    return False
+
+
+# -- frontends that are closed ---------------------------------------------------------------------
+
+
+def test_a_frontend_that_its_user_closes_is_closed_once_and_shown_nothing_more(store, tmp_path):
+    """The run goes on, and so do the others; what was asked for before that counts."""
+    gate = tmp_path / "gate"
+    leaving = RecordingFrontend({1: [Resize(1), Detach(), Resize(7)]})
+
+    def script(snapshot):
+        if leaving.closed and snapshot.wanted != 2:
+            gate.touch()
+        return []
+
+    staying = RecordingFrontend(script)
+    run(store, touch_and_wait, [(str(tmp_path / "it"), str(gate))], leaving, staying)
+    assert len(leaving.snapshots) == 2
+    assert staying.last.wanted == 1
+    assert staying.last.state == "finished"
+
+
+def test_when_the_last_frontend_has_gone_the_run_goes_on_in_silence(store, tmp_path, capfd):
+    """Nobody is told anything, and everything is stored."""
+    gate = tmp_path / "gate"
+
+    class Closing(RecordingFrontend):
+        def close(self):
+            super().close()
+            gate.touch()  # only now the item can end
+
+    frontend = Closing({0: [Detach()]})
+    assert run(store, touch_and_wait, [("it", str(gate))], frontend, capture=0).done == 1
+    assert len(frontend.snapshots) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_frontend_that_cannot_close_is_not_closed_again(store, caplog):
+    """It is reported, as one that raises at any other time."""
+    bad = Bad("close", RuntimeError("no"), 0)
+    bad.controls = lambda: [Detach()]
+    with caplog.at_level(logging.ERROR, "farmhand"):
+        assert run(store, square, range(5), bad).done == 5
+    assert len(caplog.records) == 1
+    assert len(bad.snapshots) == 1
