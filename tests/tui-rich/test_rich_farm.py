@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -82,8 +83,6 @@ def test_a_run_without_a_window_has_bars_where_somebody_looks(terminal, script):
 
 def test_a_run_whose_output_goes_elsewhere_is_plain_text(script):
     """A log of cursor movements is of no use to anybody."""
-    import subprocess
-
     command = script()
     let(*range(6))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -182,6 +181,68 @@ def test_without_a_keyboard_there_are_no_keys(terminal, script):
     let(*range(6))
     assert screen.end() == 0
     assert stored() == list(range(6))
+
+
+# -- from another terminal -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def running(script):
+    """A farm that shows itself nowhere, with both of its processes at work."""
+    farm = subprocess.Popen(script(progress="none"), stdout=subprocess.DEVNULL)
+    wait_for("begun-1")
+    yield farm
+    farm.kill()
+    farm.wait()
+
+
+WATCH = [sys.executable, "-m", "farmhand", "watch", "rates.db"]
+
+
+def test_another_terminal_shows_and_steers_the_run(terminal, running):
+    """The same bars and keys; to leave costs the run nothing."""
+    screen = terminal().start(*WATCH)
+    screen.see(f"rates.db, process {running.pid}")
+    screen.type("p")
+    screen.see("paused: 2 items still run")
+    screen.type("p")
+    screen.see("p pause")
+    screen.type("q")
+    assert screen.end() == 0
+    assert "─" not in screen.text
+    assert "broken off" not in screen.text
+    assert screen.modes == screen.before
+    let(*range(6))
+    assert running.wait(60) == 0
+    assert stored() == list(range(6))
+
+
+def test_another_terminal_stops_the_run_with_a_capital_q(terminal, running):
+    """Asked for once more, as it is final; what has finished is stored."""
+    let(0)
+    wait_for("begun-2")
+    screen = terminal(100, 24).start(*WATCH)
+    screen.see("1 of 6 done")
+    screen.type("Q")
+    screen.see("Q again stops: 2 running items are given up, 1 result stays")
+    screen.type("Q")
+    screen.see("gated: stopped after")
+    screen.end()
+    running.wait(60)
+    assert stored() == [0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_watcher_that_is_killed_leaves_the_terminal_as_before(terminal, running, number):
+    """Nobody else handles these signals there; the run goes on."""
+    screen = terminal().start(*WATCH)
+    screen.see("q leave")
+    screen.process.send_signal(number)
+    assert screen.end() == -number
+    assert screen.modes == screen.before
+    assert not screen.screen.cursor.hidden
+    let(*range(6))
+    assert running.wait(60) == 0
 
 
 # -- the terminal is as before ---------------------------------------------------------------------
