@@ -168,7 +168,7 @@ def test_whatever_is_shown_fits_the_terminal(snapshot, columns, rows, text):
     assert len(lines) <= max(3, rows)
 
 
-@pytest.mark.parametrize("name", ["漢字" * 40, "🐄👩‍🌾" * 30, "e\u0301" * 90, "❤️" * 60])
+@pytest.mark.parametrize("name", ["漢字" * 40, "🐄👩‍🌾" * 30, "e\u0301" * 90, "❤️" * 60, "👍🏽" * 60])
 def test_wide_characters_do_not_break_the_lines(terminal, frontend_on, name):
     """Terminals disagree about how wide they are: whatever they think, one line stays one line."""
     screen = terminal(50, 16)
@@ -324,6 +324,20 @@ def test_what_the_script_prints_goes_above_the_bars(terminal, frontend_on, monke
     screen.read()
     said = ["from the script", "from a log", "a line in two parts", "unfinished"]
     assert screen.lines == [*said, "find_rate: 200 done, 3 failed, 10 skipped in 1m 02s"]
+
+
+def test_a_forked_process_prints_where_its_own_descriptors_lead(terminal, frontend_on, tmp_path):
+    """It has a copy of what stands for the streams here; what it prints is none of the display's business."""
+    frontend_on(terminal()).show(RUN)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(os.open(tmp_path / "printed", os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
+            print("by the child", file=sys.stderr, flush=True)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (tmp_path / "printed").read_text() == "by the child\n"
 
 
 def test_what_the_script_writes_to_a_file_goes_there(terminal, frontend_on, monkeypatch):
