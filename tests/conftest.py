@@ -10,9 +10,11 @@ stays where it always is.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -165,12 +167,22 @@ class Leftovers:
 
 
 def is_of_others(path: Path) -> bool:
-    """Whether it is none of our files, but one that another library could not remove when it was killed.
+    """Whether it is none of our files, but one that somebody could not remove who was killed.
 
-    Brian has its log there, and tempfile looks, with a file of four bytes, if it can write there.
+    Brian has its log there, and tempfile looks, with a file of four bytes, if it can write there. A farm that
+    was killed leaves the socket of its door, at which nobody listens, to be swept away by the next one.
     """
+    if path.name == f"farmhand-{os.geteuid()}":
+        doors = list(path.iterdir())
+        return bool(doors) and all(map(is_shut, doors))
     probe = re.fullmatch("[a-z0-9_]{8}", path.name) and path.stat().st_size in (0, 4)
     return bool(probe) or path.name.startswith(("brian_debug_", "brian_script_"))
+
+
+def is_shut(door: Path) -> bool:
+    """Whether nobody opens any more."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(door)) == errno.ECONNREFUSED
 
 
 def described(process: psutil.Process) -> str:
