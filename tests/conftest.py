@@ -10,7 +10,6 @@ stays where it always is.
 from __future__ import annotations
 
 import atexit
-import errno
 import os
 import re
 import shutil
@@ -167,22 +166,26 @@ class Leftovers:
 
 
 def is_of_others(path: Path) -> bool:
-    """Whether it is none of our files, but one that somebody could not remove who was killed.
+    """Whether it is none of our files, but one that another library could not remove when it was killed.
 
-    Brian has its log there, and tempfile looks, with a file of four bytes, if it can write there. A farm that
-    was killed leaves the socket of its door, at which nobody listens, to be swept away by the next one.
+    Brian has its log there, and tempfile looks, with a file of four bytes, if it can write there. The
+    sockets of farms that were killed are swept by the next farm, if there is one.
     """
-    if path.name == f"farmhand-{os.geteuid()}":
-        doors = list(path.iterdir())
-        return bool(doors) and all(map(is_shut, doors))
+    if path.name == f"farmhand-{os.getuid()}":
+        return all(map(is_dead_socket, path.iterdir()))
     probe = re.fullmatch("[a-z0-9_]{8}", path.name) and path.stat().st_size in (0, 4)
     return bool(probe) or path.name.startswith(("brian_debug_", "brian_script_"))
 
 
-def is_shut(door: Path) -> bool:
-    """Whether nobody opens any more."""
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(door)) == errno.ECONNREFUSED
+def is_dead_socket(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def described(process: psutil.Process) -> str:

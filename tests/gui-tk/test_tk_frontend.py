@@ -30,15 +30,6 @@ def running(task: str = "find_rate", **fields: object) -> Snapshot:
     return Snapshot(task=task, **(usual | fields))  # type: ignore[arg-type]
 
 
-def window_processes() -> list[psutil.Process]:
-    """The windows' processes that this one has started and that live."""
-    found = []
-    for child in psutil.Process().children():
-        if child.status() != psutil.STATUS_ZOMBIE and any("farmhand_tk" in word for word in child.cmdline()):
-            found.append(child)
-    return found
-
-
 def show_until(frontend: TkFrontend, snapshot: Snapshot, condition: Callable[[], object], what: str) -> None:
     """What a farm does all the time, until something has happened."""
 
@@ -77,16 +68,16 @@ def options(instead: RecordingFrontend) -> FrontendOptions:
 
 
 @pytest.fixture
-def no_window() -> Iterator[None]:
+def no_window(virtual_display: VirtualDisplay) -> Iterator[None]:
     """No window is left of an earlier test, nor after this one."""
-    end_windows()
+    end_windows(virtual_display)
     yield
-    end_windows()
+    end_windows(virtual_display)
 
 
-def end_windows() -> None:
+def end_windows(display: VirtualDisplay) -> None:
     let_go()
-    processes = window_processes()
+    processes = display.processes()
     for process in processes:
         process.kill()
     psutil.wait_procs(processes)
@@ -103,16 +94,12 @@ class TestTkFrontend(FrontendConformance):
         yield
         name = f"sentinel{next(SENTINELS)}"
         frontend = TkFrontend(FrontendOptions(name))
-        processes = window_processes()
+        processes = on_display.processes()
         opened(on_display, frontend, running(name))
         frontend.close()
         if processes:
-            assert window_processes() == processes, "the window has ended"
+            assert on_display.processes() == processes, "the window has ended"
         assert "is gone" not in capsys.readouterr().err
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        end_windows()
 
     @pytest.fixture
     def make_frontend(self) -> Callable[[FrontendOptions], TkFrontend]:
@@ -131,7 +118,7 @@ def test_a_run_that_is_over_at_once_has_a_line_in_the_terminal_and_no_window(on_
         frontend.show(snapshot)
         assert not any(frontend.controls())
     frontend.close()
-    assert not window_processes()
+    assert not on_display.processes()
     assert capsys.readouterr().err == "find_rate: 20 done in 0.1s\n"
 
 
@@ -150,7 +137,7 @@ def test_the_runs_of_one_script_share_a_window(on_display, options):
     """A loop of a hundred runs does not leave a hundred windows."""
     windows = [shown(on_display, TkFrontend(options), task) for task in ("first", "second")]
     assert windows[0] == windows[1]
-    assert len(window_processes()) == 1
+    assert len(on_display.processes()) == 1
 
 
 @pytest.mark.usefixtures("no_window")
@@ -169,7 +156,7 @@ def test_a_window_that_is_to_end_in_another_way_is_another_window(on_display, op
     """gui='stay' is a promise about the window of that run."""
     shown(on_display, TkFrontend(replace(options, argument="stay")), "first")
     shown(on_display, TkFrontend(replace(options, argument="close")), "second")
-    assert len(window_processes()) == 2
+    assert len(on_display.processes()) == 2
 
 
 @pytest.mark.usefixtures("no_window")
@@ -181,7 +168,7 @@ def test_a_fork_of_the_script_has_no_window(on_display, options):
         os._exit(0 if adopt("auto") is None else 1)
     assert os.waitpid(child, 0)[1] == 0
     shown(on_display, TkFrontend(options), "second")
-    assert len(window_processes()) == 1
+    assert len(on_display.processes()) == 1
 
 
 def test_an_end_that_nobody_knows_is_an_error():
@@ -296,7 +283,7 @@ def test_when_the_user_closes_the_window_the_terminal_takes_over(on_display, opt
     assert said == (
         "the window was closed; the run goes on. farmhand gui 'my rates.db' opens it again, Ctrl-C stops it\n"
     )
-    assert not window_processes()
+    assert not on_display.processes()
 
 
 @pytest.mark.usefixtures("no_window")
@@ -309,7 +296,7 @@ def test_when_the_window_is_lost_the_terminal_takes_over(new_display, options, i
     if how == "server":
         display.kill()
     else:
-        window_processes()[0].kill()
+        display.processes()[0].kill()
     show_until(frontend, running(), lambda: instead.snapshots, "the terminal to take over")
     frontend.show(running(state="finished"))
     frontend.close()
@@ -345,7 +332,7 @@ def test_a_window_that_hangs_delays_nobody_and_shows_the_newest_when_it_is_back(
     """As under a debugger, over a bad line, or on a computer that swaps."""
     frontend = TkFrontend(options)
     opened(on_display, frontend, running())
-    [process] = window_processes()
+    [process] = on_display.processes()
     process.suspend()
     for number in range(1, 3000):
         failures = (a_failure(number, "x" * 5000),)
@@ -375,7 +362,7 @@ def test_who_asked_to_wait_waits_until_the_window_is_closed(on_display, options)
     thread.start()
     frontend.close()
     assert closed
-    assert not window_processes()
+    assert not on_display.processes()
     thread.join()
 
 
@@ -402,7 +389,7 @@ def test_an_interruption_ends_the_waiting(on_display, options):
 def test_a_window_that_was_kept_and_then_closed_is_not_shown_the_next_run(on_display, options):
     """The next run opens a new one."""
     window = shown(on_display, TkFrontend(options), "first")
-    [process] = window_processes()
+    [process] = on_display.processes()
     on_display.press(window, "ctrl+w")
     psutil.wait_procs([process])
     shown(on_display, TkFrontend(options), "second")
@@ -465,8 +452,7 @@ def test_what_becomes_of_the_window_when_the_script_ends(on_display, tmp_path, a
     script.write_text(SCRIPT.replace('"find_rate"', f'"find_rate", argument={argument!r}'))
     with subprocess.Popen([sys.executable, script], cwd=tmp_path):
         window = on_display.wait_for_window("started")
-        pid = int(on_display.do("getwindowpid", window).stdout)
-        windows_process = psutil.Process(pid)
+        [windows_process] = on_display.processes()
         on_display.do("windowminimize", "--sync", window)
         (tmp_path / "seen").touch()
     if stays:

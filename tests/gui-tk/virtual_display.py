@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from waiting import wait_until
 
 NEEDED = ("Xvfb", "xdotool", "openbox")
@@ -86,6 +88,19 @@ class VirtualDisplay:
         """The number of that window, as soon as there is one."""
         wait_until(lambda: self.window(title), f"a window called {title}")
         return self.window(title) or self.wait_for_window(title)
+
+    def processes(self) -> list[psutil.Process]:
+        """The processes of farmhand's windows on this display that live, whoever has started them."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if any("farmhand_tk" in word for word in process.cmdline()) and (
+                    process.environ().get("DISPLAY") == self.name and process.status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(process)
+            except psutil.Error:
+                pass  # it has just ended, or is another user's
+        return found
 
     def press(self, window: str, *keys: str) -> None:
         """Press keys, as ``ctrl+w``, in a window."""

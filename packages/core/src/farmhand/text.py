@@ -15,6 +15,7 @@ from farmhand.progress import OVER, FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
     RemainingWords,
+    bar_text,
     cells,
     clock_text,
     cut,
@@ -122,17 +123,6 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bar:
-    done: str
-    tip: str
-    rest: str
-
-
-_UNICODE_BAR = _Bar("━", "╸", "─")
-_ASCII_BAR = _Bar("#", "", "-")
-
-
-@dataclass(frozen=True, slots=True)
 class _Part:
     """A piece of the line; on a narrow terminal those of the lowest rank are left out first."""
 
@@ -162,11 +152,7 @@ class TextFrontend:
         ansi = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM"))
         self._ansi = self._live and ansi
         self._colour = self._ansi and not os.environ.get("NO_COLOR")
-        self._bar = (
-            _UNICODE_BAR
-            if _can_encode(self._stream, _UNICODE_BAR.done + _UNICODE_BAR.tip + _UNICODE_BAR.rest)
-            else _ASCII_BAR
-        )
+        self._ascii = not _can_encode(self._stream, "".join(bar_text(0.5, 3)))
         self._last: Snapshot | None = None
         self._over = False
         self._status = ""  # what stands in the line that is redrawn
@@ -295,9 +281,7 @@ class TextFrontend:
         return "  ".join(self._paint(part.style, part.text) if part.text else bar for part in parts)
 
     def _draw_bar(self, complete: float, width: int, style: str) -> str:
-        halves = int(complete * width * 2 + 1e-9)
-        done = self._bar.done * (halves // 2) + (self._bar.tip if halves % 2 else "")
-        rest = self._bar.rest * (width - len(done))
+        done, rest = bar_text(complete, width, self._ascii)
         return self._paint(style, done) + self._paint(_DIM, rest)
 
     # -- the stream ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from farmhand.progress import Estimate, ProcessView, Snapshot
 
 __all__ = [
     "RemainingWords",
+    "bar_text",
     "cells",
     "clock_text",
     "cut",
@@ -257,6 +258,14 @@ def printable(text: str, limit: int = 500) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def bar_text(complete: float, width: int, only_ascii: bool = False) -> tuple[str, str]:
+    """A bar of so many columns: what is done of it, from 0 to 1, and what is not."""
+    full, half, empty = ("#", "", "-") if only_ascii else ("━", "╸", "─")
+    halves = int(complete * width * 2 + 1e-9)
+    done = full * (halves // 2) + (half if halves % 2 else "")
+    return done, empty * (width - len(done))
 
 
 def cells(text: str) -> int:

@@ -104,16 +104,18 @@ class TkFrontend:
         if over and self._possible and self._other is None and not self._options.watching:
             assert self._last is not None
             _tell(summary_text(self._last))
-        if self._window is not None and self._options.argument == "wait" and over:
-            self._wait()
-        if self._window is not None:
-            if self._options.watching:
-                self._window.hang_up()
-            else:
-                keep(self._window)
-            self._window = None
-        if self._other is not None:
-            self._other.close()
+        try:
+            if over and self._options.argument == "wait":
+                self._wait()
+        finally:
+            if self._window is not None:
+                if self._options.watching:
+                    self._window.hang_up()
+                else:
+                    keep(self._window)
+                self._window = None
+            if self._other is not None:
+                self._other.close()
 
     # -- the window --------------------------------------------------------------------------------
 
@@ -174,12 +176,10 @@ class TkFrontend:
 
     def _wait(self) -> None:
         """Return when the window was closed, or somebody has interrupted this process."""
-        window = self._window
-        assert window is not None
         with _Interruptions() as interrupted:
             while self._window is not None and not interrupted:
-                window.wait_for_news(0.1)
-                window.remote.controls()  # nobody follows them any more
+                self._window.wait_for_news(0.1)
+                self._window.remote.controls()  # nobody follows them any more
                 self._look_after_window(patient=True)
 
     # -- without the window ------------------------------------------------------------------------

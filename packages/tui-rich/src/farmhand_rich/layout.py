@@ -7,14 +7,13 @@ from math import isfinite
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.style import Style
 
 from farmhand.progress import ProcessView, Snapshot
 from farmhand.text import NewsLine
 from farmhand.values import dataclass
-from farmhand.wording import clock_text, fraction, percent, printable, rate_text, state_text
+from farmhand.wording import bar_text, clock_text, fraction, percent, printable, rate_text, state_text
 from farmhand_rich.region import Line
 from farmhand_rich.words import left_text
 
@@ -103,12 +102,9 @@ class Layout:
         room = max(1, rows - min(_FREE_ROWS, rows // 4) - len(below))
         head = head[max(0, len(head) - room) :] if room >= 2 else [self._overall(snapshot, width)]
         room -= len(head)
-        airy = room >= len(snapshot.processes) + 3
-        if airy:
-            below = [[], *below] if below else below
-        processes = self._processes(snapshot, width, room - airy)
-        gap: list[Line] = [[]] if airy and processes else []
-        return [*head, *gap, *processes, *below]
+        gap: list[Line] = [[]] if room >= len(snapshot.processes) + 3 else []
+        processes = self._processes(snapshot, width, room - len(gap))
+        return [*gap, *head, *(gap if processes else []), *processes, *(gap if below else []), *below]
 
     def printed(self, line: NewsLine) -> Line:
         """A line that is printed above."""
@@ -245,27 +241,18 @@ class Layout:
 
     def _bar(self, complete: float | None, length: int, style: str, seconds: float) -> Line:
         """A bar; one that moves to and fro when nobody knows how far it is."""
+        lit, rest = _STYLES[style], _STYLES["dim"]
         options = self._console.options
-        if complete is None:
-            # rich's own has a colour for each character, which takes ten times as long to draw
-            full = "-" if options.ascii_only or options.legacy_windows else "━"
-            empty = " " if self._console.no_color or self._console.color_system is None else full
-            tip = max(1, length // 5)
-            way = length - tip
-            place = int((seconds if isfinite(seconds) else 0.0) * length / 2) % max(1, 2 * way)
-            before = min(place, 2 * way - place)
-            rest, lit = _STYLES["dim"], _STYLES[style]
-            pieces = ((empty * before, rest), (full * tip, lit), (empty * (way - before), rest))
-            return [Segment(text, each) for text, each in pieces if text]
-        bar = ProgressBar(
-            total=1.0,
-            completed=complete,
-            style=_STYLES["dim"],
-            complete_style=_STYLES[style],
-            finished_style=_STYLES[style],
-        )
-        rendered = bar.__rich_console__(self._console, options.update(max_width=length))
-        return Segment.adjust_line_length([each for each in rendered if isinstance(each, Segment)], length)
+        only_ascii = options.ascii_only or options.legacy_windows
+        if complete is not None:
+            done, open_ = bar_text(min(max(complete, 0.0), 1.0), length, only_ascii)
+            return [Segment(done, lit), Segment(open_, rest)]
+        tip = max(1, length // 5)
+        way = length - tip
+        place = int((seconds if isfinite(seconds) else 0.0) * length / 2) % max(1, 2 * way)
+        before = min(place, 2 * way - place)
+        full, empty = bar_text(1.0, length, only_ascii)[0], bar_text(0.0, length, only_ascii)[1]
+        return [Segment(empty[:before], rest), Segment(full[:tip], lit), Segment(empty[: way - before], rest)]
 
 
 def _fitted(parts: list[_Part], width: int) -> Line:

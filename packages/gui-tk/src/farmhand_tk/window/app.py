@@ -81,6 +81,7 @@ class App:
         self._shown: Overview | None = None
         self._told = 0.0  # when its numbers were written
         self._title = ""
+        self._mistaken = False
         self._desktop_dark: bool | None = None
         self._asking: threading.Thread | None = None
         self._timer: str | None = None
@@ -100,6 +101,7 @@ class App:
         root, looks = self.root, self.looks
         px = looks.px
         root.title("farmhand")
+        root.report_callback_exception = self._tell_mistake
         root.iconphoto(True, icon(root, 64), icon(root, 32))
         width = min(px(780), root.winfo_screenwidth() - px(40))
         height = min(px(680), root.winfo_screenheight() - px(80))
@@ -131,7 +133,7 @@ class App:
         root.update_idletasks()
         outside = self.overview.winfo_reqheight() + self.controls.winfo_reqheight()
         narrowest = max(self.overview.winfo_reqwidth(), self.controls.winfo_reqwidth())
-        root.minsize(narrowest, outside + self.processes.height_for(2) + px(120))
+        root.minsize(narrowest, outside + self.processes.height_for(2) + px(160))
 
     def _bind_keys(self) -> None:
         root, controls = self.root, self.controls
@@ -178,6 +180,14 @@ class App:
         """Show the run until the window is closed."""
         self._again()
         self.root.mainloop()
+
+    def _tell_mistake(self, *error: object) -> None:
+        """A mistake of the window is told once, to whoever may mend it; the window goes on."""
+        if not self._mistaken:
+            self._mistaken = True
+            import traceback
+
+            traceback.print_exception(error[1])  # type: ignore[arg-type]
 
     def _again(self) -> None:
         if self.closed:
@@ -284,7 +294,7 @@ class App:
         snapshot = self.snapshot
         if snapshot is None:
             return
-        title = title_of(snapshot)
+        title = title_of(snapshot, self.lost)
         if title != self._title:
             self._title = title
             self.root.title(title)
@@ -361,4 +371,6 @@ class App:
 
     def _draw_chart(self) -> None:
         if self.snapshot is not None:
-            self.chart.show(self.snapshot, self._now())
+            # where the line would have led is of no use any more
+            shown = replace(self.snapshot, remaining=None) if self.lost else self.snapshot
+            self.chart.show(shown, self._now())

@@ -48,7 +48,7 @@ class ChartPane(ttk.Frame):
         elapsed = snapshot.elapsed if snapshot.elapsed == snapshot.elapsed else 0.0
         if abs(elapsed) < 1e12:
             elapsed = elapsed // min(5.0, max(_EVERY, elapsed / 240.0))
-        key = (elapsed, snapshot.state, snapshot.total)
+        key = (elapsed, snapshot.state, snapshot.total, snapshot.remaining is None)
         if key == self._key or not self.canvas.winfo_viewable():
             return
         self._key, self._shown, self._now = key, snapshot, now

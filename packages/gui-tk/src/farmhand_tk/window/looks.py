@@ -104,13 +104,10 @@ def prepare() -> tk.Tk:
             ctypes.windll.shcore.SetProcessDpiAwareness(1)
         except (AttributeError, OSError):
             pass
-    # X resources are found by the first name of their user, which for the dots of an inch is Xft
-    root = tk.Tk(baseName="Xft", className="Farmhand")
+    root = tk.Tk(className="Farmhand")
     root.withdraw()
-    x11 = root.tk.call("tk", "windowingsystem") == "x11"
-    dots = str(root.tk.call("option", "get", ".", "dpi", "Dpi")) if x11 else ""
-    root.tk.call("tk", "appname", "farmhand")
-    for text, size in ((os.environ.get("FARMHAND_SCALE", ""), 96.0), (dots, 1.0)):
+    wish = os.environ.get("FARMHAND_SCALE", "")
+    for text, size in ((wish, 96.0), ("" if wish else _dots(root), 1.0)):
         try:
             scale = float(text) * size / 72.0
         except ValueError:
@@ -119,6 +116,17 @@ def prepare() -> tk.Tk:
             root.tk.call("tk", "scaling", scale)
             break
     return root
+
+
+def _dots(root: tk.Tk) -> str:
+    """The dots of an inch that an X desktop is set to, whatever the screen says; ``''`` for none."""
+    if root.tk.call("tk", "windowingsystem") != "x11":
+        return ""
+    # such a wish is found by the name of the library that it is for
+    library = tk.Tk(className="Xft")
+    dots = str(library.tk.call("option", "get", ".", "dpi", "Dpi"))
+    library.destroy()
+    return dots
 
 
 def chosen_theme() -> str:
@@ -287,7 +295,7 @@ class Looks:
         style.configure(
             "TMenubutton",
             width=5,
-            arrowsize=px(8),
+            arrowsize=px(5),
             background=p.window,
             padding=(px(8), px(3)),
             arrowcolor=p.quiet,

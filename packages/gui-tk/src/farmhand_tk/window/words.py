@@ -127,11 +127,13 @@ def store_place(store: str) -> str:
     return store_name(store) if store in ("", _MEMORY) else shown(store)
 
 
-def title_of(snapshot: Snapshot) -> str:
+def title_of(snapshot: Snapshot, lost: bool = False) -> str:
     """The window's title: what it is about comes first, for a task bar that cuts it."""
     name = shown(snapshot.task, 60) or "task"
     fraction = fraction_of(snapshot)
-    if snapshot.state in OVER:
+    if lost:
+        name += " lost"
+    elif snapshot.state in OVER:
         name += f" {state_text(snapshot).partition(' ')[0]}"
     elif fraction is not None:
         name += f" {percent(fraction)} %"
