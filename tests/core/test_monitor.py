@@ -455,7 +455,7 @@ def test_when_the_last_frontend_has_gone_the_run_goes_on_in_silence(store, tmp_p
             gate.touch()  # only now the item can end
 
     frontend = Closing({0: [Detach()]})
-    assert run(store, touch_and_wait, [("it", str(gate))], frontend, capture=0).done == 1
+    assert run(store, touch_and_wait, [(str(tmp_path / "it"), str(gate))], frontend, capture=0).done == 1
     assert len(frontend.snapshots) == 1
     assert capfd.readouterr() == ("", "")
 
