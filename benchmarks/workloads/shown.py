@@ -2,12 +2,15 @@
 
 import atexit
 import contextlib
+import fcntl
 import importlib
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -26,8 +29,11 @@ def run(task: Callable[..., Any], items: Iterable[Any], path: str, **options: An
 
 @contextlib.contextmanager
 def terminal() -> Iterator[None]:
-    """What is written to stderr goes to a terminal, whose other end is read."""
+    """What is written to stderr goes to a terminal of the usual kind and size, whose other end is read."""
     other, ours = os.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    os.environ["TERM"] = "xterm-256color"
+    os.environ.pop("CI", None)
 
     def read() -> None:
         with contextlib.suppress(OSError):  # closed
