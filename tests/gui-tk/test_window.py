@@ -227,9 +227,9 @@ def failing(*numbers: int, failed: int | None = None) -> Snapshot:
 def test_the_first_failure_opens_a_tab_that_does_not_push_itself_forward(window):
     """The user looks at something else; the number in the title is enough."""
     window.show(RUN)
-    assert window.tab_texts() == ["Progress"]
+    assert window.tab_texts() == ["Chart"]
     window.show(failing(1, 2, 3))
-    assert window.tab_texts() == ["Progress", "Failures (3)"]
+    assert window.tab_texts() == ["Chart", "Failures (3)"]
     assert window.app.tabs.index("current") == 0
     assert window.app.overview.failed["text"] == "3 failed"
 
@@ -527,7 +527,7 @@ def test_another_run_begins_with_nothing_of_the_one_before(window):
     window.show(replace(failing(1, 2), state="finished", processes=()))
     window.farm.begin()
     window.show(replace(RUN, run="r2", done=0, complete=0.0, elapsed=0.1))
-    assert window.tab_texts() == ["Progress"]
+    assert window.tab_texts() == ["Chart"]
     assert window.app.failures.list.get_children() == ()
     assert window.app.overview.condition["text"] == "▶ Running"
     assert window.app.controls.pause_button.instate(["!disabled"])

@@ -112,7 +112,7 @@ class App:
         root.report_callback_exception = self._tell_mistake
         root.iconphoto(True, icon(root, 64), icon(root, 32))
         width = min(px(780), root.winfo_screenwidth() - px(40))
-        height = min(px(680), root.winfo_screenheight() - px(80))
+        height = min(px(720), root.winfo_screenheight() - px(80))
         root.geometry(f"{width}x{height}")
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.columnconfigure(0, weight=1)
@@ -126,7 +126,7 @@ class App:
         self.tabs = ttk.Notebook(self.panes)
         self.chart = ChartPane(self.tabs, looks)
         self.failures = FailuresPane(self.tabs, looks, self._counted_failures)
-        self.tabs.add(self.chart, text="Progress", underline=3)
+        self.tabs.add(self.chart, text="Chart", underline=1)
         self.tabs.add(self.failures, text="Failures")
         self.tabs.hide(self.failures)
         self.tabs.enable_traversal()
@@ -157,7 +157,7 @@ class App:
             ("v", lambda: self.overview.menu_button.event_generate("<<Invoke>>")),
             ("c", self.failures.copy),
             ("a", self.show_failures),
-            ("g", lambda: self.tabs.select(self.chart)),  # type: ignore[no-untyped-call]
+            ("h", lambda: self.tabs.select(self.chart)),  # type: ignore[no-untyped-call]
         ):
             root.bind(f"<Alt-{letter}>", lambda event, do=do: self._do(do))  # type: ignore[misc]
         root.bind("<Escape>", lambda event: controls.keep())

@@ -190,6 +190,6 @@ class OverviewPane(ttk.Frame):
 
     def _colour_marks(self) -> None:
         palette = self._looks.palette
-        none = self._failed_text.startswith("none")
+        none = not self._failed_text or self._failed_text.startswith("none")
         for name, mark in self._marks.items():
             mark.configure(background=palette.trough if none and name == "bad" else getattr(palette, name))
