@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except tkinter.TclError as error:
         return _failed(run, _reason(str(error)))
     app.loop()
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # at once: the farm sees the connection end when the process has ended, and not before
 
 
 def _failed(run: RemoteRun, reason: str) -> int:

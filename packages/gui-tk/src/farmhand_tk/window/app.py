@@ -288,12 +288,11 @@ class App:
         return self.root.winfo_containing(x, y) is not None
 
     def close(self) -> None:
-        """Close the window; the run goes on."""
+        """Close the window; the run goes on. The connection is left to the end of the process."""
         if not self.closed:
             self.closed = True
             if self._timer is not None:
                 self.root.after_cancel(self._timer)
-            self.run.stream.close()
             self.root.destroy()
 
     # -- what is drawn -------------------------------------------------------------------------
