@@ -165,10 +165,20 @@ def test_terminate_asks_and_then_everything_finished_is_stored(on_display, farm,
     """Nothing happens before the answer; after it only the running items are lost."""
     started = farm(on_display, f"run(10_000_000, start_method={start_method!r})")
     window = started.window()
-    on_display.press(window, "alt+t", "Escape")
+
+    def asks() -> bool:
+        """Whether the question is there, which has a frame of this colour."""
+        return area(on_display.picture(window), LIGHT.wait) > 500
+
+    on_display.press(window, "alt+t")
+    wait_until(asks, "the question")
+    on_display.press(window, "Escape")
+    wait_until(lambda: not asks(), "the question to be gone")
     before = started.told()
     started.until(lambda told: told["state"] == "running" and told["done"] > before["done"])
-    on_display.press(window, "alt+t", "Tab", "space")
+    on_display.press(window, "alt+t")
+    wait_until(asks, "the question")
+    on_display.press(window, "Tab", "space")
     assert started.until_state("stopped")["done"] > before["done"]
     assert started.until_state("returned")["stopped"]
     assert started.process.wait(DEADLINE) == 0
