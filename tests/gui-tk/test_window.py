@@ -188,6 +188,20 @@ def test_the_end_says_how_it_went_and_takes_no_orders(window):
     assert window.app.overview.percent["text"] == "100 %"
 
 
+def test_a_window_that_was_minimized_shows_how_it_went(window):
+    """While nobody sees it nothing is drawn, and then no more snapshots come."""
+    window.show(RUN)
+    window.root.withdraw()
+    window.until(lambda: not window.root.winfo_viewable())
+    window.show(replace(RUN, state="finished", done=300, complete=1.0, processes=()))
+    assert window.app.overview.condition["text"] == "▶ Running"
+    assert window.root.title().startswith("find_rate finished")
+    window.root.deiconify()
+    window.until(window.root.winfo_viewable)
+    window.draw()
+    assert window.app.overview.condition["text"] == "✓ Finished in 12m 05s"
+
+
 @pytest.mark.parametrize("state", ["stopping", "stopped", "broken"])
 def test_a_run_that_stops_by_itself_says_why(window, state):
     """A reason is as long as it is: it has lines of its own, and pushes nothing away."""
