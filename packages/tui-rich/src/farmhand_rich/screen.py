@@ -178,7 +178,8 @@ class Screen:
         goes_on = self._options.watching and snapshot.state not in OVER  # and nothing is to be summed up
         if self._layout is not None and not goes_on:
             named = replace(snapshot, task=snapshot.task or self._options.task)
-            lines += self._layout.summary(summary_text(named), snapshot.failed, hint_text(snapshot))
+            text = summary_text(named, self._options.watching)
+            lines += self._layout.summary(text, snapshot.failed, hint_text(snapshot))
         if self._suspended:
             self._region.forget()
         self._region.close(lines)
