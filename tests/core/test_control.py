@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from farmhand import RunSummary, open_store, run_tasks
 from farmhand.control import ControlServer, connect
@@ -26,6 +28,7 @@ from waiting import DEADLINE
 
 RUN = "0123456789abcdef"
 SHOWN = Snapshot(task="find_rate", run=RUN, store="rates.db", total=9, done=3)
+REQUESTS = [b"\n", b"{}\n", b'{"request":', b'"stop"}\n', b'{"request":"pause","id":[]}\n', b"[" * 5000]
 KINDS = pytest.mark.parametrize("loopback", [False, True], ids=["socket", "port"])
 
 
@@ -370,7 +373,7 @@ def test_a_copy_of_the_farm_does_not_keep_the_door_open(door, knock, copy):
 
 @KINDS
 def test_a_door_that_was_cleaned_away_comes_back(door, knock, folder, loopback):
-    """A session's folder goes when its user logs out; a run over night has to be found after the next log-in."""
+    """A session's folder goes when its user logs out; a run over night has to be found after the next."""
     server = door(loopback=loopback, patience=0.0)
     path = path_of(server.address)
     path.unlink()
@@ -453,6 +456,28 @@ def test_a_watcher_that_reads_nothing_holds_up_neither_the_farm_nor_the_others(d
     assert len(seen) == 501
     assert seen[-1].state == "finished"
     assert len(stuck.snapshots()) < 501
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.lists(st.binary(max_size=80) | st.sampled_from(REQUESTS), max_size=6), loopback=st.booleans())
+def test_whatever_is_sent_to_the_door_disturbs_nobody(door, knock, data, loopback):
+    """Any program of this user can connect; others go on watching, and only orders are followed."""
+    server = door(os.urandom(8).hex(), loopback=loopback)
+    watcher = knock(server.address)
+    watcher.watch()
+    place = server.address.split(":")
+    family, target = (
+        (socket.AF_UNIX, place[1]) if not loopback else (socket.AF_INET, ("127.0.0.1", int(place[1])))
+    )
+    with socket.socket(family) as stranger:
+        stranger.connect(target)
+        stranger.sendall(b"".join(data))
+        asked = serve(server, watcher)
+    asked += serve(server, watcher, looks=2)
+    assert set(asked) <= (set() if loopback else {Stop(), Pause()})
+    server.show(SHOWN)
+    assert watcher.snapshots()[-1] == SHOWN
+    server.close()
 
 
 class Broken(ControlServer):

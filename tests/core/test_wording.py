@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farmhand.progress import Estimate, ProcessView, Snapshot
-from farmhand.wording import cells, cut, duration_text, finish_text, size_text, state_text, when_text
+from farmhand.values import replace
+from farmhand.wording import (
+    cells,
+    cut,
+    duration_text,
+    finish_text,
+    size_text,
+    state_text,
+    summary_text,
+    when_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -116,3 +126,12 @@ def test_the_state_of_a_run_is_told_in_words():
         state_text(Snapshot(state="broken", elapsed=12.0, reason="disk\nfull"))
         == "broken off after 12s: disk full"
     )
+
+
+def test_of_a_run_that_goes_on_a_watcher_says_how_it_was():
+    """Whoever leaves has not broken it off; how it has ended is told as always."""
+    shown = Snapshot(task="find_rate", state="paused", total=9, done=3, elapsed=12.0)
+    assert summary_text(shown) == "find_rate: broken off after 12s: 3 of 9 done"
+    assert summary_text(shown, watching=True) == "find_rate: paused after 12s: 3 of 9 done"
+    ended = replace(shown, state="stopped")
+    assert summary_text(ended, watching=True) == summary_text(ended)

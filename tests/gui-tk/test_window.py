@@ -188,6 +188,34 @@ def test_the_end_says_how_it_went_and_takes_no_orders(window):
     assert window.app.overview.percent["text"] == "100 %"
 
 
+@pytest.mark.parametrize("state", ["stopping", "stopped", "broken"])
+def test_a_run_that_stops_by_itself_says_why(window, state):
+    """A reason is as long as it is: it has lines of its own, and pushes nothing away."""
+    window.show(replace(RUN, state=state, reason="no space left on the device, " * 8))
+    assert "no space left on the device" in window.app.controls.message["text"].lower()
+    assert "device" not in window.app.overview.condition["text"]
+    window.show(RUN)
+    assert window.app.controls.message["text"] == ""
+
+
+def test_a_long_name_leaves_room_for_the_rest(window):
+    """Tasks may be called anything; the state and the menu stay where they are."""
+    window.show(replace(RUN, task="w" * 300, store="/data/" + "w" * 300, state="finishing"))
+    window.until(lambda: window.app.overview.task["text"].endswith("..."))
+    window.update()
+    menu = window.app.overview.menu_button
+    assert menu.winfo_rootx() + menu.winfo_width() <= window.root.winfo_rootx() + window.root.winfo_width()
+    assert window.app.overview.condition.winfo_width() >= window.app.overview.condition.winfo_reqwidth()
+
+
+def test_a_watched_run_says_whose_it_is():
+    """Several farms may write into one store."""
+    shown = ShownWindow(watching=True)
+    shown.show(replace(RUN, pid=4242))
+    shown.until(lambda: shown.app.overview.store["text"] == "/data/rates.db (run by process 4242)")
+    shown.end()
+
+
 # -- failures --------------------------------------------------------------------------------------
 
 
@@ -199,9 +227,9 @@ def failing(*numbers: int, failed: int | None = None) -> Snapshot:
 def test_the_first_failure_opens_a_tab_that_does_not_push_itself_forward(window):
     """The user looks at something else; the number in the title is enough."""
     window.show(RUN)
-    assert window.tab_texts() == ["Progress"]
+    assert window.tab_texts() == ["Chart"]
     window.show(failing(1, 2, 3))
-    assert window.tab_texts() == ["Progress", "Failures (3)"]
+    assert window.tab_texts() == ["Chart", "Failures (3)"]
     assert window.app.tabs.index("current") == 0
     assert window.app.overview.failed["text"] == "3 failed"
 
@@ -499,7 +527,7 @@ def test_another_run_begins_with_nothing_of_the_one_before(window):
     window.show(replace(failing(1, 2), state="finished", processes=()))
     window.farm.begin()
     window.show(replace(RUN, run="r2", done=0, complete=0.0, elapsed=0.1))
-    assert window.tab_texts() == ["Progress"]
+    assert window.tab_texts() == ["Chart"]
     assert window.app.failures.list.get_children() == ()
     assert window.app.overview.condition["text"] == "▶ Running"
     assert window.app.controls.pause_button.instate(["!disabled"])

@@ -186,11 +186,8 @@ class TextFrontend:
         """Finish the line that is redrawn; safe to call more than once."""
         if self._over or self._last is None:
             return
-        self._over = True
-        if self._options.watching:  # the run may well go on
-            self._write([self._plain(self._last)] if self._live else [], "")
-            return
         # The run ended without saying how, so what was last seen is all there is to tell.
+        self._over = True
         self._write([self._summary(self._last)], "")
 
     def _due_line(self, snapshot: Snapshot) -> list[str]:
@@ -232,7 +229,7 @@ class TextFrontend:
         return f"{self._name(snapshot)}: {', '.join(parts)}"
 
     def _summary(self, snapshot: Snapshot) -> str:
-        text = summary_text(replace(snapshot, task=self._name(snapshot)))
+        text = summary_text(replace(snapshot, task=self._name(snapshot)), self._options.watching)
         failed = f"{snapshot.failed} failed"
         return text.replace(failed, self._paint(_RED, failed)) if snapshot.failed else text
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import ceil, floor, isfinite
 from unicodedata import combining, east_asian_width
 
-from farmhand.progress import Estimate, ProcessView, Snapshot
+from farmhand.progress import OVER, Estimate, ProcessView, Snapshot
 
 __all__ = [
     "RemainingWords",
@@ -226,11 +226,12 @@ def rate_text(rate: float) -> str:
     return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
-def summary_text(snapshot: Snapshot) -> str:
+def summary_text(snapshot: Snapshot, watching: bool = False) -> str:
     """The one line that is left when a run is over.
 
     ``'find_rate: 200 done, 3 failed, 10 skipped in 1m 02s'``; a run that did not come to its
-    end says so: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed, 10 skipped'``.
+    end says so: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed, 10 skipped'``. Of one of
+    another process, which somebody has only watched (``watching``), its state is told as it was last.
     """
     took = _took(snapshot.elapsed)
     counts = [f"{snapshot.done} done"]
@@ -244,6 +245,8 @@ def summary_text(snapshot: Snapshot) -> str:
     if snapshot.total is not None:
         counts[0] = f"{snapshot.done} of {snapshot.total} done"
     how = "stopped" if snapshot.state == "stopped" else "broken off"
+    if watching and snapshot.state not in OVER:
+        how = printable(snapshot.state)
     return f"{name}: {how} after {took}: {', '.join(counts)}"
 
 

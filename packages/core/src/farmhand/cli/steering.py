@@ -28,7 +28,7 @@ from farmhand.plugins import Plugins
 from farmhand.progress import OVER, Detach, Frontend, Snapshot
 from farmhand.remote import RemoteRun
 from farmhand.store import DataManager, RunInfo
-from farmhand.text import is_live
+from farmhand.text import TextFrontend, is_live
 from farmhand.wording import printable, when_text
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ def _watch(options: Namespace, run: RunInfo, frontend: Frontend) -> int:
     if problem:
         raise UsageError(f"{options.store}: {problem}")
     if gone:
-        _tell(f"the run goes on; farmhand watch {options.store} shows it again")
+        _tell(f"the run goes on; farmhand {options.command} {options.store} shows it again")
         return 0
     if last is not None and last.state in OVER:
         return 0 if last.state == "finished" and not last.failed else 1
@@ -128,7 +128,7 @@ def _snapshots(options: Namespace, run: RunInfo, remote: RemoteRun, frontend: Fr
         if not told and time.monotonic() - heard > _SILENCE:
             told = True
             # a line that is redrawn in place stands there
-            newline = "\n" if begun and is_live(sys.stderr) else ""
+            newline = "\n" if begun and isinstance(frontend, TextFrontend) and is_live(sys.stderr) else ""
             _tell(f"no news for {_SILENCE:.0f} s: the farm lives, but {_AGAIN}", newline)
         if told and state_of(run) != "running":
             remote.close()  # another process that it had forked still has the connection
@@ -278,7 +278,8 @@ def _steer(options: Namespace, out: Output, control: Control, wanted: str, word:
     if answer is None:
         return 1
     state = printable(str(answer.get("state")), 20)
-    reached = state == wanted or (wanted == "finishing" and state in OVER)
+    ended = state in OVER and (wanted == "finishing" or (wanted == "running" and before == "paused"))
+    reached = state == wanted or ended  # what is asked of it may have been the last thing that it waited for
     if options.json:
         out.json(_as_json(options, run, answer))
     elif not reached:
@@ -287,7 +288,7 @@ def _steer(options: Namespace, out: Output, control: Control, wanted: str, word:
         out.line(f"{options.store}: it {now}, and cannot be {asked}")
     else:
         text = word if before != state else f"it was {state} already"
-        if state in OVER:
+        if ended:
             text = f"it has {_has(state)}"
         running = _number(answer, "running")
         if state in ("paused", "finishing") and running:
