@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sock.getpeername()
     except OSError:
         parser.error("standard input is no connection to a farm; `farmhand gui STORE` opens a window")
+    if hasattr(os, "nice"):
+        os.nice(5)  # items come first; what is drawn ten times a second may come a little later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the farm
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     run = RemoteRun(sock)
