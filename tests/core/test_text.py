@@ -423,6 +423,14 @@ def test_a_run_that_breaks_off_says_so():
     assert piped([RUN])[-1] == "find_rate: broken off after 25s: 84 of 213 done, 3 failed, 10 skipped"
 
 
+def test_a_run_that_stopped_by_itself_says_why():
+    """Whoever has set a limit, and whoever has not, is to know that it was this."""
+    stopped = replace(RUN, state="stopped", reason="max_failures=3 is\nreached")
+    assert piped([RUN, stopped])[-1] == (
+        "find_rate: stopped after 25s: 84 of 213 done, 3 failed, 10 skipped (max_failures=3 is reached)"
+    )
+
+
 # -- where nobody looks -----------------------------------------------------------------------
 
 
