@@ -26,6 +26,7 @@ from farmhand.messages import (
 from farmhand.progress import Output, ProcessView, Snapshot
 from farmhand.testing.frontends import NASTY_TEXTS, a_failure, a_run, snapshots
 
+QUICKLY = settings(max_examples=60, deadline=None)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -57,6 +58,7 @@ def same(one, other):
 # -- snapshots -------------------------------------------------------------------------------------
 
 
+@QUICKLY
 @given(snapshot=snapshots(), history=POINTS)
 def test_any_snapshot_arrives_as_it_was(snapshot, history):
     """Also one with numbers that JSON does not have, and with text that is no valid Unicode."""
@@ -87,6 +89,7 @@ def test_who_is_shown_only_some_snapshots_misses_no_failure_and_no_output(shown)
             printed = ()
 
 
+@QUICKLY
 @given(numbers=st.lists(st.lists(st.integers(1, 20), max_size=5), max_size=5))
 def test_failures_whose_numbers_go_back_disturb_nobody(numbers):
     """No farm shows such; all the same each that is new is shown, and nothing is shown for ever."""
@@ -183,6 +186,7 @@ def test_what_a_newer_farmhand_says_in_addition_is_passed_over():
     assert SnapshotReader().read(message) == a_run()[5]
 
 
+@QUICKLY
 @given(junk=ANYTHING, field=st.sampled_from([*Snapshot.__match_args__, "?"]))
 def test_what_is_no_snapshot_is_refused_and_nothing_else_happens(junk, field):
     """A frontend is never shown a value of another kind than it expects."""
@@ -230,6 +234,7 @@ def test_a_field_of_the_wrong_kind_is_refused(fields):
 # -- lines and requests ------------------------------------------------------------------------------
 
 
+@QUICKLY
 @given(line=st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_are_refused(line):
     """Whoever connects may send anything."""
@@ -268,6 +273,7 @@ def test_what_was_asked_is_what_is_done(control):
     assert control_of(request) == control
 
 
+@QUICKLY
 @given(request=st.dictionaries(st.sampled_from(["request", "processes", "id"]), ANYTHING))
 def test_what_is_no_order_is_refused(request):
     """No text and no number becomes an order by chance."""
