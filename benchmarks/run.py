@@ -23,6 +23,8 @@ WORKLOADS = (
     "large",
     "progress",
     "progress_steady",
+    "frontends",
+    "frontends_idle",
     "resume",
     "reading",
     "growth",

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from farmhand import resources
-from farmhand.resources import MemoryWatch, descendants, free_memory, memory_of, oom_kills
+from farmhand.resources import CpuWatch, MemoryWatch, descendants, free_memory, memory_of, oom_kills
 
 GB = 10**9
 
@@ -118,3 +118,74 @@ def test_a_small_computer_need_not_have_a_gigabyte_free(monkeypatch):
     watch.look(0.0)
     assert not watch.low
     assert watch.look_at > 0.0
+
+
+# -- how busy the CPUs are -------------------------------------------------------------------------
+
+CPU = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+
+
+@pytest.fixture
+def cpus(tmp_path, monkeypatch):
+    """Write what the system tells of its CPUs, of which this process may use one, and ask at a time."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {CPU}, raising=False)
+    (tmp_path / "membership").write_text("0::/job\n")
+    watch = CpuWatch(str(tmp_path / "stat"), str(tmp_path / "cgroup"), str(tmp_path / "membership"))
+
+    def ask(now, busy=0, idle=0, others=0, **group):
+        lines = [
+            f"cpu  {busy + others} 0 0 {idle} 0 0 0 0 0 0",
+            f"cpu{CPU} {busy} 0 0 {idle} 0 0 0 0 0 0",
+            f"cpu{CPU + 1} {others} 0 0 0 0 0 0 0 0 0",
+            "intr 5 6 7",
+        ]
+        (tmp_path / "stat").write_text("\n".join(lines))
+        for name, text in group.items():
+            path = tmp_path / "cgroup" / "job" / name.replace("_DOT_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return watch.busy(now)
+
+    return ask
+
+
+def test_cpus_are_as_busy_as_since_the_last_look(cpus):
+    """A quarter of the time since then, whatever was before, and whatever other CPUs do."""
+    assert cpus(100.0, busy=9000, idle=1000, others=7) is None
+    assert cpus(101.0, busy=9025, idle=1075, others=5000) == 0.25
+    assert cpus(102.0, busy=9125, idle=1075, others=5000) == 1.0
+
+
+def test_cpus_are_looked_at_once_a_second(cpus):
+    """Ten times a second the numbers of ticks would be so small that the fraction jumps."""
+    cpus(100.0, busy=10, idle=10)
+    assert cpus(101.0, busy=20, idle=20) == 0.5
+    assert cpus(101.9, busy=120, idle=20) == 0.5
+    assert cpus(102.0, busy=120, idle=20) == 1.0
+
+
+def test_a_fraction_stays_one_when_counters_go_back(cpus):
+    """Linux says that the time of waiting for disks may."""
+    cpus(100.0, busy=10, idle=20)
+    assert cpus(101.0, busy=20, idle=15) == 1.0
+    assert cpus(102.0, busy=15, idle=35) == 0.0
+
+
+def test_in_a_container_it_is_what_the_container_may_use(cpus):
+    """Half a CPU of those of the computer: who uses all of that has no more to win."""
+    cpus(100.0, cpu_DOT_max="50000 100000\n", cpu_DOT_stat="usage_usec 7000000\nuser_usec 1\n")
+    assert cpus(101.0, busy=1, idle=99, cpu_DOT_stat="usage_usec 7500000\n") == 1.0
+    assert cpus(102.0, busy=1, idle=199, cpu_DOT_stat="usage_usec 7625000\n") == 0.25
+
+
+def test_a_container_that_may_use_all_cpus_is_none(cpus):
+    """It limits nothing, and others may be busy there, too."""
+    cpus(100.0, busy=10, idle=10, cpu_DOT_max="200000 100000\n", cpu_DOT_stat="usage_usec 1\n")
+    assert cpus(101.0, busy=10, idle=20, cpu_DOT_stat="usage_usec 900000\n") == 0.0
+
+
+def test_where_the_system_does_not_tell_nobody_knows_how_busy_the_cpus_are(tmp_path):
+    watch = CpuWatch(str(tmp_path / "stat"), str(tmp_path), str(tmp_path / "membership"))
+    assert [watch.busy(now) for now in (0.0, 1.0, 2.0)] == [None, None, None]
+    (tmp_path / "stat").write_text("cpu0 nonsense\n")
+    assert [watch.busy(now) for now in (3.0, 4.0)] == [None, None]

@@ -10,6 +10,7 @@ import re
 import struct
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -157,6 +158,23 @@ def test_a_recording_frontend_notices_a_farm_that_does_not_stop_showing():
     play(recorder, a_run())
     with pytest.raises(AssertionError, match="after it was closed"):
         recorder.show(RUN)
+
+
+@pytest.mark.parametrize(("items", "failures"), [(0, 0), (1, 1), (20, 0), (100, 7), (5000, 900)])
+def test_a_plausible_run_adds_up(items, failures):
+    """What frontends are tried with is what a farm could show them."""
+    run = a_run(items=items, failures=failures, steps=300)
+    for before, after in pairwise(run):
+        assert (before.elapsed, before.done, before.failed) <= (after.elapsed, after.done, after.failed)
+    for snapshot in run:
+        numbers = [failure.number for failure in snapshot.failures]
+        assert numbers == list(range(max(1, snapshot.failed - 99), snapshot.failed + 1))
+        assert list(snapshot.history) == sorted(snapshot.history)
+        assert len(snapshot.history) <= 240
+        assert snapshot.done + snapshot.failed <= snapshot.total
+        assert all(0 <= failure.index < items for failure in snapshot.failures)
+    assert (run[-1].state, run[-1].done, run[-1].failed) == ("finished", items - failures, failures)
+    assert run[-1].history[-1] == (run[-1].elapsed, items)
 
 
 # -- on a terminal ---------------------------------------------------------------------------
@@ -403,6 +421,14 @@ def test_a_terminal_that_is_none_gets_plain_lines(monkeypatch, name, value):
 def test_a_run_that_breaks_off_says_so():
     """A summary that reads like success would be a lie."""
     assert piped([RUN])[-1] == "find_rate: broken off after 25s: 84 of 213 done, 3 failed, 10 skipped"
+
+
+def test_a_run_that_stopped_by_itself_says_why():
+    """Whoever has set a limit, and whoever has not, is to know that it was this."""
+    stopped = replace(RUN, state="stopped", reason="max_failures=3 is\nreached")
+    assert piped([RUN, stopped])[-1] == (
+        "find_rate: stopped after 25s: 84 of 213 done, 3 failed, 10 skipped (max_failures=3 is reached)"
+    )
 
 
 # -- where nobody looks -----------------------------------------------------------------------

@@ -90,15 +90,17 @@ class TestTkFrontend(FrontendConformance):
     def window_survives(
         self, on_display: VirtualDisplay, capsys: pytest.CaptureFixture[str]
     ) -> Iterator[None]:
-        """After whatever it was shown, the window still shows the next run."""
+        """After whatever it was shown, the same window still shows the next run."""
+        window = adopt("auto")
+        if window is None:
+            shown(on_display, TkFrontend(FrontendOptions()), "the first one")
+            window = adopt("auto")
+        assert window is not None
+        keep(window)
         yield
-        name = f"sentinel{next(SENTINELS)}"
-        frontend = TkFrontend(FrontendOptions(name))
-        processes = on_display.processes()
-        opened(on_display, frontend, running(name))
-        frontend.close()
-        if processes:
-            assert on_display.processes() == processes, "the window has ended"
+        shown(on_display, TkFrontend(FrontendOptions()), f"sentinel{next(SENTINELS)}")
+        assert adopt("auto") is window, "the window has ended"
+        keep(window)
         assert "is gone" not in capsys.readouterr().err
 
     @pytest.fixture
@@ -123,13 +125,22 @@ def test_a_run_that_is_over_at_once_has_a_line_in_the_terminal_and_no_window(on_
 
 
 @pytest.mark.usefixtures("no_window")
+@pytest.mark.parametrize("argument", ["stay", "wait"])
+def test_a_run_that_is_over_at_once_has_a_window_for_who_wants_to_see_its_end(on_display, options, argument):
+    """Whoever says that it stays, or waits for it, expects one."""
+    frontend = TkFrontend(replace(options, argument=argument))
+    on_display.press(opened(on_display, frontend, running(state="finished", elapsed=0.1)), "ctrl+w")
+    frontend.close()
+
+
+@pytest.mark.usefixtures("no_window")
 def test_the_line_of_a_run_that_was_shown_in_a_window_stays_in_the_terminal(on_display, options, capsys):
     """The window may be gone tomorrow."""
     frontend = TkFrontend(options)
     opened(on_display, frontend, running())
-    frontend.show(running(state="finished", done=300, elapsed=125.0))
+    frontend.show(running(state="finished", done=300, elapsed=65.0))
     frontend.close()
-    assert capsys.readouterr().err == "find_rate: 300 done in 2m 05s\n"
+    assert capsys.readouterr().err == "find_rate: 300 done in 1m 05s\n"
 
 
 @pytest.mark.usefixtures("no_window")
@@ -283,7 +294,7 @@ def test_when_the_user_closes_the_window_the_terminal_takes_over(on_display, opt
     assert said == (
         "the window was closed; the run goes on. farmhand gui 'my rates.db' opens it again, Ctrl-C stops it\n"
     )
-    assert not on_display.processes()
+    wait_until(lambda: not on_display.processes(), "its process to end")
 
 
 @pytest.mark.usefixtures("no_window")

@@ -13,6 +13,7 @@ from farmhand.events import Finish, ItemError, Pause, Resize, Resume, Stop
 from farmhand.progress import Estimate, Failure, ProcessView, Snapshot
 from farmhand.testing.frontends import NASTY_TEXTS, a_failure, a_run, snapshots
 from farmhand_tk.window.failed import Failed
+from farmhand_tk.window.looks import chosen_theme, desktop_is_dark
 from farmhand_tk.window.orders import Orders
 from farmhand_tk.window.plan import plan_of
 from farmhand_tk.window.words import (
@@ -127,6 +128,47 @@ def test_silence_is_mentioned_when_it_lasts():
     """A farm may read items, or store: that is not yet a reason to worry, but no secret either."""
     assert news_text(2.9) == ""
     assert news_text(12.3) == "no news for 12s"
+
+
+@pytest.mark.parametrize(
+    ("programs", "dark"),
+    [
+        ({"gdbus": "echo '(<<uint32 1>>,)'", "gsettings": "echo \"'default'\""}, True),
+        ({"gdbus": "echo '(<<uint32 2>>,)'", "gsettings": "echo \"'prefer-dark'\""}, False),
+        ({"gdbus": "exit 1", "gsettings": "echo \"'prefer-dark'\""}, True),
+        ({"gsettings": "case $3 in gtk-theme) echo \"'Adwaita-dark'\";; *) exit 1;; esac"}, True),
+        ({"gsettings": "echo \"'default'\""}, False),
+        ({}, False),
+    ],
+    ids=["portal dark", "portal light", "GNOME dark", "older GNOME", "GNOME light", "no desktop"],
+)
+def test_the_window_is_dark_where_the_desktop_prefers_it(tmp_path, monkeypatch, programs, dark):
+    """Desktops are asked the way that they offer, the newest first; where there is none it is light."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    assert desktop_is_dark("linux") is dark
+
+
+def test_a_desktop_of_apple_is_asked_its_own_way(tmp_path, monkeypatch):
+    """``defaults`` fails where the light theme was never changed."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "defaults"
+    program.write_text("#!/bin/sh\necho Dark\n")
+    program.chmod(0o755)
+    assert desktop_is_dark("darwin") is True
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert desktop_is_dark("darwin") is False
+
+
+@pytest.mark.parametrize(
+    ("word", "theme"), [("dark", "dark"), (" Light", "light"), ("", "auto"), ("blue", "auto")]
+)
+def test_the_theme_can_be_chosen_before_the_window_opens(monkeypatch, word, theme):
+    """``FARMHAND_THEME``, for a shell's start file."""
+    monkeypatch.setenv("FARMHAND_THEME", word)
+    assert chosen_theme() == theme
 
 
 # -- the processes ---------------------------------------------------------------------------------

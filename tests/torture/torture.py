@@ -17,11 +17,13 @@ repeat that store alone; only a kill that comes by the clock, not at an event, c
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import random
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -260,7 +262,9 @@ class Torture:
                 raise Fault("left alive", f"after {self.grace:g} s: {names}")
             time.sleep(0.01)
         self.slowest = max(self.slowest, time.monotonic() - began)
-        files = [path for path in (self.folder / "tmp").iterdir() if not is_probe(path)]
+        files = [
+            path for path in (self.folder / "tmp").iterdir() if not (is_probe(path) or has_dead_doors(path))
+        ]
         if files:
             raise Fault("wrong", f"temporary files are left: {', '.join(path.name for path in files)}")
 
@@ -421,6 +425,18 @@ class Seen:
 def is_probe(path: Path) -> bool:
     """Whether tempfile made it, to see if it can write there; dill's import asks it, in each process."""
     return re.fullmatch("[a-z0-9_]{8}", path.name) is not None and path.stat().st_size in (0, 4)
+
+
+def has_dead_doors(path: Path) -> bool:
+    """Whether it is the folder of the doors of farms, and all were killed; the next farm sweeps there."""
+    if path.name != f"farmhand-{os.geteuid()}":
+        return False
+    doors = list(path.iterdir())
+    for door in doors:
+        with socket.socket(socket.AF_UNIX) as client:
+            if client.connect_ex(str(door)) != errno.ECONNREFUSED:
+                return False
+    return bool(doors)
 
 
 # -- processes -------------------------------------------------------------------------------------

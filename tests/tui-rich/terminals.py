@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,7 @@ class Terminal:
     def __init__(self, columns: int = 80, rows: int = 24, term: str = "xterm-256color") -> None:
         self.screen = pyte.HistoryScreen(columns, rows, history=10_000)
         self.written = b""
+        self._lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
         self._stream = pyte.ByteStream(self.screen)
         self._master, self.slave = os.openpty()
@@ -71,8 +73,12 @@ class Terminal:
 
     def read(self, seconds: float = 0.0) -> bool:
         """Take what was written to it; whether there was anything within so many seconds."""
+        with self._lock:
+            return self._read(seconds)
+
+    def _read(self, seconds: float) -> bool:
         found = False
-        while select.select([self._master], [], [], 0.0 if found else seconds)[0]:
+        while self._master >= 0 and select.select([self._master], [], [], 0.0 if found else seconds)[0]:
             try:
                 data = os.read(self._master, 1 << 16)
             except OSError:  # what Linux says when nobody has the other end any more
@@ -132,13 +138,19 @@ class Terminal:
         self.read()
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """Close the window of the terminal."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+
     def close(self) -> None:
         """Take the terminal away, and end what still runs on it."""
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.close(self._master)
+        self.hang_up()
         os.close(self.slave)
 
     def _set_size(self, columns: int, rows: int) -> None:

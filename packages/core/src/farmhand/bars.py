@@ -48,13 +48,12 @@ class Bar:
         """How far it probably is by now; None when it has never reported. It does not go back."""
         if self.complete is None:
             return None
-        step = 0.0
-        took = self._at - self._began
-        if took > 0.0 and elapsed > self._at:
-            late = min(elapsed - self._at, self._period * (1.0 + _CREEP))
-            step = self.complete / took * late
-        reached = min(self.complete + step, max(self.complete, _ALMOST))
-        self._shown = max(self._shown, reached)
+        reached = self.complete
+        took, late = self._at - self._began, elapsed - self._at
+        if took > 0.0 and late > 0.0 and reached < _ALMOST:
+            reached = min(_ALMOST, reached + reached / took * min(late, self._period * (1.0 + _CREEP)))
+        if reached > self._shown:
+            self._shown = reached
         return self._shown
 
     def remaining(self, elapsed: float) -> float | None:

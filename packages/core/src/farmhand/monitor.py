@@ -235,18 +235,23 @@ class Monitor:
             state = "starting" if phase == "starting" else "busy" if held else "idle"
             return ProcessView(number, pid, leaving or state)
         index, elapsed = current
-        at, report = self._reports.get(number, (now, None))
         attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
+        taskname = ""
+        known = self._reports.get(number)
+        if known is not None:
+            at, report = known
+            taskname = report.taskname or ""
+            if report is not attempt.report and report.index == index and report.complete is not None:
+                attempt.report = report
+                attempt.bar.report(report.complete, max(0.0, elapsed - (now - at)))
         bar = attempt.bar
-        if report is not None and report.index == index and report.complete is not None:
-            bar.report(report.complete, max(0.0, elapsed - (now - at)))
         return ProcessView(
             number,
             pid,
             leaving or "busy",
             index,
             attempt.item,
-            (report.taskname or "") if report else "",
+            taskname,
             elapsed,
             bar.complete,
             bar.expected(elapsed),
@@ -269,13 +274,14 @@ class _Attempt:
     The item's short text is kept, since the repr of what a user made may take its time.
     """
 
-    __slots__ = ("bar", "index", "item", "number")
+    __slots__ = ("bar", "index", "item", "number", "report")
 
     def __init__(self, index: int, number: int, item: str) -> None:
         self.index = index
         self.number = number
         self.item = item
         self.bar = Bar()
+        self.report: Reported | None = None  # the last one that the bar knows
 
 
 def _checked(control: object) -> Control | Detach:

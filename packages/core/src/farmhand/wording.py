@@ -230,8 +230,8 @@ def summary_text(snapshot: Snapshot, watching: bool = False) -> str:
     """The one line that is left when a run is over.
 
     ``'find_rate: 200 done, 3 failed, 10 skipped in 1m 02s'``; a run that did not come to its
-    end says so: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed, 10 skipped'``. Of one of
-    another process, which somebody has only watched (``watching``), its state is told as it was last.
+    end says so, and why: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed (max_failures=3 is
+    reached)'``. Of one of another process, which somebody has only watched (``watching``), its state is told as it was last.
     """
     took = _took(snapshot.elapsed)
     counts = [f"{snapshot.done} done"]
@@ -247,7 +247,8 @@ def summary_text(snapshot: Snapshot, watching: bool = False) -> str:
     how = "stopped" if snapshot.state == "stopped" else "broken off"
     if watching and snapshot.state not in OVER:
         how = printable(snapshot.state)
-    return f"{name}: {how} after {took}: {', '.join(counts)}"
+    why = f" ({printable(snapshot.reason, 200)})" if snapshot.reason else ""
+    return f"{name}: {how} after {took}: {', '.join(counts)}{why}"
 
 
 def printable(text: str, limit: int = 500) -> str:

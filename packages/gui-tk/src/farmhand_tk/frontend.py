@@ -124,8 +124,11 @@ class TkFrontend:
         watching = self._options.watching
         window = None if watching else adopt(self._after)
         if window is None:
-            over = snapshot.state in OVER and self._options.argument not in ("stay", "wait")
-            if (over or snapshot.elapsed < _SOON) and not watching:
+            if snapshot.state in OVER:
+                wanted = watching or self._options.argument in ("stay", "wait")
+            else:
+                wanted = watching or snapshot.elapsed >= _SOON
+            if not wanted:
                 return
             try:
                 window = Window.open(self._after, watching)

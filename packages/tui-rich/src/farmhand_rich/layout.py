@@ -21,6 +21,7 @@ __all__ = ["Layout", "Message"]
 
 _MOST_NAME = 200  # characters of a name or an item
 _FREE_ROWS = 5  # at least for what is printed above, on a terminal of the usual height
+_FIRST_REPORT = 3.0  # seconds after which an item should have reported, if others do
 _STYLES = {
     "name": Style(bold=True),
     "dim": Style(dim=True),
@@ -81,6 +82,7 @@ class Layout:
         self._console = console
         self._name = printable(name, 60) or "task"
         self._origin = printable(origin, _MOST_NAME)
+        self._task_reports = False  # how far it is, as far as was seen
 
     def lines(
         self, snapshot: Snapshot, remaining: str, message: Message, columns: int, rows: int
@@ -104,7 +106,9 @@ class Layout:
         room -= len(head)
         gap: list[Line] = [[]] if room >= len(snapshot.processes) + 3 else []
         processes = self._processes(snapshot, width, room - len(gap))
-        return [*gap, *head, *(gap if processes else []), *processes, *(gap if below else []), *below]
+        # what is printed above is set off, also where the bars need all the room that they can have
+        top: list[Line] = [[]] if rows >= 12 else []
+        return [*top, *head, *(gap if processes else []), *processes, *(gap if below else []), *below]
 
     def printed(self, line: NewsLine) -> Line:
         """A line that is printed above."""
@@ -138,7 +142,7 @@ class Layout:
             long = f"{snapshot.done:{digits}d} of {snapshot.total} done"
             counts = [_Part(9, long if width >= 50 else f"{snapshot.done:{digits}d}/{snapshot.total}")]
         if snapshot.failed:
-            counts.append(_Part(8, f"{snapshot.failed} failed", "failed"))
+            counts.append(_Part(10, f"{snapshot.failed} failed", "failed"))
         if snapshot.skipped:
             counts.append(_Part(1, f"{snapshot.skipped} skipped", "dim"))
         if complete is None:
@@ -177,6 +181,7 @@ class Layout:
         if len(processes) > room:
             shown, rest = processes[: room - 1], processes[room - 1 :]
         held = snapshot.state != "running"
+        self._task_reports |= any(process.complete is not None for process in processes)
         digits = max(2, len(str(max(process.number for process in processes))))
         lines = [self._process(process, digits, held, width) for process in shown]
         if rest:
@@ -199,7 +204,13 @@ class Layout:
         if expected is not None and not isfinite(expected):
             expected = None
         if length:
-            line += self._bar(expected, length, "held" if held else "process", process.elapsed)
+            soon = self._task_reports and process.elapsed < _FIRST_REPORT
+            line += self._bar(
+                0.0 if expected is None and soon else expected,
+                length,
+                "held" if held else "process",
+                process.elapsed,
+            )
         line.append(Segment("     " if expected is None else f"{percent(expected):4d}%"))
         if width >= 30:
             line.append(Segment(f" {clock_text(process.elapsed):>7}"))

@@ -48,7 +48,7 @@ _STYLE = """<style>
 .farmhand-run .fh-bar { background: rgba(128, 128, 128, .25); border-radius: 4px; height: 8px;
   overflow: hidden; }
 .farmhand-run .fh-bar div { background: #2f9e5b; height: 100%; border-radius: 4px; }
-.farmhand-run .fh-held .fh-bar div { background: #d29922; }
+.farmhand-run .fh-rests .fh-bar div { background: #d29922; }
 .farmhand-run .fh-all .fh-bar { height: 12px; margin: 3px 0; }
 .farmhand-run .fh-process { display: grid; align-items: center; column-gap: 10px;
   grid-template-columns: 2em minmax(60px, 180px) 3em 4.5em 6.5em 1fr; }
@@ -119,6 +119,8 @@ class NotebookFrontend:
             "text/plain": summary_text(named) if self._over else f"{named.task}: {state_text(named)}",
         }
         self._progress = _shown(content, self._progress)
+        if self._failures is None:  # made at once, so that what is printed comes below
+            self._failures = _shown({"text/html": "", "text/plain": ""}, None)
         if snapshot.failed > self._listed and snapshot.failures:
             self._listed = snapshot.failed
             content = {
@@ -169,7 +171,7 @@ def _run(snapshot: Snapshot, remaining: str, watching: bool) -> str:
     hint = hint_text(snapshot) if over else ""
     if hint:
         parts.append(f"<div class='fh-dim'><code>{_text(hint)}</code></div>")
-    whole = f"<div class='fh-all{' fh-held' if held and not over else ''}'>{''.join(parts)}</div>"
+    whole = f"<div class='fh-all{' fh-rests' if held else ''}'>{''.join(parts)}</div>"
     processes = () if over else snapshot.processes
     rows = "".join(map(_process, processes[:_MOST_PROCESSES]))
     rest = processes[_MOST_PROCESSES:]
@@ -183,7 +185,8 @@ def _process(process: ProcessView) -> str:
     number = f"<span class='fh-number fh-dim'>{process.number}</span>"
     if process.index is None:
         word = {"starting": "starting", "idle": "waiting", "leaving": "ending"}.get(process.state, "")
-        return f"<div class='fh-process'>{number}{_bar(0.0)}<span></span>{_span(word, 'fh-dim')}</div>"
+        nothing = "<span></span>" * 3
+        return f"<div class='fh-process'>{number}{_bar(0.0)}{nothing}{_span(word, 'fh-dim')}</div>"
     expected = process.complete if process.expected is None else process.expected
     known = expected is not None and isfinite(expected)
     share = f"{percent(expected)}%" if known and expected is not None else ""

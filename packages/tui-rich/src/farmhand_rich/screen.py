@@ -175,7 +175,8 @@ class Screen:
         lines = self._take_above()
         if self._redirection is not None and (rest := self._redirection.end()):
             lines.append([Segment(rest)])
-        if self._layout is not None:
+        goes_on = self._options.watching and snapshot.state not in OVER  # and nothing is to be summed up
+        if self._layout is not None and not goes_on:
             named = replace(snapshot, task=snapshot.task or self._options.task)
             text = summary_text(named, self._options.watching)
             lines += self._layout.summary(text, snapshot.failed, hint_text(snapshot))
@@ -206,12 +207,14 @@ class Screen:
             self._keyboard.is_ours()
         atexit.register(self._give_back)
         self._stack.callback(atexit.unregister, self._give_back)
-        stop = getattr(signal, "SIGTSTP", None)
-        if stop is None or signal.getsignal(stop) is not signal.SIG_DFL:
-            return
-        with contextlib.suppress(ValueError):  # this is not the main thread
-            signal.signal(stop, self._suspend)
-            self._stack.callback(signal.signal, stop, signal.SIG_DFL)
+        # Ctrl-Z; and what ends a process at once, unless somebody else heeds it, as a farm does
+        for name in ("SIGTSTP", "SIGTERM", "SIGHUP", "SIGQUIT"):
+            number = getattr(signal, name, None)
+            if number is None or signal.getsignal(number) is not signal.SIG_DFL:
+                continue
+            with contextlib.suppress(ValueError):  # this is not the main thread
+                signal.signal(number, self._give_way)
+                self._stack.callback(signal.signal, number, signal.SIG_DFL)
 
     def _give_back(self) -> None:
         """Make the terminal usable now, whatever else is going on."""
@@ -223,14 +226,14 @@ class Screen:
             if self._is_in_foreground():
                 os.write(self._stream.fileno(), f"{_AS_USUAL}\r\n".encode())
 
-    def _suspend(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-Z: stop as everybody does, with the terminal as it was."""
+    def _give_way(self, number: int, frame: FrameType | None) -> None:
+        """Stop, or end, as a signal does that nobody heeds; but with the terminal as it was."""
         self._give_back()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        # here it goes on when it is continued
+        # here it goes on when it was stopped and is continued
         if os.getpid() == self._process and not self._over:
-            signal.signal(number, self._suspend)
+            signal.signal(number, self._give_way)
         self._suspended = True  # what stands on the terminal now is not ours
 
     def _is_in_foreground(self) -> bool:

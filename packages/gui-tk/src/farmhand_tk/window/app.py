@@ -20,7 +20,15 @@ from farmhand_tk.window.looks import Looks, chosen_theme, desktop_is_dark, icon
 from farmhand_tk.window.orders import Orders
 from farmhand_tk.window.overview import OverviewPane
 from farmhand_tk.window.processes import ProcessesPane
-from farmhand_tk.window.words import Overview, count_text, lost_text, news_text, overview_of, title_of
+from farmhand_tk.window.words import (
+    Overview,
+    count_text,
+    lost_text,
+    news_text,
+    overview_of,
+    reason_text,
+    title_of,
+)
 
 __all__ = ["AFTER", "App"]
 
@@ -28,7 +36,7 @@ __all__ = ["AFTER", "App"]
 AFTER = ("auto", "stay", "close")
 
 _HOLD = 1.0  # seconds for which a number stays
-_STEP = 100  # milliseconds between two looks at the connection
+_STEP = 50  # milliseconds between two looks at the connection
 _LOOKED = 60.0  # seconds after which a user who has touched nothing is taken to be gone
 
 
@@ -81,6 +89,7 @@ class App:
         self._shown: Overview | None = None
         self._told = 0.0  # when its numbers were written
         self._title = ""
+        self._stale = False  # nobody could see what was drawn last
         self._mistaken = False
         self._desktop_dark: bool | None = None
         self._asking: threading.Thread | None = None
@@ -104,7 +113,7 @@ class App:
         root.report_callback_exception = self._tell_mistake
         root.iconphoto(True, icon(root, 64), icon(root, 32))
         width = min(px(780), root.winfo_screenwidth() - px(40))
-        height = min(px(680), root.winfo_screenheight() - px(80))
+        height = min(px(720), root.winfo_screenheight() - px(80))
         root.geometry(f"{width}x{height}")
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.columnconfigure(0, weight=1)
@@ -118,7 +127,7 @@ class App:
         self.tabs = ttk.Notebook(self.panes)
         self.chart = ChartPane(self.tabs, looks)
         self.failures = FailuresPane(self.tabs, looks, self._counted_failures)
-        self.tabs.add(self.chart, text="Progress", underline=3)
+        self.tabs.add(self.chart, text="Chart", underline=1)
         self.tabs.add(self.failures, text="Failures")
         self.tabs.hide(self.failures)
         self.tabs.enable_traversal()
@@ -149,7 +158,7 @@ class App:
             ("v", lambda: self.overview.menu_button.event_generate("<<Invoke>>")),
             ("c", self.failures.copy),
             ("a", self.show_failures),
-            ("g", lambda: self.tabs.select(self.chart)),  # type: ignore[no-untyped-call]
+            ("h", lambda: self.tabs.select(self.chart)),  # type: ignore[no-untyped-call]
         ):
             root.bind(f"<Alt-{letter}>", lambda event, do=do: self._do(do))  # type: ignore[misc]
         root.bind("<Escape>", lambda event: controls.keep())
@@ -181,13 +190,13 @@ class App:
         self._again()
         self.root.mainloop()
 
-    def _tell_mistake(self, *error: object) -> None:
+    def _tell_mistake(self, kind: type[BaseException], error: BaseException, trace: object) -> None:
         """A mistake of the window is told once, to whoever may mend it; the window goes on."""
         if not self._mistaken:
             self._mistaken = True
             import traceback
 
-            traceback.print_exception(error[1])  # type: ignore[arg-type]
+            traceback.print_exception(error)
 
     def _again(self) -> None:
         if self.closed:
@@ -211,6 +220,8 @@ class App:
             self._take(snapshot)
         if snapshots:
             self._news = self._clock()
+            self._draw()
+        elif self._stale and self.root.winfo_viewable():
             self._draw()
         if self.run.closed and not self._ended:
             self._end(error)
@@ -251,7 +262,7 @@ class App:
         if self._after == "close" or (self._after == "auto" and not error and self._may_go(over)):
             self.close()
             return
-        self.lost = not over
+        self.lost = not over or bool(error)
         if error:
             self.controls.say(f"What the farm sends cannot be read: {error}")
         elif self.lost:
@@ -280,12 +291,11 @@ class App:
         return self.root.winfo_containing(x, y) is not None
 
     def close(self) -> None:
-        """Close the window; the run goes on."""
+        """Close the window; the run goes on. The connection is left to the end of the process."""
         if not self.closed:
             self.closed = True
             if self._timer is not None:
                 self.root.after_cancel(self._timer)
-            self.run.stream.close()
             self.root.destroy()
 
     # -- what is drawn -------------------------------------------------------------------------
@@ -299,8 +309,12 @@ class App:
             self._title = title
             self.root.title(title)
         if not self.root.winfo_viewable():
-            return  # as soon as somebody sees it, there are newer ones
-        self.overview.show(self._held(overview_of(snapshot, self._now(), self.lost)))
+            self._stale = True
+            return
+        self._stale = False
+        self.overview.show(self._held(overview_of(snapshot, self._now(), self.lost, self._watching)))
+        if not self.lost:
+            self.controls.say(reason_text(snapshot), "bad" if snapshot.state == "broken" else "wait")
         if snapshot.state in OVER:
             self.processes.show((), summary_text(snapshot))
         else:
@@ -328,9 +342,7 @@ class App:
         """The overview, with numbers that change at most once a second: nobody can read a flicker."""
         held, now = self._shown, self._clock()
         if held is not None and overview.state == held.state and 0.0 <= now - self._told < _HOLD:
-            held = replace(
-                overview, remaining=held.remaining, rate=held.rate, cpu=held.cpu, elapsed=held.elapsed
-            )
+            held = replace(overview, remaining=held.remaining, rate=held.rate, cpu=held.cpu)
         else:
             held, self._told = overview, now
         self._shown = held

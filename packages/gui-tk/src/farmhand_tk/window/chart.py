@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import tkinter as tk
 from tkinter import ttk
 
 from farmhand.progress import OVER, Snapshot
+from farmhand.wording import finish_text
 from farmhand_tk.window.looks import Looks
 from farmhand_tk.window.plan import Plan, count_label, plan_of
 
@@ -121,30 +121,21 @@ class ChartPane(ttk.Frame):
         )
         said = canvas.create_text(left, px(6), text=title, anchor="nw", font=small, fill=p.quiet)
         if plan.ends is not None and plan.goal is not None:
-            self._label_end(plan, x(plan.ends[1]), canvas.bbox(said)[2] + px(12), width - px(8), now)
+            self._label_end(x(plan.ends[1]), canvas.bbox(said)[2] + px(12), width - px(8))
         if not ended and snapshot.state not in OVER and now > 3.0 and plan.ends is None:
             canvas.create_text(
                 (left + right) / 2, (top + bottom) / 2, text="No item has ended yet", font=small, fill=p.quiet
             )
 
-    def _label_end(self, plan: Plan, at: float, least: float, most: float, now: float) -> None:
+    def _label_end(self, at: float, least: float, most: float) -> None:
         """The time of day at which the run is probably over, above the place where the line gets there."""
-        assert plan.ends is not None
-        try:
-            moment = time.localtime(self._now + plan.ends[1] - now)
-            today = time.localtime(self._now)
-        except (OverflowError, ValueError, OSError):
+        snapshot = self._shown
+        if snapshot is None or snapshot.remaining is None:
             return
-        form = (
-            "%H:%M"
-            if moment[:3] == today[:3]
-            else "%a %H:%M"
-            if plan.ends[1] - now < 6 * 86400
-            else "%Y-%m-%d"
-        )
-        text = f"end about {time.strftime(form, moment)}"
+        moment = finish_text(snapshot.remaining, self._now).partition(", ")[2]
+        text = f"end {moment}"
         half = self._looks.small.measure(text) / 2
-        if least + 2 * half > most:
+        if not moment or least + 2 * half > most:
             return
         at = min(max(at, least + half), most - half)
         self.canvas.create_text(

@@ -44,7 +44,7 @@ class OverviewPane(ttk.Frame):
         super().__init__(parent, padding=(px(14), px(10), px(14), px(4)))
         self._looks = looks
         self._bar_shown = Bar()
-        self._store_text = ""
+        self._store_text = self._task_text = ""
         self.columnconfigure(0, weight=1)
 
         head = ttk.Frame(self)
@@ -101,7 +101,10 @@ class OverviewPane(ttk.Frame):
         self.cpu = self._figure(figures, 3, "CPU use", 7)
         figures.columnconfigure(1, weight=1)
 
+        self._head = head
         self._ellipsis = Ellipsis(looks.font)
+        self._large_ellipsis = Ellipsis(looks.large)
+        head.bind("<Configure>", lambda event: self._fit_task())
         self._tone = "busy"
         self._canvas.bind("<Configure>", lambda event: self._draw_bar())
         self.store.bind("<Configure>", lambda event: self._fit_store())
@@ -128,7 +131,9 @@ class OverviewPane(ttk.Frame):
 
     def show(self, overview: Overview) -> None:
         """Draw the numbers."""
-        self.task.say(overview.task[:60] + ("..." if len(overview.task) > 60 else ""))
+        if overview.task != self._task_text:
+            self._task_text = overview.task
+            self._fit_task()
         if overview.tone != self._tone:
             self._tone = overview.tone
             self.condition.configure(style=f"{overview.tone.title()}.TLabel")
@@ -161,6 +166,14 @@ class OverviewPane(ttk.Frame):
         """Show that nothing has come for a while, or nothing."""
         self.news.say(text)
 
+    def _fit_task(self) -> None:
+        """The task's name leaves room for the longest of the usual states."""
+        others = (
+            self._looks.bold.measure("▶ Finishing: 64 items still run") + self.menu_button.winfo_reqwidth()
+        )
+        room = self._head.winfo_width() - others - self._looks.px(24)
+        self.task.say(self._large_ellipsis.fit(self._task_text, max(room, self._looks.px(100))))
+
     def _fit_store(self) -> None:
         self.store.say(self._ellipsis.fit(self._store_text, self.store.winfo_width() - 2))
 
@@ -177,6 +190,6 @@ class OverviewPane(ttk.Frame):
 
     def _colour_marks(self) -> None:
         palette = self._looks.palette
-        none = self._failed_text.startswith("none")
+        none = not self._failed_text or self._failed_text.startswith("none")
         for name, mark in self._marks.items():
             mark.configure(background=palette.trough if none and name == "bad" else getattr(palette, name))

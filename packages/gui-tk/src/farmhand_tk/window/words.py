@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import PurePath
 
 from farmhand.progress import OVER, Failure, ProcessView, Snapshot
-from farmhand.values import dataclass
+from farmhand.values import dataclass, replace
 from farmhand.wording import (
     clock_text,
     duration_text,
@@ -29,6 +29,7 @@ __all__ = [
     "news_text",
     "overview_of",
     "quoted",
+    "reason_text",
     "rerun_text",
     "row_of",
     "shown",
@@ -152,7 +153,7 @@ def fraction_of(snapshot: Snapshot) -> float | None:
     return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
-def overview_of(snapshot: Snapshot, now: float, lost: bool = False) -> Overview:
+def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bool = False) -> Overview:
     """The upper part of the window.
 
     Parameters
@@ -163,6 +164,8 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False) -> Overview:
         The time of day.
     lost : bool
         The farm is gone without having said how the run ended.
+    watching : bool
+        The run is that of another process, which is named then.
     """
     state = snapshot.state
     over = state in OVER
@@ -180,10 +183,13 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False) -> Overview:
         remaining = finish_text(snapshot.remaining, now)
     fraction = fraction_of(snapshot)
     total = "" if snapshot.total is None else f" of {count_text(snapshot.total)}"
+    whose = f" (run by process {snapshot.pid})" if watching and snapshot.pid is not None else ""
+    # the reason may be long, and has a place of its own
+    words = state_text(replace(snapshot, reason=""))
     return Overview(
         task=shown(snapshot.task, 120) or "task",
-        store=store_place(snapshot.store),
-        state="The farm is gone" if lost else _sentence(state_text(snapshot)),
+        store=store_place(snapshot.store) + whose,
+        state="The farm is gone" if lost else _sentence(words),
         sign="✗" if lost else _SIGNS.get(state, "…"),
         tone="bad" if lost else _tone(snapshot),
         percent="" if fraction is None else f"{percent(fraction)} %",
@@ -223,6 +229,12 @@ def _tone(snapshot: Snapshot) -> str:
     if snapshot.state == "finished":
         return "wait" if snapshot.failed else "good"
     return "busy" if snapshot.state == "running" else "wait"
+
+
+def reason_text(snapshot: Snapshot) -> str:
+    """Why the run stops by itself, or what broke it; else ``''``."""
+    reason = shown(snapshot.reason)
+    return f"Broken off: {reason}" if reason and snapshot.state == "broken" else _sentence(reason)
 
 
 def _sentence(text: str) -> str:
