@@ -124,3 +124,10 @@ def torture(session: nox.Session) -> None:
     """Farms and their processes, killed hundreds of times: nothing may be lost, doubled or left alive."""
     install(session, *paths("core", "store-sqlite"), group="test")
     session.run("python", "tests/torture/torture.py", *session.posargs, stderr=None, **LET_IT_STOP)
+
+
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """The pictures in docs/pictures, or those named after `--`: real runs in a window and in a terminal."""
+    install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group="test")
+    session.run("python", "docs/screenshots.py", *session.posargs)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 
@@ -29,6 +30,11 @@ RUNS = "FARMHAND_TEST_RUNS"  # in the environment: this session, after those wit
 GRACE = float(os.environ.get("FARMHAND_TEST_GRACE", "10"))  # seconds in which what ends may end
 SHARED = Path("/dev/shm")
 OF_OURS = ("farmhand", "joblib_", "psm_", "sem.")
+
+
+# No test measures time, and how long an example takes says how busy the computer is.
+hypothesis.settings.register_profile("farmhand", deadline=None)
+hypothesis.settings.load_profile("farmhand")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -69,6 +69,7 @@ class ShownWindow:
     def end(self) -> None:
         """Close the window, in which nothing may have gone wrong."""
         self.app.close()
+        self.app.run.stream.close()
         self.farm.close()
         assert not self.mistakes, self.mistakes
 

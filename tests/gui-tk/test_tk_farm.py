@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from PIL import Image, ImageGrab
+from PIL import Image
 
 from farmhand_tk.window.looks import LIGHT
 from virtual_display import VirtualDisplay
@@ -115,14 +115,6 @@ def farm(tmp_path: Path) -> Iterator[Callable[..., Farm]]:
         psutil.wait_procs(processes)
 
 
-def picture(display: VirtualDisplay, window: str) -> Image.Image:
-    """What a window looks like."""
-    told = display.do("getwindowgeometry", "--shell", window).stdout
-    place = dict(line.split("=") for line in told.split())
-    left, top, width, height = (int(place[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
-    return ImageGrab.grab(bbox=(left, top, left + width, top + height), xdisplay=display.name).convert("RGB")
-
-
 def area(image: Image.Image, colour: str) -> int:
     """How many pixels have a colour."""
     wanted = tuple(bytes.fromhex(colour.removeprefix("#")))
@@ -140,7 +132,7 @@ def test_the_bar_grows_with_the_run(on_display, farm):
     def coloured(percent: int) -> int:
         """The area of the bars once the window says so."""
         on_display.wait_for_window(f"^work {percent} %")
-        return area(picture(on_display, window), LIGHT.accent)
+        return area(on_display.picture(window), LIGHT.accent)
 
     few = coloured(25)  # two, and half of the third
     started.open(2)
@@ -157,8 +149,7 @@ def test_a_click_on_pause_pauses_and_one_on_resume_goes_on(on_display, farm):
     started = farm(on_display, "run(10_000_000)")
     window = started.window()
     on_display.do("windowactivate", "--sync", window)
-    told = on_display.do("getwindowgeometry", "--shell", window).stdout
-    height = int(dict(line.split("=") for line in told.split())["HEIGHT"])
+    _, _, _, height = on_display.place(window)
     pause = ("mousemove", "--window", window, 60, height - 28, "click", 1)
     on_display.do(*pause)
     paused = started.until(lambda told: told["state"] == "paused" and not told["busy"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from farmhand.events import Control, Finish, Pause, Resize, Resume, Stop
+from farmhand.messages import encoded
 from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, a_failure, a_run
 from shown_window import ShownWindow
@@ -188,6 +189,20 @@ def test_the_end_says_how_it_went_and_takes_no_orders(window):
     assert window.app.overview.percent["text"] == "100 %"
 
 
+def test_a_window_that_was_minimized_shows_how_it_went(window):
+    """While nobody sees it nothing is drawn, and then no more snapshots come."""
+    window.show(RUN)
+    window.root.withdraw()
+    window.until(lambda: not window.root.winfo_viewable())
+    window.show(replace(RUN, state="finished", done=300, complete=1.0, processes=()))
+    assert window.app.overview.condition["text"] == "▶ Running"
+    assert window.root.title().startswith("find_rate finished")
+    window.root.deiconify()
+    window.until(window.root.winfo_viewable)
+    window.draw()
+    assert window.app.overview.condition["text"] == "✓ Finished in 12m 05s"
+
+
 @pytest.mark.parametrize("state", ["stopping", "stopped", "broken"])
 def test_a_run_that_stops_by_itself_says_why(window, state):
     """A reason is as long as it is: it has lines of its own, and pushes nothing away."""
@@ -268,6 +283,43 @@ def test_the_list_follows_the_newest_failure_unless_somebody_reads_an_older_one(
     rows.yview_moveto(0.0)
     window.show(failing(*range(3, 71), failed=70))
     assert rows.yview()[0] == 0.0
+
+
+def test_items_are_listed_as_they_are_written(window):
+    """Tcl has meanings of its own for braces, brackets and backslashes, which Python's values are full of."""
+    texts = ["{'a': 1}", "[exit]", "$HOME", "C:\\new", '"', "{", "007", "ünïcödé 漢字"]
+    failures = tuple(replace(a_failure(n), item=text) for n, text in enumerate(texts, 1))
+    window.show(replace(RUN, failed=len(texts), failures=failures))
+    rows = window.app.failures.list
+    assert [str(rows.tk.call(rows, "set", row, "item")) for row in rows.get_children()] == texts
+
+
+# -- the chart -------------------------------------------------------------------------------------
+
+
+def test_the_chart_shows_the_line_and_where_it_leads(window):
+    """A band from now to the goal, which is wide when the time remaining is uncertain."""
+    window.show(replace(RUN, history=((0.0, 0), (400.0, 50))))
+    canvas = window.app.chart.canvas
+    window.until(lambda: canvas.find_all())
+    bands = [canvas.coords(item) for item in canvas.find_all() if canvas.type(item) == "polygon"]
+    assert len(bands) == 1
+    now_x, now_y, low_x, low_y, high_x, high_y = bands[0]
+    assert now_x < low_x < high_x < canvas.winfo_width()
+    assert low_y == high_y < now_y
+    window.show(replace(RUN, total=None, complete=None, elapsed=800.0))
+    assert not [item for item in canvas.find_all() if canvas.type(item) == "polygon"]
+
+
+def test_the_chart_fills_the_room_that_it_is_given(window):
+    """A larger window shows more of it, and a smaller one all of it."""
+    window.show(RUN)
+    canvas = window.app.chart.canvas
+    window.until(lambda: canvas.find_all())
+    before = canvas.winfo_width()
+    window.root.geometry(f"{window.root.winfo_width() + 200}x{window.root.winfo_height()}")
+    window.until(lambda: canvas.winfo_width() > before + 150)
+    window.until(lambda: before < canvas.bbox("all")[2] <= canvas.winfo_width())
 
 
 # -- orders ----------------------------------------------------------------------------------------
@@ -382,6 +434,20 @@ def test_turning_the_number_of_processes_asks_once(window):
         window.update()
     window.until(lambda: window.controls() or window.asked, "the number of processes")
     assert window.asked == [Resize(5)]
+
+
+def test_an_order_that_is_not_followed_says_why(window):
+    """And the button can be pressed again."""
+    window.show(RUN)
+    button = window.app.controls.pause_button
+    button.invoke()
+    window.farm.stream.send(encoded({"answer": 1, "error": "that run is over"}))
+    window.draw()
+    assert window.app.controls.message["text"] == "Not done: that run is over"
+    assert (button["text"], button.instate(["disabled"])) == ("Pause", False)
+    button.invoke()
+    window.show(replace(RUN, state="paused"))
+    assert window.app.controls.message["text"] == ""
 
 
 def test_no_word_is_taken_for_a_number_of_processes(window):

@@ -8,9 +8,16 @@ import subprocess
 from pathlib import Path
 
 import psutil
+from PIL import Image, ImageGrab
 
 from waiting import wait_until
 
+# No frames, so that a window is where it says; no keys of its own, so that each is for the window.
+MANAGER = """<?xml version="1.0"?>
+<openbox_config xmlns="http://openbox.org/3.4/rc">
+  <applications><application class="*"><decor>no</decor></application></applications>
+</openbox_config>
+"""
 NEEDED = ("Xvfb", "xdotool", "openbox")
 
 
@@ -62,9 +69,11 @@ class VirtualDisplay:
         self.environment = {
             key: value for key, value in os.environ.items() if key not in ("XAUTHORITY", "WAYLAND_DISPLAY")
         } | own
+        settings = folder / "openbox.xml"
+        settings.write_text(MANAGER)
         # without a window manager no window gets the keyboard, and none can be asked to close
         self._manager = subprocess.Popen(
-            ["openbox", "--sm-disable"],
+            ["openbox", "--sm-disable", "--config-file", settings],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -101,6 +110,18 @@ class VirtualDisplay:
             except psutil.Error:
                 pass  # it has just ended, or is another user's
         return found
+
+    def place(self, window: str) -> tuple[int, int, int, int]:
+        """Where a window is: left, top, width and height."""
+        told = self.do("getwindowgeometry", "--shell", window).stdout
+        place = dict(line.split("=") for line in told.split())
+        return int(place["X"]), int(place["Y"]), int(place["WIDTH"]), int(place["HEIGHT"])
+
+    def picture(self, window: str) -> Image.Image:
+        """What a window looks like."""
+        left, top, width, height = self.place(window)
+        bbox = (left, top, left + width, top + height)
+        return ImageGrab.grab(bbox, xdisplay=self.name).convert("RGB")
 
     def press(self, window: str, *keys: str) -> None:
         """Press keys, as ``ctrl+w``, in a window."""

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from farmhand import open_store
-from waiting import wait_for
+from waiting import wait_until
 
 # Items wait until a file with their number is there, so that each test says what happens when.
 SCRIPT = """
@@ -58,6 +58,15 @@ def let(*numbers):
     """Let these items end."""
     for number in numbers:
         open(f"go-{number}", "w").close()
+
+
+def begun():
+    """The items that have begun; which they are is the scheduler's affair."""
+    return sorted(int(name.removeprefix("begun-")) for name in os.listdir() if name.startswith("begun-"))
+
+
+def wait_begun(count):
+    wait_until(lambda: len(begun()) == count, f"{count} items to begin")
 
 
 def stored():
@@ -113,14 +122,14 @@ def test_a_run_that_is_over_at_once_does_not_import_rich(terminal, tmp_path):
 def test_pause_really_pauses_and_resume_resumes(terminal, script):
     """Running items end, and none begins until the user says so."""
     screen = terminal().start(*script())
-    wait_for("begun-1")
+    wait_begun(2)
     screen.see("p pause")
     screen.type("p")
     screen.see("paused: 2 items still run")
     let(*range(6))
     screen.see("2 of 6 done")
     screen.see(lambda: screen.text.count("waiting") == 2)
-    assert not os.path.exists("begun-2")
+    assert len(begun()) == 2
     screen.see("p resume")
     screen.type("p")
     assert screen.end() == 0
@@ -131,7 +140,7 @@ def test_q_twice_stops_and_keeps_what_has_finished(terminal, script):
     """And what that costs is said before."""
     screen = terminal(100, 24).start(*script())
     let(0)
-    wait_for("begun-2")
+    wait_begun(3)
     screen.see("1 of 6 done")
     screen.type("q")
     screen.see("q again stops: 2 running items are given up, 1 result stays; any other key: go on")
@@ -149,23 +158,24 @@ def test_q_twice_stops_and_keeps_what_has_finished(terminal, script):
 def test_f_lets_the_running_items_finish(terminal, script):
     """The others stay for another time."""
     screen = terminal().start(*script())
-    wait_for("begun-1")
+    wait_begun(2)
     screen.see("f finish")
     screen.type("f")
     screen.see("finishing: 2 items still run")
+    running = begun()
     let(*range(6))
     assert screen.end() == 0
-    assert stored() == [0, 1]
+    assert stored() == running
 
 
 def test_plus_and_minus_change_the_number_of_processes(terminal, script):
     """While it runs; a process that is to go ends its item first."""
     screen = terminal().start(*script())
-    wait_for("begun-1")
+    wait_begun(2)
     screen.see("+ - processes")
     screen.type("+")
     screen.see("3 processes")
-    wait_for("begun-2")
+    wait_begun(3)
     screen.type("--")
     screen.see("1 process")
     let(*range(6))
@@ -190,7 +200,7 @@ def test_without_a_keyboard_there_are_no_keys(terminal, script):
 def running(script):
     """A farm that shows itself nowhere, with both of its processes at work."""
     farm = subprocess.Popen(script(progress="none"), stdout=subprocess.DEVNULL)
-    wait_for("begun-1")
+    wait_begun(2)
     yield farm
     farm.kill()
     farm.wait()
@@ -220,7 +230,7 @@ def test_another_terminal_shows_and_steers_the_run(terminal, running):
 def test_another_terminal_stops_the_run_with_a_capital_q(terminal, running):
     """Asked for once more, as it is final; what has finished is stored."""
     let(0)
-    wait_for("begun-2")
+    wait_begun(3)
     screen = terminal(100, 24).start(*WATCH)
     screen.see("1 of 6 done")
     screen.type("Q")
@@ -251,7 +261,7 @@ def test_a_watcher_that_is_killed_leaves_the_terminal_as_before(terminal, runnin
 def test_the_terminal_is_as_before_after_ctrl_c(terminal, script):
     """Else the shell echoes nothing any more, and the user types blindly."""
     screen = terminal().start(*script())
-    wait_for("begun-1")
+    wait_begun(2)
     screen.see("q stop")
     assert not screen.echoes
     screen.type("\x03")
@@ -265,7 +275,7 @@ def test_the_terminal_is_as_before_after_ctrl_c(terminal, script):
 def test_the_terminal_is_as_before_after_a_signal(terminal, script, number):
     """A batch system, or a user with kill, ends the farm in order."""
     screen = terminal().start(*script())
-    wait_for("begun-1")
+    wait_begun(2)
     screen.see("q stop")
     screen.process.send_signal(number)
     assert screen.end() == 128 + number
@@ -329,7 +339,7 @@ def test_in_the_background_it_neither_reads_nor_draws(terminal, script):
     screen = terminal(80, 40).start("bash", "--norc", "-i", PS1="READY ")
     screen.see("READY")
     screen.type(" ".join(script()) + " &\n")
-    wait_for("begun-1")
+    wait_begun(2)
     screen.type("echo qq $((6 * 7))\n")
     screen.see("qq 42")
     let(*range(6))
@@ -344,7 +354,7 @@ def test_a_terminal_that_is_closed_ends_the_farm_in_order(terminal, script):
     """Its window was closed: what has finished is stored, and no process is left."""
     screen = terminal().start(*script())
     let(0)
-    wait_for("begun-2")
+    wait_begun(3)
     screen.see("1 of 6 done")
     screen.hang_up()
     screen.process.wait(60)

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sock.getpeername()
     except OSError:
         parser.error("standard input is no connection to a farm; `farmhand gui STORE` opens a window")
+    if hasattr(os, "nice"):
+        os.nice(5)  # items come first; what is drawn ten times a second may come a little later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the farm
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     run = RemoteRun(sock)
@@ -57,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except tkinter.TclError as error:
         return _failed(run, _reason(str(error)))
     app.loop()
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # at once: the farm sees the connection end when the process has ended, and not before
 
 
 def _failed(run: RemoteRun, reason: str) -> int:

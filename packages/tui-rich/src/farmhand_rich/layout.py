@@ -106,7 +106,9 @@ class Layout:
         room -= len(head)
         gap: list[Line] = [[]] if room >= len(snapshot.processes) + 3 else []
         processes = self._processes(snapshot, width, room - len(gap))
-        return [*gap, *head, *(gap if processes else []), *processes, *(gap if below else []), *below]
+        # what is printed above is set off, also where the bars need all the room that they can have
+        top: list[Line] = [[]] if rows >= 12 else []
+        return [*top, *head, *(gap if processes else []), *processes, *(gap if below else []), *below]
 
     def printed(self, line: NewsLine) -> Line:
         """A line that is printed above."""

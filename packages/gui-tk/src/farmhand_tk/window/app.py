@@ -36,7 +36,7 @@ __all__ = ["AFTER", "App"]
 AFTER = ("auto", "stay", "close")
 
 _HOLD = 1.0  # seconds for which a number stays
-_STEP = 100  # milliseconds between two looks at the connection
+_STEP = 50  # milliseconds between two looks at the connection
 _LOOKED = 60.0  # seconds after which a user who has touched nothing is taken to be gone
 
 
@@ -89,6 +89,7 @@ class App:
         self._shown: Overview | None = None
         self._told = 0.0  # when its numbers were written
         self._title = ""
+        self._stale = False  # nobody could see what was drawn last
         self._mistaken = False
         self._desktop_dark: bool | None = None
         self._asking: threading.Thread | None = None
@@ -220,6 +221,8 @@ class App:
         if snapshots:
             self._news = self._clock()
             self._draw()
+        elif self._stale and self.root.winfo_viewable():
+            self._draw()
         if self.run.closed and not self._ended:
             self._end(error)
         elif not self._ended:
@@ -288,12 +291,11 @@ class App:
         return self.root.winfo_containing(x, y) is not None
 
     def close(self) -> None:
-        """Close the window; the run goes on."""
+        """Close the window; the run goes on. The connection is left to the end of the process."""
         if not self.closed:
             self.closed = True
             if self._timer is not None:
                 self.root.after_cancel(self._timer)
-            self.run.stream.close()
             self.root.destroy()
 
     # -- what is drawn -------------------------------------------------------------------------
@@ -307,7 +309,9 @@ class App:
             self._title = title
             self.root.title(title)
         if not self.root.winfo_viewable():
-            return  # as soon as somebody sees it, there are newer ones
+            self._stale = True
+            return
+        self._stale = False
         self.overview.show(self._held(overview_of(snapshot, self._now(), self.lost, self._watching)))
         if not self.lost:
             self.controls.say(reason_text(snapshot), "bad" if snapshot.state == "broken" else "wait")
@@ -338,9 +342,7 @@ class App:
         """The overview, with numbers that change at most once a second: nobody can read a flicker."""
         held, now = self._shown, self._clock()
         if held is not None and overview.state == held.state and 0.0 <= now - self._told < _HOLD:
-            held = replace(
-                overview, remaining=held.remaining, rate=held.rate, cpu=held.cpu, elapsed=held.elapsed
-            )
+            held = replace(overview, remaining=held.remaining, rate=held.rate, cpu=held.cpu)
         else:
             held, self._told = overview, now
         self._shown = held

@@ -40,6 +40,7 @@ class ControlsPane(ttk.Frame):
         self._shown: dict[ttk.Button, tuple[str, bool]] = {}
         self._due: str | None = None  # the timer of the spin box
         self._edited = False
+        self._said = ("", "bad")
         self.columnconfigure(0, weight=1)
 
         self.note = ttk.Frame(self, style="Note.TFrame", padding=px(10))
@@ -78,7 +79,7 @@ class ControlsPane(ttk.Frame):
             command=self.ask_to_terminate,
         )
         self.stop_button.grid(row=0, column=2)
-        self.change = Text(row, style="Quiet.TLabel", anchor="e")
+        self.change = Text(row, style="Quiet.TLabel", anchor="e", width=1)  # as wide as there is room
         self.change.grid(row=0, column=3, sticky="ew", padx=px(6))
         self.processes_label = ttk.Label(row, text="Processes", underline=1)
         self.processes_label.grid(row=0, column=4, padx=(0, px(6)))
@@ -191,7 +192,16 @@ class ControlsPane(ttk.Frame):
         self._draw()
 
     def say(self, text: str, tone: str = "bad") -> None:
-        """Show a message above the buttons, or none."""
+        """Show a message below the buttons, or none."""
+        self._said = (text, tone)
+        self._draw_message()
+
+    def _draw_message(self) -> None:
+        text, tone = self._said
+        if self._orders.error:  # the newest, and what the user waits for
+            text, tone = f"Not done: {self._orders.error}", "bad"
+        if text == self.message["text"]:
+            return
         if text:
             self.message.configure(style=f"{tone.title()}.TLabel")
             self.message.grid(row=2, column=0, sticky="ew", pady=(self._pad(), 0))
@@ -221,8 +231,9 @@ class ControlsPane(ttk.Frame):
         if not self._edited and wanted and self.processes.get() != str(wanted):
             self.processes.set(str(wanted))
             self._edited = False
-        change = orders.error
-        if not change and possible and snapshot is not None:
+        self._draw_message()
+        change = ""
+        if possible and snapshot is not None:
             there = sum(each.state != "leaving" for each in snapshot.processes)
             if wanted and len(snapshot.processes) != wanted and snapshot.processes:
                 change = f"from {len(snapshot.processes)} to {wanted}..." if there else ""

@@ -106,6 +106,8 @@ def prepare() -> tk.Tk:
             pass
     root = tk.Tk(className="Farmhand")
     root.withdraw()
+    if root.tk.call("info", "commands", "send"):
+        root.tk.call("rename", "send", "")  # nobody else on this display has anything to say here
     wish = os.environ.get("FARMHAND_SCALE", "")
     for text, size in ((wish, 96.0), ("" if wish else _dots(root), 1.0)):
         try:

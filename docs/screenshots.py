@@ -1,0 +1,285 @@
+"""The pictures in docs/pictures: real runs, in real windows, on a display without a screen.
+
+    python docs/screenshots.py              all of them
+    python docs/screenshots.py dark many    these
+
+The window is moved, clicked and looked at as by a user. Look at them before you commit them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gui-tk")]
+
+from virtual_display import VirtualDisplay, missing  # noqa: E402
+from waiting import DEADLINE, wait_until  # noqa: E402
+
+PICTURES = ROOT / "docs" / "pictures"
+COLOURS = 128  # of a picture; a window has few, and each picture should be small
+
+XTERM = (
+    *("-T", "terminal", "-fa", "DejaVu Sans Mono", "-fs", "10", "-geometry", "100x20"),
+    *("-bg", "#14181d", "-fg", "#d7dce2", "-b", "10", "+sb"),
+)
+
+# The simulations sleep, so that this can be done on any computer; all else is as it would be.
+SCRIPT = """
+import json, random, sys, time
+from farmhand import open_store, run_tasks
+
+PROCESSES, ITEMS, SECONDS, FRONTEND = json.loads(sys.argv[1])
+
+
+class find_rate:
+    def __init__(self, process_number):
+        self.taskname = ""
+
+    def __call__(self, current, tau, report):
+        shape = random.Random(f"{current} {tau}")
+        steps = 20
+        for step in range(steps):
+            self.taskname = f"current {current}: " + ("calibrating" if step < 4 else "simulating")
+            report(step / steps)
+            time.sleep(SECONDS * shape.lognormvariate(0, 0.5) / steps)
+        if shape.random() < 0.03:
+            print(f"tau = {tau}: membrane potential diverged at t = {shape.randrange(900)} ms")
+            raise ValueError(f"no spike within 1000 ms at a current of {current}")
+        return 1000 * current / tau
+
+
+class Teller:
+    def show(self, snapshot):
+        print(json.dumps(dict(state=snapshot.state, ended=snapshot.done + snapshot.failed)), flush=True)
+
+    def controls(self):
+        return ()
+
+    def close(self):
+        pass
+
+
+items = [(round(10 + k * 0.2, 1), tau) for k in range(ITEMS // 4) for tau in (0.5, 1.0, 2.0, 5.0)]
+progress = [FRONTEND] if FRONTEND == "rich" else [FRONTEND, Teller()]
+with open_store("rates.db") as store:
+    options = dict(poolsize=PROCESSES, progress=progress, errors="collect", start_method="fork")
+    run_tasks(store, find_rate, items, **options)
+"""
+
+
+class Run:
+    """A run with a window on a display.
+
+    Parameters
+    ----------
+    display : VirtualDisplay
+        Where.
+    folder : Path
+        Where its store is.
+    processes, items : int
+        How many.
+    seconds : float
+        That an item takes, about.
+    theme : str
+        The window's.
+    """
+
+    def __init__(
+        self,
+        display: VirtualDisplay,
+        folder: Path,
+        processes: int = 8,
+        items: int = 160,
+        seconds: float = 2.5,
+        theme: str = "light",
+    ) -> None:
+        self.display = display
+        arguments = json.dumps([processes, items, seconds, "tk:stay"])
+        Path(folder, "rates.py").write_text(SCRIPT)
+        self.process = subprocess.Popen(
+            [sys.executable, "rates.py", arguments],
+            cwd=folder,
+            env={**display.environment, "FARMHAND_THEME": theme},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.window = display.wait_for_window("^find_rate ")
+
+    def until(self, condition: Callable[[Mapping[str, Any]], object]) -> None:
+        """Wait until what a frontend is shown is such."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if condition(json.loads(line)):
+                return
+        raise SystemExit("the run has ended before there was what is to be seen")
+
+    def until_ended(self, items: int) -> None:
+        """Wait until so many items have ended."""
+        self.until(lambda told: told["ended"] >= items)
+
+    def press(self, *keys: str) -> None:
+        """Press keys in the window, and give it the time to follow."""
+        self.display.press(self.window, *keys)
+        settle()
+
+    def end(self) -> None:
+        """End it, and its window."""
+        self.process.kill()
+        self.process.communicate()
+        for process in self.display.processes():
+            process.kill()
+            process.wait(DEADLINE)
+
+
+def settle() -> None:
+    """Let a window draw what it was told last."""
+    import time
+
+    time.sleep(0.6)
+
+
+@contextmanager
+def a_run(display: VirtualDisplay, **options: Any) -> Iterator[Run]:
+    with a_folder() as folder:
+        run = Run(display, folder, **options)
+        try:
+            yield run
+        finally:
+            run.end()
+
+
+@contextmanager
+def a_folder() -> Iterator[Path]:
+    """One whose name may be seen."""
+    folder = Path(tempfile.gettempdir(), "neurons")
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise SystemExit(f"{folder} is needed for a while, and there already") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def keep(name: str, display: VirtualDisplay, window: str) -> None:
+    """Keep what a window looks like as a small file."""
+    picture = display.picture(window).quantize(COLOURS, dither=0)
+    PICTURES.mkdir(exist_ok=True)
+    path = PICTURES / f"{name}.png"
+    picture.save(path, optimize=True)
+    print(
+        f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB"
+    )
+
+
+def running(display: VirtualDisplay) -> None:
+    """Running, paused, its failures, the question before it is terminated, and done."""
+    with a_run(display) as run:
+        run.until_ended(64)
+        keep("running", display, run.window)
+        run.press("alt+p")
+        run.until(lambda told: told["state"] == "paused")
+        settle()
+        keep("paused", display, run.window)
+        run.press("alt+r")
+        run.press("alt+t")
+        keep("terminate", display, run.window)
+        run.press("Escape")
+        _, _, width, height = display.place(run.window)
+        display.do("windowsize", "--sync", run.window, width, height + 160)
+        run.press("alt+a", "Down")
+        keep("failures", display, run.window)
+        display.do("windowsize", "--sync", run.window, width, height)
+        run.press("alt+g")
+        run.until(lambda told: told["state"] == "finished")
+        run.process.wait(DEADLINE)
+        settle()
+        keep("done", display, run.window)
+
+
+def dark(display: VirtualDisplay) -> None:
+    """In the dark theme."""
+    with a_run(display, theme="dark") as run:
+        run.until_ended(64)
+        keep("dark", display, run.window)
+
+
+def many(display: VirtualDisplay) -> None:
+    """With as many processes as a large computer has."""
+    with a_run(display, processes=64, items=2000, seconds=3.0) as run:
+        run.until_ended(300)
+        keep("many", display, run.window)
+
+
+def terminal(display: VirtualDisplay) -> None:
+    """In a terminal, with rich."""
+    with a_folder() as folder:
+        arguments = json.dumps([8, 160, 2.5, "rich"])
+        Path(folder, "rates.py").write_text(SCRIPT)
+        Path(folder, "run").write_text(f"#!/bin/sh\nexec {sys.executable} rates.py '{arguments}'\n")
+        Path(folder, "run").chmod(0o755)
+        process = subprocess.Popen(
+            ["xterm", *XTERM, "-e", "./run"],
+            cwd=folder,
+            env={name: value for name, value in display.environment.items() if name != "CI"},
+        )
+        try:
+            window = display.wait_for_window("^terminal$")
+            wait_until(lambda: ended(Path(folder, "rates.db")) > 60, "the run to come so far")
+            keep("terminal", display, window)
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
+def ended(path: Path) -> int:
+    """How many items of a run have ended."""
+    from farmhand import open_store
+
+    settle()
+    if not path.exists():
+        return 0
+    with open_store(path) as store:
+        return sum(1 for _ in store.records())
+
+
+SUBJECTS: Mapping[str, Callable[[VirtualDisplay], None]] = {
+    "running": running,
+    "dark": dark,
+    "many": many,
+    "terminal": terminal,
+}
+
+
+def main() -> None:
+    """Take the pictures that are asked for."""
+    asked = sys.argv[1:] or list(SUBJECTS)
+    unknown = sorted(set(asked) - SUBJECTS.keys())
+    lacking = missing() + [name for name in ("xterm",) if "terminal" in asked and not shutil.which(name)]
+    if unknown:
+        raise SystemExit(f"no pictures are called {', '.join(unknown)}; known: {', '.join(SUBJECTS)}")
+    if lacking:
+        raise SystemExit(
+            f"not installed: {', '.join(lacking)} (Debian: apt install {' '.join(lacking).lower()})"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        display = VirtualDisplay(Path(folder))
+        try:
+            for name in asked:
+                SUBJECTS[name](display)
+        finally:
+            display.close()
+
+
+if __name__ == "__main__":
+    main()
