@@ -51,8 +51,8 @@ def examples(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, with every package, a third-party plugin and what the examples need installed.
 
-    They run side by side, one more than there are CPUs, since many wait for a disk or for processes; and each
-    may take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
+    They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
+    take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
     """
     install(session, *paths(*PACKAGES), "./tests/plugin", group="everything")
     session.run("pytest", *(session.posargs or SIDE_BY_SIDE))
