@@ -270,7 +270,7 @@ class App:
         if error:
             self.controls.say(f"What the farm sends cannot be read: {error}")
         elif self.lost:
-            self.controls.say(lost_text(self.snapshot))
+            self.controls.say(lost_text(self.snapshot, self._watching))
         self.overview.say_news("" if over else "not connected")
         self._draw()
         self.controls.show(self.snapshot, connected=False)
