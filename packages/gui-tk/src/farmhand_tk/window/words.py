@@ -339,7 +339,7 @@ def terminate_text(snapshot: Snapshot) -> str:
 
 
 def lost_text(snapshot: Snapshot | None, watching: bool = False) -> str:
-    """What is known of a run whose farm is gone without a word, or (when watched) perhaps only out of reach."""
+    """What is known of a run whose farm is gone without a word, or (if watched) only out of reach."""
     if watching and snapshot is not None:
         return (
             "Nothing more comes: farmhand gui was stopped here, and the run goes on, or the farm was killed. "
