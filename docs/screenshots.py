@@ -200,7 +200,7 @@ def running(display: VirtualDisplay) -> None:
         run.press("alt+a", "Down")
         keep("failures", display, run.window)
         display.do("windowsize", "--sync", run.window, width, height)
-        run.press("alt+g")
+        run.press("alt+h")
         run.until(lambda told: told["state"] == "finished")
         run.process.wait(DEADLINE)
         settle()
