@@ -14,6 +14,7 @@ nox.options.error_on_missing_interpreters = False  # `-P 3.14` is skipped where 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PACKAGES = sorted(path.parent.name for path in Path("packages").glob("*/pyproject.toml"))  # core is the first
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SIDE_BY_SIDE = ["-n", str(min(CPUS + 1, 16)), "--dist", "worksteal", "--timeout", "300"]
 LET_IT_STOP = {"interrupt_timeout": 20, "terminate_timeout": 20}  # Ctrl-C: a farm stores what it has
 
 
@@ -50,11 +51,11 @@ def examples(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, with every package, a third-party plugin and what the examples need installed.
 
-    They run side by side, two for each CPU, since most wait for a disk or for processes. What follows `--`
-    goes to pytest, which then runs them one after the other, so that they can be debugged.
+    They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
+    take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
     """
     install(session, *paths(*PACKAGES), "./tests/plugin", group="everything")
-    session.run("pytest", *(session.posargs or ["-n", str(min(2 * CPUS, 16)), "--dist", "worksteal"]))
+    session.run("pytest", *(session.posargs or SIDE_BY_SIDE))
 
 
 @nox.session(reuse_venv=False)

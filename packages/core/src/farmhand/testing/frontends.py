@@ -444,7 +444,7 @@ class FrontendConformance:
         play(frontend, [shown, replace(shown, elapsed=9.0), replace(shown, state="stopped")])
 
     @settings(
-        max_examples=30,
+        max_examples=20,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )
@@ -453,7 +453,7 @@ class FrontendConformance:
         self, make_frontend: MakeFrontend, options: FrontendOptions, data: st.DataObject
     ) -> None:
         """Whatever numbers come, in whatever order: progress must never cost a run."""
-        play(make_frontend(options), data.draw(st.lists(snapshots(), max_size=6)))
+        play(make_frontend(options), data.draw(st.lists(snapshots(), max_size=4)))
 
 
 def snapshots() -> st.SearchStrategy[Snapshot]:
@@ -508,7 +508,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         cpu=fraction,
         wanted=count,
         history=st.lists(st.tuples(seconds, count), max_size=4).map(tuple),
-        processes=st.lists(process, max_size=4).map(tuple),
-        failures=st.lists(failure, max_size=4).map(tuple),
-        outputs=st.lists(st.builds(Output, st.integers(0), text), max_size=4).map(tuple),
+        processes=st.lists(process, max_size=3).map(tuple),
+        failures=st.lists(failure, max_size=2).map(tuple),
+        outputs=st.lists(st.builds(Output, st.integers(0), text), max_size=2).map(tuple),
     )
