@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
@@ -26,6 +26,8 @@ from farmhand.messages import (
 from farmhand.progress import Output, ProcessView, Snapshot
 from farmhand.testing.frontends import NASTY_TEXTS, a_failure, a_run, snapshots
 
+# a computer that is busy with other things makes examples slowly
+QUICKLY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -57,6 +59,7 @@ def same(one, other):
 # -- snapshots -------------------------------------------------------------------------------------
 
 
+@QUICKLY
 @given(snapshot=snapshots(), history=POINTS)
 def test_any_snapshot_arrives_as_it_was(snapshot, history):
     """Also one with numbers that JSON does not have, and with text that is no valid Unicode."""
@@ -66,8 +69,8 @@ def test_any_snapshot_arrives_as_it_was(snapshot, history):
     assert same(read_all(SnapshotReader(), written), snapshot)
 
 
-@settings(max_examples=40, deadline=None)
-@given(shown=st.lists(st.tuples(snapshots(), POINTS, st.integers(0, 3), st.booleans()), max_size=8))
+@QUICKLY
+@given(shown=st.lists(st.tuples(snapshots(), POINTS, st.integers(0, 3), st.booleans()), max_size=5))
 def test_who_is_shown_only_some_snapshots_misses_no_failure_and_no_output(shown):
     """Of what is not new nothing is sent; of what is, nothing is left out with the snapshots that are."""
     writer, reader = SnapshotWriter(outputs=True), SnapshotReader()
@@ -87,6 +90,7 @@ def test_who_is_shown_only_some_snapshots_misses_no_failure_and_no_output(shown)
             printed = ()
 
 
+@QUICKLY
 @given(numbers=st.lists(st.lists(st.integers(1, 20), max_size=5), max_size=5))
 def test_failures_whose_numbers_go_back_disturb_nobody(numbers):
     """No farm shows such; all the same each that is new is shown, and nothing is shown for ever."""
@@ -183,6 +187,7 @@ def test_what_a_newer_farmhand_says_in_addition_is_passed_over():
     assert SnapshotReader().read(message) == a_run()[5]
 
 
+@QUICKLY
 @given(junk=ANYTHING, field=st.sampled_from([*Snapshot.__match_args__, "?"]))
 def test_what_is_no_snapshot_is_refused_and_nothing_else_happens(junk, field):
     """A frontend is never shown a value of another kind than it expects."""
@@ -230,6 +235,7 @@ def test_a_field_of_the_wrong_kind_is_refused(fields):
 # -- lines and requests ------------------------------------------------------------------------------
 
 
+@QUICKLY
 @given(line=st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_are_refused(line):
     """Whoever connects may send anything."""
@@ -268,6 +274,7 @@ def test_what_was_asked_is_what_is_done(control):
     assert control_of(request) == control
 
 
+@QUICKLY
 @given(request=st.dictionaries(st.sampled_from(["request", "processes", "id"]), ANYTHING))
 def test_what_is_no_order_is_refused(request):
     """No text and no number becomes an order by chance."""

@@ -22,7 +22,9 @@ from waiting import DEADLINE, wait_until
 
 RUNNING = Snapshot(task="find_rate", run="ab12", store="rates.db", pid=7, total=9, done=3, wanted=2)
 QUICKLY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -41,7 +41,7 @@ class Teller:
     def close(self):
         pass
 
-def run(items, gui=True, poolsize=2, **options):
+def run(items, gui=True, poolsize=1, **options):
     progress = ["tk" if gui is True else f"tk:{{gui}}", Teller()]
     store = MemoryStore()
     summary = run_tasks(store, work, range(items), poolsize=poolsize, progress=progress, **options)
@@ -126,7 +126,7 @@ def area(image: Image.Image, colour: str) -> int:
 
 def test_the_bar_grows_with_the_run(on_display, farm):
     """What is coloured is what is done: more of the window at nine of ten items than at two of ten."""
-    started = farm(on_display, "run(10, poolsize=1)", gates=(2, 9))
+    started = farm(on_display, "run(10)", gates=(2, 9))
     window = started.window()
 
     def coloured(percent: int) -> int:
@@ -165,10 +165,20 @@ def test_terminate_asks_and_then_everything_finished_is_stored(on_display, farm,
     """Nothing happens before the answer; after it only the running items are lost."""
     started = farm(on_display, f"run(10_000_000, start_method={start_method!r})")
     window = started.window()
-    on_display.press(window, "alt+t", "Escape")
+
+    def asks() -> bool:
+        """Whether the question is there, which has a frame of this colour."""
+        return area(on_display.picture(window), LIGHT.wait) > 500
+
+    on_display.press(window, "alt+t")
+    wait_until(asks, "the question")
+    on_display.press(window, "Escape")
+    wait_until(lambda: not asks(), "the question to be gone")
     before = started.told()
     started.until(lambda told: told["state"] == "running" and told["done"] > before["done"])
-    on_display.press(window, "alt+t", "Tab", "space")
+    on_display.press(window, "alt+t")
+    wait_until(asks, "the question")
+    on_display.press(window, "Tab", "space")
     assert started.until_state("stopped")["done"] > before["done"]
     assert started.until_state("returned")["stopped"]
     assert started.process.wait(DEADLINE) == 0
@@ -176,7 +186,7 @@ def test_terminate_asks_and_then_everything_finished_is_stored(on_display, farm,
 
 def test_finish_ends_the_run_once_the_running_items_have(on_display, farm):
     """They are not lost."""
-    started = farm(on_display, "run(10_000_000, poolsize=1)", gates=(0,))
+    started = farm(on_display, "run(10_000_000)", gates=(0,))
     on_display.press(started.window(), "alt+f")
     started.until_state("finishing")
     started.open(0)

@@ -116,12 +116,12 @@ def test_a_run_that_is_over_at_once_has_a_line_in_the_terminal_and_no_window(on_
     """A window that only flashes up is worse than none."""
     history = a_run(steps=3)
     frontend = TkFrontend(options)
-    for snapshot in (history[0], replace(history[-1], elapsed=0.1)):
+    for snapshot in (history[0], replace(history[-1], elapsed=0.4)):
         frontend.show(snapshot)
         assert not any(frontend.controls())
     frontend.close()
     assert not on_display.processes()
-    assert capsys.readouterr().err == "find_rate: 20 done in 0.1s\n"
+    assert capsys.readouterr().err == "find_rate: 20 done in 0.4s\n"
 
 
 @pytest.mark.usefixtures("no_window")
@@ -129,7 +129,7 @@ def test_a_run_that_is_over_at_once_has_a_line_in_the_terminal_and_no_window(on_
 def test_a_run_that_is_over_at_once_has_a_window_for_who_wants_to_see_its_end(on_display, options, argument):
     """Whoever says that it stays, or waits for it, expects one."""
     frontend = TkFrontend(replace(options, argument=argument))
-    on_display.press(opened(on_display, frontend, running(state="finished", elapsed=0.1)), "ctrl+w")
+    on_display.press(opened(on_display, frontend, running(state="finished", elapsed=0.4)), "ctrl+w")
     frontend.close()
 
 

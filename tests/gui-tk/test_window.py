@@ -665,6 +665,21 @@ def test_a_window_that_nobody_looks_at_closes_with_the_script(on_display):
     shown.end()
 
 
+def test_a_window_that_was_minimized_a_moment_ago_is_not_looked_at(on_display):
+    """The X server knows it before the window does; who puts it away while the script ends means it."""
+    shown = ShownWindow(after="auto")
+    on_display.do("mousemove", 0, 0)
+    shown.root.focus_force()
+    shown.until(lambda: shown.root.focus_displayof() is not None, "the focus")
+    shown.show(replace(RUN, task="minimized", state="finished", processes=()))
+    shown.clock += 1000.0
+    on_display.do("windowminimize", "--sync", on_display.wait_for_window("^minimized finished"))
+    shown.farm.close()
+    shown.app.step()
+    assert shown.app.closed
+    shown.end()
+
+
 @pytest.mark.parametrize("how", ["focus", "key"])
 def test_a_window_that_somebody_looks_at_stays_when_the_script_ends(on_display, how):
     """The results of a long night are not snatched away from who reads them."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farmhand.events import Finish, ItemError, Pause, Resize, Resume, Stop
@@ -275,6 +275,7 @@ def astuple(value):
     return [getattr(value, name) for name in type(value).__annotations__]
 
 
+@settings(max_examples=60)
 @given(snapshot=snapshots(), lost=st.booleans())
 def test_any_snapshot_has_words_and_bars_that_fit(snapshot, lost):
     """Arithmetic done elsewhere is not trusted: no part of a bar is negative, or goes beyond its end."""
@@ -425,6 +426,7 @@ def test_the_axes_stand_still_while_the_estimate_wavers():
     assert shorter.times.end < before.times.end
 
 
+@settings(max_examples=40)
 @given(before=snapshots(), snapshot=snapshots(), width=st.integers(1, 20), height=st.integers(1, 20))
 def test_any_snapshot_has_a_chart_with_a_few_labels(before, snapshot, width, height):
     """Whatever numbers come: the axes are finite, labelled, and hold all that is drawn."""

@@ -218,12 +218,12 @@ def test_a_run_that_breaks_off_says_so(terminal, frontend_on):
     assert screen.lines == ["find_rate: broken off after 25s: 84 of 213 done, 3 failed, 10 skipped"]
 
 
-def test_who_leaves_a_run_that_goes_on_is_told_nothing_of_its_end(terminal, frontend_on):
-    """``farmhand watch`` says what there is to say; "broken off" would be a lie."""
+def test_who_leaves_a_run_that_goes_on_is_told_how_it_was(terminal, frontend_on):
+    """That it broke off would be a lie."""
     screen = terminal()
     play(frontend_on(screen, watching=True), [RUN])
     screen.read()
-    assert screen.lines == []
+    assert screen.lines == ["find_rate: running after 25s: 84 of 213 done, 3 failed, 10 skipped"]
 
 
 def test_no_color_takes_the_colour_but_not_the_bars(terminal, frontend_on, monkeypatch):

@@ -123,6 +123,9 @@ class ControlServer:
 
     def close(self) -> None:
         """Hang up on all, and leave nothing behind."""
+        if self._door.is_copy:  # whoever is connected is connected to the farm
+            self._door.close()
+            return
         deadline = time.monotonic() + _LAST_WORD
         for _, frontend in self._frontends:
             frontend.stream.drain(deadline)
@@ -216,6 +219,11 @@ class _Door:
         self._path = path  # what must be there for the door to be found
         self._pid = os.getpid()
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether this process was forked from the farm, whose door it is."""
+        return self._pid != os.getpid()
+
     def accept(self) -> socket.socket | None:
         """The next who wants to come in, if there is one."""
         while True:
@@ -241,7 +249,7 @@ class _Door:
 
     def close(self) -> None:
         """Let nobody in any more, and leave nothing behind."""
-        if self._pid != os.getpid():  # this is a copy, and the door is that of the farm
+        if self.is_copy:
             self._listener.close()
             return
         try:
@@ -358,7 +366,7 @@ def _private_folders() -> Iterator[str]:
     """Folders that this user alone can enter, the best first; made if necessary."""
     places = []
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime):
+    if os.path.isabs(runtime) and _is_ours(runtime):  # `sudo` may have left that of somebody else
         places.append(os.path.join(runtime, "farmhand"))
     if hasattr(os, "geteuid"):
         for folder in (os.environ.get("TMPDIR") or "/tmp", "/tmp"):
@@ -373,6 +381,13 @@ def _private_folders() -> Iterator[str]:
                 yield place
         except OSError:
             continue
+
+
+def _is_ours(folder: str) -> bool:
+    try:
+        return not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _is_private(folder: str) -> bool:
@@ -403,11 +418,14 @@ def _sweep(folder: str) -> None:
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         try:
-            if name.startswith("."):
-                dead = time.time() - os.lstat(path).st_mtime > _MAKING
-            elif name.endswith(".key"):
+            found = os.lstat(path)
+            if name.endswith(".key"):
                 port = name.split(".")[-2]
                 dead = port.isdecimal() and _is_shut(socket.AF_INET, ("127.0.0.1", int(port)))
+            elif not stat.S_ISSOCK(found.st_mode):
+                continue
+            elif name.startswith("."):
+                dead = time.time() - found.st_mtime > _MAKING
             else:
                 dead = _is_shut(socket.AF_UNIX, path)
             if dead:

@@ -18,6 +18,7 @@ Everything is plain values under these names:
 ``cpus``        how many CPUs this process may use
 ``processes``   how many processes the run began with
 ``farmhand``    the version of farmhand
+``control``     where the farm could be reached while it ran (:mod:`farmhand.control`)
 ``git_commit``  the commit that was checked out where the task is, and
 ``git_dirty``   whether files under version control had been changed since
 =============== =============================================================================

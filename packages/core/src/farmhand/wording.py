@@ -231,7 +231,8 @@ def summary_text(snapshot: Snapshot, watching: bool = False) -> str:
 
     ``'find_rate: 200 done, 3 failed, 10 skipped in 1m 02s'``; a run that did not come to its
     end says so, and why: ``'find_rate: stopped after 12s: 80 of 213 done, 3 failed (max_failures=3 is
-    reached)'``. Of one of another process, which somebody has only watched (``watching``), its state is told as it was last.
+    reached)'``. Of one of another process, which somebody has only watched (``watching``), its state
+    is told as it was last.
     """
     took = _took(snapshot.elapsed)
     counts = [f"{snapshot.done} done"]

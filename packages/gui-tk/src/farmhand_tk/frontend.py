@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TkFrontend"]
 
 _ENDS = ("stay", "close", "wait")
-_SOON = 0.2  # seconds of a run before which a window would only flash up
+_SOON = 1.0  # seconds of a run before which a window would only flash up, and cost CPU time
 _LATE = 10.0  # seconds after which the terminal shows what a window that has not opened does not
 _LOOKS = 10  # at a window whose connection has ended and whose process has not
 _LAST = 0.5  # seconds in which the window can take the last snapshot

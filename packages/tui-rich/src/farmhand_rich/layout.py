@@ -107,7 +107,7 @@ class Layout:
         gap: list[Line] = [[]] if room >= len(snapshot.processes) + 3 else []
         processes = self._processes(snapshot, width, room - len(gap))
         # what is printed above is set off, also where the bars need all the room that they can have
-        top: list[Line] = [[]] if rows >= 12 else []
+        top: list[Line] = [[]] if gap or rows >= 4 * _FREE_ROWS else []
         return [*top, *head, *(gap if processes else []), *processes, *(gap if below else []), *below]
 
     def printed(self, line: NewsLine) -> Line:

@@ -175,11 +175,11 @@ class Screen:
         lines = self._take_above()
         if self._redirection is not None and (rest := self._redirection.end()):
             lines.append([Segment(rest)])
-        goes_on = self._options.watching and snapshot.state not in OVER  # and nothing is to be summed up
-        if self._layout is not None and not goes_on:
+        if self._layout is not None:
             named = replace(snapshot, task=snapshot.task or self._options.task)
             text = summary_text(named, self._options.watching)
-            lines += self._layout.summary(text, snapshot.failed, hint_text(snapshot))
+            goes_on = self._options.watching and snapshot.state not in OVER
+            lines += self._layout.summary(text, snapshot.failed, "" if goes_on else hint_text(snapshot))
         if self._suspended:
             self._region.forget()
         self._region.close(lines)

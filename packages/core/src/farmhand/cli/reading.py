@@ -17,6 +17,7 @@ from farmhand.cli.stores import (
     last_stored,
     open_existing,
     open_run_text,
+    quoted,
     record_of_item,
     runs_of,
     short_uids,
@@ -90,7 +91,7 @@ def status(options: Namespace, out: Output) -> int:
                 for line in lines[-_LATEST:]:
                     out.paragraph(line)
             if any(state_of(run) == "running" and "control" in run.provenance for run in known):
-                out.line(f"To look at it: farmhand watch {options.store}")
+                out.line(f"To look at it: farmhand watch {quoted(options.store)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from farmhand.cli.stores import (
     listed,
     open_existing,
     open_run_text,
+    quoted,
     runs_of,
     short_uids,
     state_of,
@@ -101,7 +102,7 @@ def _watch(options: Namespace, run: RunInfo, frontend: Frontend) -> int:
     if problem:
         raise UsageError(f"{options.store}: {problem}")
     if gone:
-        _tell(f"the run goes on; farmhand {options.command} {options.store} shows it again")
+        _tell(f"the run goes on; farmhand {options.command} {quoted(options.store)} shows it again")
         return 0
     if last is not None and last.state in OVER:
         return 0 if last.state == "finished" and not last.failed else 1
@@ -232,7 +233,9 @@ def stop(options: Namespace, out: Output) -> int:
         elif now.outcome:
             out.line(f"{options.store}: {_ended(store, known, now)}")
         elif state_of(now) == "running":
-            out.line(f"{options.store}: still stopping; farmhand status {options.store} says when it has")
+            out.line(
+                f"{options.store}: still stopping; farmhand status {quoted(options.store)} says when it has"
+            )
         else:
             raise _Died(_open_text(store, known, now))
     return 0 if now.outcome else 1

@@ -30,6 +30,7 @@ __all__ = [
     "must_exist",
     "open_existing",
     "open_run_text",
+    "quoted",
     "record_of_item",
     "runs_of",
     "short_uids",
@@ -59,6 +60,13 @@ def open_existing(path: str) -> DataManager:
     """The store at ``path``, which must be there."""
     must_exist(path)
     return Plugins().open_store(path)
+
+
+def quoted(path: str) -> str:
+    """A path as it is to be typed."""
+    import shlex
+
+    return shlex.quote(printable(path))
 
 
 def _near(path: str) -> str:

@@ -229,7 +229,8 @@ class App:
             self.controls.show(self.snapshot, connected=True)
             over = self.snapshot is not None and self.snapshot.state in OVER
             self.overview.say_news("" if over else news_text(self._clock() - self._news))
-        self._follow_desktop()
+        if not self.closed:
+            self._follow_desktop()
 
     def _follow_desktop(self) -> None:
         dark = self._desktop_dark
@@ -258,6 +259,9 @@ class App:
         """The connection has ended."""
         self._ended = True
         self.orders.forget()
+        self.root.update()  # it may just have been minimized, or closed, or have lost the focus
+        if self.closed:
+            return
         over = self.snapshot is not None and self.snapshot.state in OVER
         if self._after == "close" or (self._after == "auto" and not error and self._may_go(over)):
             self.close()

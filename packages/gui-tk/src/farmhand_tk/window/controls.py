@@ -68,7 +68,9 @@ class ControlsPane(ttk.Frame):
         row.columnconfigure(3, weight=1)
         self.pause_button = ttk.Button(row, text="Pause", underline=0, width=11, command=self.pause)
         self.pause_button.grid(row=0, column=0, padx=(0, px(6)))
-        self.finish_button = ttk.Button(row, text="Finish running items", underline=0, command=self.finish)
+        self.finish_button = ttk.Button(
+            row, text="Finish running items", underline=0, width=17, command=self.finish
+        )
         self.finish_button.grid(row=0, column=1, padx=(0, px(6)))
         self.stop_button = ttk.Button(
             row,

@@ -171,7 +171,7 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bo
     over = state in OVER
     remaining = "-"
     if over:
-        remaining = "none"
+        remaining = "none" if state == "finished" else "-"
     elif state == "paused":
         remaining = "when it goes on"
     elif state == "finishing":
