@@ -26,6 +26,22 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])"""
 
 
+class Screen(pyte.HistoryScreen):
+    """What is seen, and what has scrolled away above.
+
+    Attributes
+    ----------
+    cleared : int
+        How often all was erased from the first cell on, which tmux takes for "clear the screen".
+    """
+
+    cleared = 0
+
+    def erase_in_display(self, how: int = 0, *args: Any, **options: Any) -> None:
+        self.cleared += how == 0 and self.cursor.x == self.cursor.y == 0 and self.lines > 1
+        super().erase_in_display(how, *args, **options)
+
+
 class Terminal:
     """A terminal, with a program on it if one is started.
 
@@ -36,7 +52,7 @@ class Terminal:
     """
 
     def __init__(self, columns: int = 80, rows: int = 24, term: str = "xterm-256color") -> None:
-        self.screen = pyte.HistoryScreen(columns, rows, history=10_000)
+        self.screen = Screen(columns, rows, history=10_000)
         self.written = b""
         self._lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None

@@ -198,6 +198,34 @@ def test_the_display_follows_the_size_of_the_terminal(terminal, frontend_on):
     assert screen.lines == ["find_rate: 200 done, 3 failed, 10 skipped in 1m 02s"]
 
 
+def test_a_terminal_that_breaks_lines_anew_is_cleaned_up(terminal, frontend_on, monkeypatch):
+    """Most do when they become narrower: then what stood there has more lines than were drawn."""
+    monkeypatch.delenv("XTERM_VERSION")
+    screen = terminal(90, 24)
+    frontend = frontend_on(screen)
+    frontend.show(RUN)
+    screen.read()
+    before, broken = len(screen.written), sum(max(1, -(-len(line) // 40)) for line in screen.lines)
+    assert broken > len(screen.lines)
+    screen.resize(40, 24)
+    frontend.show(RUN)
+    screen.read()
+    assert screen.written[before:].count(b"\x1b[1A") == broken - 1
+
+
+def test_nothing_that_is_drawn_over_is_kept_by_tmux(terminal, frontend_on):
+    """It moves what was cleared into its history, where old displays would stand one above the other."""
+    screen = terminal(60, 12)
+    frontend = frontend_on(screen)
+    for number in range(1, 5):
+        failures = tuple(a_failure(n) for n in range(1, number))
+        state = "paused" if number % 2 else "running"
+        frontend.show(replace(RUN, state=state, failed=number - 1, failures=failures))
+    frontend.show(ENDED)
+    screen.read()
+    assert screen.screen.cleared == 0
+
+
 def test_one_line_is_left_in_the_end_and_how_to_learn_more(terminal, frontend_on):
     """What stays in the scrollback is what one would look for there."""
     screen = terminal(60, 10)

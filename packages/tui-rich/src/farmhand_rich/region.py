@@ -56,13 +56,13 @@ class Region(RenderHook):
         """Print some lines for good, and below them ``lines`` in place of those that stood there."""
         if not above and lines == self._lines and columns == self._columns:
             return
-        erase = [_BELOW] if above or columns != self._columns else []
-        self._print([*self._top(columns), *erase, *_whole(above), *self._bottom(lines, columns)])
+        top = self._top(columns, erase=bool(above) or columns != self._columns)
+        self._print([*top, *_whole(above), *self._bottom(lines, columns)])
 
     def write_above(self, text: str) -> None:
         """Print whole lines as they are."""
         columns = self._columns
-        self._print([*self._top(columns), _BELOW, Segment(text), *self._bottom(self._lines, columns)])
+        self._print([*self._top(columns), Segment(text), *self._bottom(self._lines, columns)])
 
     def forget(self) -> None:
         """Whatever stands there, the next lines are drawn below it."""
@@ -71,28 +71,34 @@ class Region(RenderHook):
     def close(self, last: Sequence[Line]) -> None:
         """Put lines in the place of the others for good, which ends this region."""
         self._console.pop_render_hook()
-        self._print([*self._top(self._columns), _BELOW, *_whole(last)])
+        self._print([*self._top(self._columns), *_whole(last)])
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """What others print goes above the lines."""
         if any(isinstance(each, _Drawing) for each in renderables):
             return renderables
         columns = self._columns
-        top, bottom = [*self._top(columns), _BELOW], self._bottom(self._lines, columns)
+        top, bottom = self._top(columns), self._bottom(self._lines, columns)
         return [_Drawing(top), *renderables, _Drawing(bottom)]
 
     def _print(self, segments: Iterable[Segment]) -> None:
         self._console.print(_Drawing(segments), end="", crop=False)
 
-    def _top(self, columns: int) -> list[Segment]:
-        """To the beginning of the lines that stand there."""
-        if not self._drawn:
-            return []
+    def _top(self, columns: int, erase: bool = True) -> list[Segment]:
+        """To the beginning of the lines that stand there, which are erased if they are not drawn over."""
         rows = len(self._drawn)
+        if not rows:
+            return []
         if columns < self._columns and self._reflows:
             rows = sum(max(1, -(-length // columns)) for length in self._drawn)
         back = Control(ControlType.CARRIAGE_RETURN).segment
-        return [back] if rows < 2 else [back, Control((ControlType.CURSOR_UP, rows - 1)).segment]
+        if not erase:
+            return [back] if rows < 2 else [back, Control((ControlType.CURSOR_UP, rows - 1)).segment]
+        # Line by line: who erases all at once from the first cell of the screen is taken by tmux to
+        # clear it, and finds what stood there in the history.
+        erased = Control((ControlType.ERASE_IN_LINE, 2)).segment
+        up = Control((ControlType.CURSOR_UP, 1)).segment
+        return [back, erased, *([up, erased] * (rows - 1))]
 
     def _bottom(self, lines: Sequence[Line], columns: int) -> Iterator[Segment]:
         self._lines, self._columns = lines, columns
