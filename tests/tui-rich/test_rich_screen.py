@@ -427,6 +427,19 @@ def test_a_run_that_is_over_at_once_is_not_drawn(terminal, frontend_on):
     ]
 
 
+def test_a_run_that_will_be_over_soon_is_not_drawn_yet(terminal, frontend_on):
+    """A million tiny items take a second or two: rich would be a good part of it."""
+    screen = terminal()
+    frontend = frontend_on(screen)
+    soon = Estimate(0.2, 0.4, 0.9)
+    frontend.show(replace(RUN, elapsed=1.0, remaining=soon))
+    screen.read()
+    assert screen.lines == []
+    frontend.show(replace(RUN, elapsed=2.5, remaining=soon))  # it was not
+    screen.read()
+    assert "find_rate" in screen.text
+
+
 def test_a_terminal_that_takes_nothing_does_not_hold_up_the_run(terminal, frontend_on, looked_at):
     """Ctrl-S, or a connection that hangs: the farm goes on, and all is there when it is looked at again."""
     screen = terminal(100, 40)
