@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -292,13 +293,13 @@ def test_the_last_snapshot_says_why_a_run_has_ended(store):
     """A user who comes back in the morning wants to know; a run that came to its end needs no reason."""
     last = {}
     limits = {
-        "end": {},
-        "failures": {"max_failures": 1},
-        "asked": {"stop_when": lambda records: True},
+        "end": (range(20), {}),
+        "failures": (itertools.count(), {"max_failures": 1}),
+        "asked": (itertools.count(), {"stop_when": lambda records: True}),
     }
-    for name, limit in limits.items():
+    for name, (items, limit) in limits.items():
         frontend = RecordingFrontend()
-        run(store, raise_at_three, range(20), frontend, poolsize=1, **limit)
+        run(store, raise_at_three, items, frontend, poolsize=1, **limit)
         last[name] = frontend.last
     assert (last["end"].state, last["end"].reason) == ("finished", "")
     assert (last["failures"].state, last["failures"].reason) == ("stopped", "max_failures=1 is reached")
@@ -423,6 +424,14 @@ def test_whatever_frontends_do_all_results_are_stored(deeds):
 def nothing(record):
     """The reports are another test's business."""
     return False
+
+
+def test_for_nobody_nothing_is_drawn_up(store, tmp_path):
+    """With progress='none' no snapshot is made: no item, of which somebody could read, is put into words."""
+    Item.looks = 0
+    items = [Item(str(tmp_path / "gate"))]  # where it waits until the run's time is over
+    assert run_tasks(store, wait_at_gate, items, start_method="fork", max_time=0.5, **FAST).stopped
+    assert Item.looks == 0
 
 
 # -- frontends that are closed ---------------------------------------------------------------------

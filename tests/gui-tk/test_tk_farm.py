@@ -271,10 +271,10 @@ def test_ctrl_c_ends_the_waiting_and_the_script(on_display, farm):
 def test_the_window_of_a_script_that_was_killed_says_so_or_is_gone(on_display, farm, gui, stays):
     """A script that is killed has no last word; its window knows by the end of the connection."""
     started = farm(on_display, f"run(10_000_000, gui={gui!r})")
-    window = started.window()
+    started.window()
     process = started.windows_process()
     started.process.kill()
     started.process.wait()
     if stays:
-        on_display.press(window, "ctrl+w")  # it still answers
+        on_display.press(on_display.wait_for_window("^work lost"), "ctrl+w")
     process.wait(DEADLINE)

@@ -221,6 +221,21 @@ def test_without_a_display_one_warning_says_so_and_progress_is_shown_elsewhere(
     assert instead.closed
 
 
+def test_who_watches_from_a_terminal_is_told_by_a_line_that_there_is_no_window(
+    monkeypatch, options, instead, capsys, recwarn
+):
+    """There is no script that a warning could point to, nor gui=False."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    frontend = TkFrontend(replace(options, watching=True))
+    frontend.show(running())
+    frontend.close()
+    said = capsys.readouterr().err
+    assert said.startswith("the window cannot open: there is no display")
+    assert said.endswith("So progress is shown in the terminal\n")
+    assert not recwarn
+    assert instead.last == running()
+
+
 def test_without_tk_the_warning_says_what_to_install(monkeypatch, options, instead):
     """Debian and Homebrew ship Python without it."""
     if "_tkinter" in sys.builtin_module_names:

@@ -238,6 +238,9 @@ def test_a_farm_that_was_killed_is_reported_with_what_it_left():
     assert text.endswith("127 of 300 are stored in rates.db; resume=True runs the rest.")
     assert "are gone" in lost_text(replace(RUN, store=":memory:"))
     assert lost_text(None)
+    watched = lost_text(RUN, watching=True)
+    assert "the run goes on" in watched, "the command that shows it may have been stopped"
+    assert "farmhand status" in watched
 
 
 def test_a_failure_is_told_with_its_traceback_its_output_and_the_way_to_run_it_again():

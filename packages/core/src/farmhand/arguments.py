@@ -175,6 +175,8 @@ def frontends(
     talkative = not gui if verbose is None else verbose
     makers: dict[str, Callable[[], Frontend]] = {}
     for frontend in asked:
+        if frontend == "none":
+            continue  # no snapshot is made for nobody
         if isinstance(frontend, str):
             makers[frontend] = named_frontend(plugins, frontend, task, talkative)
         elif isinstance(frontend, type) or not all(hasattr(frontend, name) for name in _FRONTEND_METHODS):

@@ -101,8 +101,7 @@ class TkFrontend:
             self._window.flush(_LAST)
             self._window.remote.controls()  # whoever asks now asks too late, but may have said that it failed
             self._look_after_window(patient=False)
-        if over and self._possible and self._other is None and not self._options.watching:
-            assert self._last is not None
+        if self._last is not None and over and self._other is None and not self._options.watching:
             _tell(summary_text(self._last))
         try:
             if over and self._options.argument == "wait":
@@ -192,12 +191,13 @@ class TkFrontend:
         self._possible = False
         elsewhere = self._other is not None or self._options.instead is not None
         instead = "progress is shown in the terminal" if elsewhere else "no progress is shown"
+        text = f"the window cannot open: {reason.rstrip('.')}. So {instead}"
         try:
-            warnings.warn(
-                f"the window cannot open: {reason.rstrip('.')}. So {instead}, which gui=False asks for",
-                UserWarning,
-                stacklevel=_depth_of_user(),
-            )
+            if self._options.watching:  # whoever looks has typed a command
+                _tell(text)
+            else:
+                depth = _depth_of_user()
+                warnings.warn(f"{text}, which gui=False asks for", UserWarning, stacklevel=depth)
         finally:
             self._show_elsewhere()
 

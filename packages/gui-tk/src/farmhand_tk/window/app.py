@@ -37,6 +37,7 @@ AFTER = ("auto", "stay", "close")
 
 _HOLD = 1.0  # seconds for which a number stays
 _STEP = 50  # milliseconds between two looks at the connection
+_SETTLED = 0.5  # seconds after the script's end: who puts the window away while it ends does not look
 _LOOKED = 60.0  # seconds after which a user who has touched nothing is taken to be gone
 
 
@@ -82,6 +83,7 @@ class App:
         self.closed = False
         self._ended = False  # the connection, and what follows from that is done
         self._after = after
+        self._leaves: float | None = None  # when it closes, if nobody looks at it then
         self._watching = watching
         self._clock, self._now = clock, now
         self._news = clock()  # when something came for the last time
@@ -229,6 +231,10 @@ class App:
             self.controls.show(self.snapshot, connected=True)
             over = self.snapshot is not None and self.snapshot.state in OVER
             self.overview.say_news("" if over else news_text(self._clock() - self._news))
+        if self._leaves is not None and self._clock() >= self._leaves:
+            self._leaves = None
+            if not self.is_looked_at():
+                self.close()
         if not self.closed:
             self._follow_desktop()
 
@@ -259,27 +265,21 @@ class App:
         """The connection has ended."""
         self._ended = True
         self.orders.forget()
-        self.root.update()  # it may just have been minimized, or closed, or have lost the focus
-        if self.closed:
-            return
         over = self.snapshot is not None and self.snapshot.state in OVER
-        if self._after == "close" or (self._after == "auto" and not error and self._may_go(over)):
+        # without a snapshot there was never anything to see
+        if self._after == "close" or (self._after == "auto" and self.snapshot is None):
             self.close()
             return
+        if self._after == "auto" and over and not error:
+            self._leaves = self._clock() + _SETTLED
         self.lost = not over or bool(error)
         if error:
             self.controls.say(f"What the farm sends cannot be read: {error}")
         elif self.lost:
-            self.controls.say(lost_text(self.snapshot))
+            self.controls.say(lost_text(self.snapshot, self._watching))
         self.overview.say_news("" if over else "not connected")
         self._draw()
         self.controls.show(self.snapshot, connected=False)
-
-    def _may_go(self, over: bool) -> bool:
-        """Whether nobody would miss the window."""
-        if self.snapshot is None:
-            return True  # there was never anything to see
-        return over and not self.is_looked_at()
 
     def is_looked_at(self) -> bool:
         """Whether somebody looks at the window, as far as that can be told."""

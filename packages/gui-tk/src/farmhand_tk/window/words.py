@@ -189,7 +189,7 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bo
     return Overview(
         task=shown(snapshot.task, 120) or "task",
         store=store_place(snapshot.store) + whose,
-        state="The farm is gone" if lost else _sentence(words),
+        state=("Not connected" if watching else "The farm is gone") if lost else _sentence(words),
         sign="✗" if lost else _SIGNS.get(state, "…"),
         tone="bad" if lost else _tone(snapshot),
         percent="" if fraction is None else f"{percent(fraction)} %",
@@ -338,8 +338,13 @@ def terminate_text(snapshot: Snapshot) -> str:
     return f"{text} {lost}; with resume=True {again}."
 
 
-def lost_text(snapshot: Snapshot | None) -> str:
-    """What is known of a run whose farm is gone without a word."""
+def lost_text(snapshot: Snapshot | None, watching: bool = False) -> str:
+    """What is known of a run whose farm is gone without a word, or (if watched) only out of reach."""
+    if watching and snapshot is not None:
+        return (
+            "Nothing more comes: farmhand gui was stopped here, and the run goes on, or the farm was killed. "
+            f"farmhand status {quoted(snapshot.store)} says which."
+        )
     text = "The farm has ended without a word: it was killed, or its computer lost power."
     if snapshot is None:
         return text
