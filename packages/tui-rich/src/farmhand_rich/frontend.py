@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from farmhand.events import Control
 from farmhand.progress import OVER, Detach, Frontend, FrontendOptions, Snapshot
 from farmhand.text import TextFrontend, is_live
+from farmhand.values import replace
 from farmhand_rich.words import hint_text
 
 TYPE_CHECKING = False
@@ -99,8 +100,8 @@ class RichFrontend:
         """A run that was over before bars made any sense."""
         self._frontend = TextFrontend(self._options, self._stream)
         early, self._early = self._early, []
-        for snapshot in early:
-            self._frontend.show(snapshot)
+        outputs = tuple(output for snapshot in early for output in snapshot.outputs)
+        self._frontend.show(replace(early[-1], outputs=outputs, processes=()))
         self._frontend.close()
         hint = hint_text(early[-1])
         if hint and self._stream is not None:
