@@ -413,18 +413,31 @@ def test_a_terminal_that_is_none_gets_plain_text(terminal, frontend_on, monkeypa
 def test_a_run_that_is_over_at_once_is_not_drawn(terminal, frontend_on):
     """Bars that flash up say nothing, and rich takes longer to import than such a run."""
     screen = terminal()
-    failed = replace(
-        RUN, failed=1, failures=(a_failure(1, "no", index=7),), elapsed=0.1, store="/data/rates.db"
-    )
-    play(
-        frontend_on(screen), [replace(RUN, failed=0, elapsed=0.0), failed, replace(failed, state="finished")]
-    )
+    printed = replace(RUN, failed=0, elapsed=0.0, outputs=(Output(6, "early\n"),))
+    failures = (a_failure(1, "no", index=7),)
+    failed = replace(RUN, failed=1, failures=failures, elapsed=0.1, store="/data/rates.db")
+    play(frontend_on(screen, verbose=True), [printed, failed, replace(failed, state="finished")])
     screen.read()
+    assert "─" not in screen.written.decode()
     assert screen.lines == [
+        "[6] early",
         "item 7 failed: ValueError: no",
         "find_rate: 84 done, 1 failed, 10 skipped in 0.1s",
         "farmhand failures /data/rates.db",
     ]
+
+
+def test_a_run_that_will_be_over_soon_is_not_drawn_yet(terminal, frontend_on):
+    """A million tiny items take a second or two: rich would be a good part of it."""
+    screen = terminal()
+    frontend = frontend_on(screen)
+    soon = Estimate(0.2, 0.4, 0.9)
+    frontend.show(replace(RUN, elapsed=1.0, remaining=soon))
+    screen.read()
+    assert screen.lines == []
+    frontend.show(replace(RUN, elapsed=2.5, remaining=soon))  # it was not
+    screen.read()
+    assert "find_rate" in screen.text
 
 
 def test_a_terminal_that_takes_nothing_does_not_hold_up_the_run(terminal, frontend_on, looked_at):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from farmhand.events import Control
 from farmhand.progress import OVER, Detach, Frontend, FrontendOptions, Snapshot
 from farmhand.text import TextFrontend, is_live
+from farmhand.values import replace
 from farmhand_rich.words import hint_text
 
 TYPE_CHECKING = False
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RichFrontend"]
 
-_PATIENCE = 0.25  # seconds: what is over by then needs no bars, and is not kept waiting for rich
+# Rich takes as long to import as a short run takes. So there are bars only after so many seconds, and
+# later where a run will probably be over soon.
+_PATIENCE, _MOST_PATIENCE = 0.25, 2.0
+_SOON = 1.0
 _MOST_EARLY = 50  # snapshots
 
 
@@ -65,7 +69,7 @@ class RichFrontend:
         self._early.append(snapshot)
         if snapshot.state in OVER:
             self._show_as_text()
-        elif not snapshot.elapsed < _PATIENCE or len(self._early) > _MOST_EARLY:
+        elif not _is_short(snapshot) or len(self._early) > _MOST_EARLY:
             self._begin()
 
     def controls(self) -> Iterable[Control | Detach]:
@@ -96,8 +100,8 @@ class RichFrontend:
         """A run that was over before bars made any sense."""
         self._frontend = TextFrontend(self._options, self._stream)
         early, self._early = self._early, []
-        for snapshot in early:
-            self._frontend.show(snapshot)
+        outputs = tuple(output for snapshot in early for output in snapshot.outputs)
+        self._frontend.show(replace(early[-1], outputs=outputs, processes=()))
         self._frontend.close()
         hint = hint_text(early[-1])
         if hint and self._stream is not None:
@@ -106,6 +110,13 @@ class RichFrontend:
                 self._stream.flush()
             except (OSError, ValueError):
                 pass  # nobody looks any more
+
+
+def _is_short(snapshot: Snapshot) -> bool:
+    """Whether a run has just begun, or will be over before bars make any sense."""
+    remaining = snapshot.remaining
+    soon = remaining is not None and remaining.median < _SOON
+    return snapshot.elapsed < (_MOST_PATIENCE if soon else _PATIENCE)
 
 
 def _is_notebook() -> bool:
