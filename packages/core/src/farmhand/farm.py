@@ -45,7 +45,7 @@ from farmhand.feed import Feed, Identity, Ledger, Reading, text_block
 from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
 from farmhand.plugins import Plugins
-from farmhand.progress import Frontend
+from farmhand.progress import Frontend, Snapshot
 from farmhand.provenance import Checkout
 from farmhand.resources import MemoryWatch
 from farmhand.resume import done_before
@@ -479,8 +479,7 @@ class _Farm:
                 next_look = now + _SNAPSHOT_INTERVAL
                 monitor.mark(now)
                 if display.is_watched():
-                    monitor.skipped = self._feed.skipped
-                    snapshot = monitor.snapshot(now, scheduler, executor, self._ledger, reason=self._reason)
+                    snapshot = self._look(now, reason=self._reason)
                     for control in display.show(snapshot):
                         self._handle(control)
                     ended = clock()
@@ -506,6 +505,15 @@ class _Farm:
                     self._handle(event)
             if wake is not None and clock() >= wake:
                 self._handle(Tick())
+
+    def _look(self, now: float, outcome: str = "", reason: str = "") -> Snapshot:
+        self._monitor.skipped = self._feed.skipped
+        unstored = 0  # in the end, what was not stored is lost
+        if not outcome:
+            unstored = sum(len(done.done.indices) for done in self._done)
+            unstored += sum(not failure.again for failure in self._failed)
+        parts = (self._scheduler, self._executor, self._ledger)
+        return self._monitor.snapshot(now, *parts, outcome, reason, unstored)
 
     def _handle(self, event: Event | Control) -> None:
         if not self._finished:
@@ -632,18 +640,14 @@ class _Farm:
 
     def _nothing_to_do(self, makers: Mapping[str, Callable[[], Any]]) -> RunSummary:
         """Everything is in the store already: no process, and no run to remember."""
-        self._monitor.skipped = self._feed.skipped
         self._uid = self._monitor.run = ""
         self._show_last(Display(makers), "finished")
         return self._summary()
 
     def _show_last(self, display: Display, outcome: str) -> None:
-        self._monitor.skipped = self._feed.skipped
         now, reason = time.monotonic(), self._broke or self._reason
         self._elapsed = now - self._began
-        display.show(
-            self._monitor.snapshot(now, self._scheduler, self._executor, self._ledger, outcome, reason)
-        )
+        display.show(self._look(now, outcome, reason))
         display.close()
 
     def _summary(self) -> RunSummary:

@@ -76,7 +76,7 @@ class Monitor:
         self._store, self._pid = store, pid
         self._cpus = CpuWatch()
         self._history = History()
-        self._attempts: dict[int, _Attempt] = {}  # by process: what it runs
+        self._attempts: dict[int, dict[int, _Attempt]] = {}  # by process, by item: what it was seen to run
         self._last_look = began
         self._paused = 0.0  # seconds
         self._durations = Durations()
@@ -166,8 +166,15 @@ class Monitor:
         ledger: Ledger,
         state: str = "",
         reason: str = "",
+        unstored: int = 0,
     ) -> Snapshot:
-        """The run as it is now."""
+        """The run as it is now.
+
+        Parameters
+        ----------
+        unstored : int
+            Items that have ended, and are not in the store yet.
+        """
         elapsed = now - self._began
         if scheduler.state == "paused":
             self._paused += now - self._last_look
@@ -178,11 +185,12 @@ class Monitor:
         )
         running = [(view.elapsed, view.complete) for view in views if view.index is not None]
         ended = self.done + self.failed
-        left = None if self._total is None else max(0, self._total - self.skipped - ended)
+        behind = self.skipped + ended + unstored
+        left = None if self._total is None else max(0, self._total - behind)
         complete = None
         if left is not None:
             inside = sum(view.complete or 0.0 for view in views if view.index is not None)
-            behind = self.skipped + ended
+            inside += sum(self._on_its_way(view.number, view.index, scheduler) for view in views)
             complete = min(1.0, (behind + inside) / (behind + left)) if behind + left else 1.0
         rate = ended / elapsed if elapsed > 0 else 0.0
         working = elapsed - self._paused
@@ -261,11 +269,24 @@ class Monitor:
 
     def _attempt(self, process: int, index: int, number: int, ledger: Ledger) -> _Attempt:
         """What a process runs now: the same as when somebody looked last, or something new."""
-        known = self._attempts.get(process)
-        if known is None or known.index != index or known.number != number:
-            known = _Attempt(index, number, codec.short(ledger.batch(index).item(index)))
-            self._attempts[process] = known
+        seen = self._attempts.setdefault(process, {})
+        known = seen.get(index)
+        if known is None or known.number != number:
+            known = seen[index] = _Attempt(number, codec.short(ledger.batch(index).item(index)))
         return known
+
+    def _on_its_way(self, process: int, index: int | None, scheduler: Scheduler) -> int:
+        """How many items a process was seen to run that have ended since, but not arrived.
+
+        Without these the bar of the run would go back, as what they reported counts no more.
+        """
+        seen = self._attempts.get(process)
+        if not seen:
+            return 0
+        held = scheduler.holder(process)
+        for arrived in [each for each in seen if each not in held]:
+            del seen[arrived]
+        return len(seen) - (index in seen)
 
 
 class _Attempt:
@@ -274,10 +295,9 @@ class _Attempt:
     The item's short text is kept, since the repr of what a user made may take its time.
     """
 
-    __slots__ = ("bar", "index", "item", "number", "report")
+    __slots__ = ("bar", "item", "number", "report")
 
-    def __init__(self, index: int, number: int, item: str) -> None:
-        self.index = index
+    def __init__(self, number: int, item: str) -> None:
         self.number = number
         self.item = item
         self.bar = Bar()
