@@ -298,7 +298,7 @@ def test_without_a_display_the_window_is_replaced_by_the_terminal(farm, elsewher
     }
     watching = elsewhere("gui", running.path, env=environment)
     seen = until(watching.stderr, "3 items")
-    assert seen.count("farmhand: ") == 1
+    assert seen.count("there is no display") == 1
     running.let_go()
     assert "3 done in" in watching.stderr.read()
     assert watching.wait(DEADLINE) == 0
