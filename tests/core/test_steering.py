@@ -370,7 +370,7 @@ def test_stop_leaves_everything_stored_that_had_finished(farm, farmhand, start_m
     status, out, err = farmhand("stop", running.path)
     assert (status, err) == (0, "")
     assert re.fullmatch(
-        rf"{re.escape(str(running.path))}: \w+ \(step\), was stopped at [\d:]+: 4 of 9 done; "
+        rf"{re.escape(str(running.path))}: \w+ \(step\) was stopped at [\d:]+: 4 of 9 done; "
         r"resume=True runs the rest\n",
         out,
     )
@@ -518,7 +518,7 @@ def test_where_nothing_runs_it_says_what_did(farmhand, a_store, command):
     status, out, err = farmhand(*command, path)
     assert (status, out) == (2, "")
     assert err == (
-        f"farmhand: nothing runs in {path}; the last run, abcdef (find_rate), was stopped at "
+        f"farmhand: nothing runs in {path}; the last run: abcdef (find_rate) was stopped at "
         "1970-01-01 00:33: 2 of 4 done, 1 failed; resume=True runs the rest\n"
     ).replace("1970-01-01 00:33", re.search(r"at (.*): 2 of", err)[1])
 
