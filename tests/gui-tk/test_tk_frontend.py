@@ -13,7 +13,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from farmhand import UnknownName
+from farmhand import MemoryStore, UnknownName, run_tasks
 from farmhand.progress import Detach, FrontendOptions, Snapshot
 from farmhand.testing.frontends import FrontendConformance, RecordingFrontend, a_failure, a_run
 from farmhand_tk.frontend import TkFrontend
@@ -182,10 +182,12 @@ def test_a_fork_of_the_script_has_no_window(on_display, options):
     assert len(on_display.processes()) == 1
 
 
-def test_an_end_that_nobody_knows_is_an_error():
+def test_an_end_that_nobody_knows_is_an_error_before_the_run_begins():
     """Else a slip of the pen would be noticed in the morning."""
+    store = MemoryStore()
     with pytest.raises(UnknownName, match="no end of the window is called 'foo'; known: stay, close, wait"):
-        TkFrontend(FrontendOptions(argument="foo"))
+        run_tasks(store, abs, [1, 2], progress="tk:foo")
+    assert store.runs() == []
 
 
 @pytest.mark.usefixtures("no_window")

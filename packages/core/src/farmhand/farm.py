@@ -409,13 +409,12 @@ class _Farm:
                 self._handle(ItemsEnded())
             self._perform(scheduler.begin(time.monotonic()))
             self._server = ControlServer.open(self._uid, self._store.basepath)
+            display = Display(makers, self._server)
             try:
                 session = self._store.begin(self._info())
             except BaseException:
-                if self._server is not None:
-                    self._server.close()
+                display.close()
                 raise
-            display = Display(makers, self._server)
             outcome = "broken"
             try:
                 self._checkout = Checkout(self._task)

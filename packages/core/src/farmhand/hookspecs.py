@@ -56,8 +56,9 @@ def farmhand_frontends() -> Mapping[str, MakeFrontend]:  # type: ignore[empty-bo
     *Who calls it, when:* ``run_tasks``, once, before any process starts.
     *Where:* in the caller's process and thread.
     *An exception* from the hook reaches the caller as a ``PluginError`` that names the plugin.
-    An exception from making a frontend, or from the frontend later, is reported once, by name;
-    the run goes on without it.
+    A ``UsageError`` from making a frontend, as for an argument that it does not know, ends the call
+    before the run has begun. Any other exception from that, or from the frontend later, is reported
+    once, by name; the run goes on without it.
     """
 
 

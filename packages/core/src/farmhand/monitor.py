@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from farmhand import codec
 from farmhand.bars import Bar, History
+from farmhand.errors import UsageError
 from farmhand.eta import Durations, estimate
 from farmhand.events import (
     Control,
@@ -322,6 +323,11 @@ class Display:
         What makes each frontend, by name.
     server : ControlServer, optional
         Through which other processes look at the run, and steer it.
+
+    Raises
+    ------
+    UsageError
+        A frontend was asked for something that it does not have (``'tk:shut'``): a mistake in the call.
     """
 
     def __init__(
@@ -332,6 +338,9 @@ class Display:
         for name, make in makers.items():
             try:
                 self._frontends[name] = make()
+            except UsageError:
+                self.close()
+                raise
             except Exception:
                 self._blame(name)
 
