@@ -97,6 +97,17 @@ def test_a_task_of_several_simulations_fills_its_bar_several_times():
     assert bar.remaining(106.0) == pytest.approx(44.0)
 
 
+def test_a_task_that_corrects_itself_keeps_its_pace():
+    """Who estimates how far he is goes back a little now and then; that is no new beginning."""
+    bar = Bar()
+    for second in range(1, 51):
+        bar.report(second / 100, float(second))
+    bar.report(0.49, 51.0)
+    assert bar.expected(51.0) == 0.49
+    assert bar.expected(51.5) == pytest.approx(0.495, abs=0.005)
+    assert bar.remaining(51.0) == pytest.approx(51.0 / 0.49 - 51.0)
+
+
 def test_nothing_is_said_before_the_task_says_something():
     """A bar that moves without a report would be invented; at zero, nobody knows how long it takes."""
     bar = Bar()

@@ -298,7 +298,7 @@ def test_without_a_display_the_window_is_replaced_by_the_terminal(farm, elsewher
     }
     watching = elsewhere("gui", running.path, env=environment)
     seen = until(watching.stderr, "3 items")
-    assert seen.count("farmhand: ") == 1
+    assert seen.count("there is no display") == 1
     running.let_go()
     assert "3 done in" in watching.stderr.read()
     assert watching.wait(DEADLINE) == 0
@@ -370,7 +370,7 @@ def test_stop_leaves_everything_stored_that_had_finished(farm, farmhand, start_m
     status, out, err = farmhand("stop", running.path)
     assert (status, err) == (0, "")
     assert re.fullmatch(
-        rf"{re.escape(str(running.path))}: \w+ \(step\), was stopped at [\d:]+: 4 of 9 done; "
+        rf"{re.escape(str(running.path))}: \w+ \(step\) was stopped at [\d:]+: 4 of 9 done; "
         r"resume=True runs the rest\n",
         out,
     )
@@ -518,7 +518,7 @@ def test_where_nothing_runs_it_says_what_did(farmhand, a_store, command):
     status, out, err = farmhand(*command, path)
     assert (status, out) == (2, "")
     assert err == (
-        f"farmhand: nothing runs in {path}; the last run, abcdef (find_rate), was stopped at "
+        f"farmhand: nothing runs in {path}; the last run: abcdef (find_rate) was stopped at "
         "1970-01-01 00:33: 2 of 4 done, 1 failed; resume=True runs the rest\n"
     ).replace("1970-01-01 00:33", re.search(r"at (.*): 2 of", err)[1])
 

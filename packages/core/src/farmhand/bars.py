@@ -11,6 +11,7 @@ __all__ = ["Bar", "History"]
 
 _ALMOST = 0.99  # only a report says that an item is done
 _CREEP = 0.5  # how much further than one expected step a bar may go when the next report is late
+_AGAIN = 0.5  # of what was reported last; who says so little begins again
 
 
 class Bar:
@@ -38,8 +39,10 @@ class Bar:
         complete = min(1.0, max(0.0, complete))
         elapsed = max(elapsed, self._at)
         if self.complete is not None and complete < self.complete:
-            # it begins again, as a task of several simulations does, at a pace of its own
-            self._began, self._period, self._shown = self._at, 0.0, 0.0
+            self._shown = 0.0
+            if complete <= self.complete * _AGAIN:
+                # it begins again, as a task of several simulations does, at a pace of its own
+                self._began, self._period = self._at, 0.0
         if complete != self.complete:  # what says the same again brings no news, and no pace
             self._period = max(self._period, elapsed - self._at)
         self.complete, self._at = complete, elapsed

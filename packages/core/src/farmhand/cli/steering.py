@@ -421,7 +421,7 @@ def _no_run(
     if state == "unknown":
         return _Nothing(f"{_open_text(store, known, run)} It can be reached from there alone")
     text = _ended(store, known, run)
-    return _Nothing(text if asked else f"nothing runs in {options.store}; the last run, {text}")
+    return _Nothing(text if asked else f"nothing runs in {options.store}; the last run: {text}")
 
 
 def _open_text(store: DataManager, known: list[RunInfo], run: RunInfo) -> str:
@@ -434,7 +434,7 @@ def _ended(store: DataManager, known: list[RunInfo], run: RunInfo) -> str:
     now = time.time()
     how = {"finished": "finished", "stopped": "was stopped"}.get(run.outcome, "broke off")
     when = "" if run.ended is None else f" at {when_text(run.ended, now)}"
-    text = f"{short_uids(known)[run.uid]} ({printable(run.task, 40)}), {how}{when}: {counts.done:,} done"
+    text = f"{short_uids(known)[run.uid]} ({printable(run.task, 40)}) {how}{when}: {counts.done:,} done"
     if run.numitems is not None and run.outcome != "finished":
         text = text.replace(" done", f" of {run.numitems:,} done")
     if counts.failed:

@@ -330,6 +330,7 @@ class Worker:
         try:
             self._sock.sendall(data)
         except OSError:
+            self._look_at_channel()
             vanish()
 
     def _look_at_channel(self) -> None:
@@ -410,8 +411,9 @@ class Worker:
             try:
                 data = self._sock.recv(1 << 18)
             except OSError:
-                vanish()
+                data = b""
             if not data:
+                self._look_at_channel()  # the task may have closed it since
                 vanish()
             for kind, fields in reader.feed(data):
                 if kind == frames.RECALL:
