@@ -67,9 +67,9 @@ def options(instead: RecordingFrontend) -> FrontendOptions:
     return FrontendOptions("find_rate", instead=lambda: instead)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_window(virtual_display: VirtualDisplay) -> Iterator[None]:
-    """No window is left of an earlier test, nor after this one."""
+    """No window is left of an earlier test, which would be shown the next run, nor after this one."""
     end_windows(virtual_display)
     yield
     end_windows(virtual_display)
@@ -85,6 +85,10 @@ def end_windows(display: VirtualDisplay) -> None:
 
 class TestTkFrontend(FrontendConformance):
     """Nothing that a farm can show harms the window. One window serves all, since it may."""
+
+    @pytest.fixture
+    def no_window(self) -> None:
+        """Here the windows of earlier tests are wanted."""
 
     @pytest.fixture(autouse=True)
     def window_survives(
@@ -104,6 +108,10 @@ class TestTkFrontend(FrontendConformance):
         assert "is gone" not in capsys.readouterr().err
 
     @pytest.fixture
+    def options(self) -> FrontendOptions:
+        return FrontendOptions("find_rate")  # all others are for what is shown beside the window
+
+    @pytest.fixture
     def make_frontend(self) -> Callable[[FrontendOptions], TkFrontend]:
         return TkFrontend
 
@@ -111,7 +119,6 @@ class TestTkFrontend(FrontendConformance):
 # -- opening ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_run_that_is_over_at_once_has_a_line_in_the_terminal_and_no_window(on_display, options, capsys):
     """A window that only flashes up is worse than none."""
     history = a_run(steps=3)
@@ -124,7 +131,6 @@ def test_a_run_that_is_over_at_once_has_a_line_in_the_terminal_and_no_window(on_
     assert capsys.readouterr().err == "find_rate: 20 done in 0.4s\n"
 
 
-@pytest.mark.usefixtures("no_window")
 @pytest.mark.parametrize("argument", ["stay", "wait"])
 def test_a_run_that_is_over_at_once_has_a_window_for_who_wants_to_see_its_end(on_display, options, argument):
     """Whoever says that it stays, or waits for it, expects one."""
@@ -133,7 +139,6 @@ def test_a_run_that_is_over_at_once_has_a_window_for_who_wants_to_see_its_end(on
     frontend.close()
 
 
-@pytest.mark.usefixtures("no_window")
 def test_the_line_of_a_run_that_was_shown_in_a_window_stays_in_the_terminal(on_display, options, capsys):
     """The window may be gone tomorrow."""
     frontend = TkFrontend(options)
@@ -143,7 +148,6 @@ def test_the_line_of_a_run_that_was_shown_in_a_window_stays_in_the_terminal(on_d
     assert capsys.readouterr().err == "find_rate: 300 done in 1m 05s\n"
 
 
-@pytest.mark.usefixtures("no_window")
 def test_the_runs_of_one_script_share_a_window(on_display, options):
     """A loop of a hundred runs does not leave a hundred windows."""
     windows = [shown(on_display, TkFrontend(options), task) for task in ("first", "second")]
@@ -151,7 +155,6 @@ def test_the_runs_of_one_script_share_a_window(on_display, options):
     assert len(on_display.processes()) == 1
 
 
-@pytest.mark.usefixtures("no_window")
 def test_runs_at_the_same_time_have_a_window_each(on_display, options):
     """Two threads of a script may each run tasks."""
     frontends = [TkFrontend(options), TkFrontend(options)]
@@ -162,7 +165,6 @@ def test_runs_at_the_same_time_have_a_window_each(on_display, options):
         frontend.close()
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_window_that_is_to_end_in_another_way_is_another_window(on_display, options):
     """gui='stay' is a promise about the window of that run."""
     shown(on_display, TkFrontend(replace(options, argument="stay")), "first")
@@ -170,7 +172,6 @@ def test_a_window_that_is_to_end_in_another_way_is_another_window(on_display, op
     assert len(on_display.processes()) == 2
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_fork_of_the_script_has_no_window(on_display, options):
     """What a forked copy does, and when it ends, is nothing to the window of the script."""
     shown(on_display, TkFrontend(options), "first")
@@ -190,7 +191,6 @@ def test_an_end_that_nobody_knows_is_an_error_before_the_run_begins():
     assert store.runs() == []
 
 
-@pytest.mark.usefixtures("no_window")
 def test_messages_are_printed_beside_the_window(on_display, options, instead, capsys):
     """With verbose=True, as Brian did."""
     frontend = TkFrontend(replace(options, verbose=True))
@@ -274,7 +274,6 @@ def test_a_tk_that_cannot_be_loaded_is_named(monkeypatch, options, instead, on_d
     frontend.close()
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_process_that_ends_before_the_window_is_open_is_reported(monkeypatch, options, instead, on_display):
     """Whatever it is that ends it, its last words are passed on."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -297,7 +296,6 @@ def test_a_python_that_is_not_there_is_reported(monkeypatch, options, instead, o
 # -- losing it -------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_window")
 def test_when_the_user_closes_the_window_the_terminal_takes_over(on_display, options, instead, capsys):
     """It is the window that was closed, and not the run."""
     shown = running(store="my rates.db")
@@ -314,7 +312,6 @@ def test_when_the_user_closes_the_window_the_terminal_takes_over(on_display, opt
     wait_until(lambda: not on_display.processes(), "its process to end")
 
 
-@pytest.mark.usefixtures("no_window")
 @pytest.mark.parametrize("how", ["process", "server"])
 def test_when_the_window_is_lost_the_terminal_takes_over(new_display, options, instead, capsys, how):
     """The window's process is killed, or the X server ends."""
@@ -334,7 +331,6 @@ def test_when_the_window_is_lost_the_terminal_takes_over(new_display, options, i
     assert ("signal 9, SIGKILL" in said) == (how == "process")
 
 
-@pytest.mark.usefixtures("no_window")
 def test_who_watches_the_run_of_another_process_and_closes_the_window_is_done(
     on_display, options, instead, capsys
 ):
@@ -355,7 +351,6 @@ def test_who_watches_the_run_of_another_process_and_closes_the_window_is_done(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_window_that_hangs_delays_nobody_and_shows_the_newest_when_it_is_back(on_display, options, capsys):
     """As under a debugger, over a bad line, or on a computer that swaps."""
     frontend = TkFrontend(options)
@@ -375,7 +370,6 @@ def test_a_window_that_hangs_delays_nobody_and_shows_the_newest_when_it_is_back(
 # -- the end ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_window")
 def test_who_asked_to_wait_waits_until_the_window_is_closed(on_display, options):
     """For a script that was started by a click, and has no terminal that would tell the result."""
     frontend = TkFrontend(replace(options, argument="wait"))
@@ -394,7 +388,6 @@ def test_who_asked_to_wait_waits_until_the_window_is_closed(on_display, options)
     thread.join()
 
 
-@pytest.mark.usefixtures("no_window")
 def test_an_interruption_ends_the_waiting(on_display, options):
     """Ctrl-C stops whatever a script does."""
     frontend = TkFrontend(replace(options, argument="wait"))
@@ -413,7 +406,6 @@ def test_an_interruption_ends_the_waiting(on_display, options):
     assert signal.getsignal(signal.SIGINT) is usual
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_window_that_was_kept_and_then_closed_is_not_shown_the_next_run(on_display, options):
     """The next run opens a new one."""
     window = shown(on_display, TkFrontend(options), "first")
@@ -424,7 +416,6 @@ def test_a_window_that_was_kept_and_then_closed_is_not_shown_the_next_run(on_dis
     assert not process.is_running(), "it was not buried"
 
 
-@pytest.mark.usefixtures("no_window")
 def test_a_window_can_be_kept_and_taken_by_hand(on_display, options):
     """Whoever takes it has it alone."""
     shown(on_display, TkFrontend(options), "first")
@@ -449,7 +440,6 @@ frontend.close()
 """
 
 
-@pytest.mark.usefixtures("no_window")
 @pytest.mark.parametrize("how", ["-", "-I script", "-E script", "-O -W error script"])
 def test_the_window_opens_however_the_script_was_started(on_display, tmp_path, how):
     """Also beside files that have the names of modules, of which the script needs none."""
@@ -472,7 +462,6 @@ def test_the_window_opens_however_the_script_was_started(on_display, tmp_path, h
     assert process.returncode == 0
 
 
-@pytest.mark.usefixtures("no_window")
 @pytest.mark.parametrize(("argument", "stays"), [("", False), ("close", False), ("stay", True)])
 def test_what_becomes_of_the_window_when_the_script_ends(on_display, tmp_path, argument, stays):
     """By default it stays for one who looks at it, and here nobody does."""

@@ -311,6 +311,21 @@ def test_the_chart_shows_the_line_and_where_it_leads(window):
     assert not [item for item in canvas.find_all() if canvas.type(item) == "polygon"]
 
 
+def test_the_chart_and_the_numbers_tell_the_same_end(window):
+    """Two times of day for one event are one too many, also between two drawings of the chart."""
+    canvas = window.app.chart.canvas
+    shown = []
+    for minutes in range(0, 12, 3):
+        median = 900.0 + 60.0 * minutes
+        window.show(replace(RUN, remaining=Estimate(median - 150.0, median, median + 200.0)))
+        _, _, end = window.app.overview.remaining["text"].partition(", ")
+        shown.append(end)
+        texts = [canvas.itemcget(item, "text") for item in canvas.find_all() if canvas.type(item) == "text"]
+        assert f"end {end}" in texts
+        window.draw(1.0)
+    assert len(set(shown)) > 1
+
+
 def test_the_chart_fills_the_room_that_it_is_given(window):
     """A larger window shows more of it, and a smaller one all of it."""
     window.show(RUN)

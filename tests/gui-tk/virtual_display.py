@@ -130,13 +130,14 @@ class VirtualDisplay:
 
     def kill(self) -> None:
         """End it as a crash would; whoever is shown there loses it in the middle of whatever he does."""
-        self._server.kill()
-        self._server.wait()
-        self._end(self._manager)
-        # what it would have taken away itself
+        # What it would have taken away itself, as long as it is certainly its own: another server may
+        # have the same number as soon as it has ended.
         number = self.name.removeprefix(":")
         for path in (f"/tmp/.X{number}-lock", f"/tmp/.X11-unix/X{number}"):
             Path(path).unlink(missing_ok=True)
+        self._server.kill()
+        self._server.wait()
+        self._end(self._manager)
 
     def close(self) -> None:
         """End it in order; again is fine, and after :meth:`kill`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -15,6 +16,8 @@ IPython = pytest.importorskip("IPython")
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
+
+from traitlets.config import Config  # noqa: E402
 
 from farmhand_rich.notebook import NotebookFrontend  # noqa: E402
 
@@ -193,14 +196,17 @@ run_tasks(MemoryStore(), square, items(), numitems=6, poolsize=2, errors="collec
 def outputs_of(tmp_path, code):
     """What a cell shows in the end, when a real kernel has run it; as text."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=100,
-        kernel_name="python3",
-        allow_errors=True,
-        resources={"metadata": {"path": tmp_path}},
-    )
-    client.execute()
+    with tempfile.TemporaryDirectory() as folder:  # of a name that is short enough for sockets
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=100,
+            kernel_name="python3",
+            allow_errors=True,
+            # who has found a free TCP port may find another there by the time that he takes it
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}}),
+            resources={"metadata": {"path": tmp_path}},
+        )
+        client.execute()
     return notebook.cells[0].outputs
 
 

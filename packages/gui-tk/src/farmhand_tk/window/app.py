@@ -389,4 +389,5 @@ class App:
         if self.snapshot is not None:
             # where the line would have led is of no use any more
             shown = replace(self.snapshot, remaining=None) if self.lost else self.snapshot
-            self.chart.show(shown, self._now())
+            remaining = "" if self._shown is None else self._shown.remaining
+            self.chart.show(shown, remaining.partition(", ")[2])

@@ -6,7 +6,6 @@ import tkinter as tk
 from tkinter import ttk
 
 from farmhand.progress import OVER, Snapshot
-from farmhand.wording import finish_text
 from farmhand_tk.window.looks import Looks
 from farmhand_tk.window.plan import Plan, count_label, plan_of
 
@@ -31,7 +30,7 @@ class ChartPane(ttk.Frame):
         self._looks = looks
         self._plan: Plan | None = None
         self._shown: Snapshot | None = None
-        self._now = 0.0
+        self._end = ""  # when it is over, in words
         self._key: object = None
         self.canvas = tk.Canvas(self, highlightthickness=0, width=1, height=1)
         self.canvas.pack(fill="both", expand=True)
@@ -43,15 +42,15 @@ class ChartPane(ttk.Frame):
         self._plan = self._shown = self._key = None
         self._draw()
 
-    def show(self, snapshot: Snapshot, now: float) -> None:
-        """Draw the run, if enough has changed; ``now`` is the time of day."""
+    def show(self, snapshot: Snapshot, end: str) -> None:
+        """Draw the run, if enough has changed; ``end`` says when it is over, in the words above, if any."""
         elapsed = snapshot.elapsed if snapshot.elapsed == snapshot.elapsed else 0.0
         if abs(elapsed) < 1e12:
             elapsed = elapsed // min(5.0, max(_EVERY, elapsed / 240.0))
-        key = (elapsed, snapshot.state, snapshot.total, snapshot.remaining is None)
+        key = (elapsed, snapshot.state, snapshot.total, snapshot.remaining is None, end)
         if key == self._key or not self.canvas.winfo_viewable():
             return
-        self._key, self._shown, self._now = key, snapshot, now
+        self._key, self._shown, self._end = key, snapshot, end
         self._draw()
 
     def _draw(self) -> None:
@@ -129,13 +128,9 @@ class ChartPane(ttk.Frame):
 
     def _label_end(self, at: float, least: float, most: float) -> None:
         """The time of day at which the run is probably over, above the place where the line gets there."""
-        snapshot = self._shown
-        if snapshot is None or snapshot.remaining is None:
-            return
-        moment = finish_text(snapshot.remaining, self._now).partition(", ")[2]
-        text = f"end {moment}"
+        text = f"end {self._end}"
         half = self._looks.small.measure(text) / 2
-        if not moment or least + 2 * half > most:
+        if not self._end or least + 2 * half > most:
             return
         at = min(max(at, least + half), most - half)
         self.canvas.create_text(

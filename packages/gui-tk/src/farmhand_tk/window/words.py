@@ -11,6 +11,7 @@ from farmhand.wording import (
     clock_text,
     duration_text,
     finish_text,
+    fraction,
     percent,
     printable,
     rate_text,
@@ -22,7 +23,6 @@ __all__ = [
     "Overview",
     "Row",
     "count_text",
-    "fraction_of",
     "full_failure_text",
     "kind_text",
     "lost_text",
@@ -131,26 +131,16 @@ def store_place(store: str) -> str:
 def title_of(snapshot: Snapshot, lost: bool = False) -> str:
     """The window's title: what it is about comes first, for a task bar that cuts it."""
     name = shown(snapshot.task, 60) or "task"
-    fraction = fraction_of(snapshot)
+    complete = fraction(snapshot)
     if lost:
         name += " lost"
     elif snapshot.state in OVER:
         name += f" {state_text(snapshot).partition(' ')[0]}"
-    elif fraction is not None:
-        name += f" {percent(fraction)} %"
+    elif complete is not None:
+        name += f" {percent(complete)} %"
     else:
         name += f" {count_text(snapshot.done)} done"
     return f"{name} - {store_name(snapshot.store)}"
-
-
-def fraction_of(snapshot: Snapshot) -> float | None:
-    """How much of the run is done; None when nobody knows how long it is."""
-    if snapshot.total is None:
-        return None
-    if snapshot.complete is not None and isfinite(snapshot.complete):
-        return min(max(snapshot.complete, 0.0), 1.0)
-    behind = snapshot.done + snapshot.failed + snapshot.skipped
-    return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
 def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bool = False) -> Overview:
@@ -181,7 +171,7 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bo
             remaining = f"about {clock_text(max(known))}"
     elif state == "running" and snapshot.remaining is not None and not lost:
         remaining = finish_text(snapshot.remaining, now)
-    fraction = fraction_of(snapshot)
+    complete = fraction(snapshot)
     total = "" if snapshot.total is None else f" of {count_text(snapshot.total)}"
     whose = f" (run by process {snapshot.pid})" if watching and snapshot.pid is not None else ""
     # the reason may be long, and has a place of its own
@@ -192,8 +182,8 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bo
         state=("Not connected" if watching else "The farm is gone") if lost else _sentence(words),
         sign="✗" if lost else _SIGNS.get(state, "…"),
         tone="bad" if lost else _tone(snapshot),
-        percent="" if fraction is None else f"{percent(fraction)} %",
-        bar=_overall_bar(snapshot, fraction),
+        percent="" if complete is None else f"{percent(complete)} %",
+        bar=_overall_bar(snapshot, complete),
         done=f"{count_text(snapshot.done)}{total} done",
         failed=f"{count_text(snapshot.failed)} failed" if snapshot.failed else "none failed",
         skipped=f"{count_text(snapshot.skipped)} skipped" if snapshot.skipped else "",
@@ -204,16 +194,16 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bo
     )
 
 
-def _overall_bar(snapshot: Snapshot, fraction: float | None) -> Bar:
-    if fraction is None:
+def _overall_bar(snapshot: Snapshot, complete: float | None) -> Bar:
+    if complete is None:
         return Bar() if snapshot.state in OVER else _sweep(snapshot.elapsed)
     total = snapshot.total or 0
     if total <= 0:
-        return Bar(done=fraction)
+        return Bar(done=complete)
     skipped = min(1.0, max(0, snapshot.skipped) / total)
     done = min(1.0 - skipped, max(0, snapshot.done) / total)
     failed = min(1.0 - skipped - done, max(0, snapshot.failed) / total)
-    running = 0.0 if snapshot.state in OVER else max(0.0, fraction - skipped - done - failed)
+    running = 0.0 if snapshot.state in OVER else max(0.0, complete - skipped - done - failed)
     return Bar(skipped, done, failed, running)
 
 
@@ -250,17 +240,17 @@ def row_of(process: ProcessView) -> Row:
     label = shown(process.taskname, 200) or shown(process.item, 200) or f"item {process.index}"
     at = process.expected if process.expected is not None else process.complete
     known = at is not None and isfinite(at)
-    fraction = min(max(at, 0.0), 1.0) if known and at is not None else 0.0
+    share = min(max(at, 0.0), 1.0) if known and at is not None else 0.0
     rest = process.remaining
     return Row(
         number=number,
         label=label,
         quiet=False,
         attempt=_attempt(process.attempts),
-        percent=f"{percent(fraction)} %" if known else "",
+        percent=f"{percent(share)} %" if known else "",
         elapsed=clock_text(process.elapsed),
         remaining="" if rest is None or not isfinite(rest) else clock_text(max(0.0, rest)),
-        bar=Bar(running=fraction) if known else _sweep(process.elapsed, 0.16),
+        bar=Bar(running=share) if known else _sweep(process.elapsed, 0.16),
     )
 
 
