@@ -164,6 +164,14 @@ def test_cpus_are_looked_at_once_a_second(cpus):
     assert cpus(102.0, busy=120, idle=20) == 1.0
 
 
+def test_how_busy_cpus_were_while_nobody_looked_is_not_told(cpus):
+    """Who begins to look in the morning does not want to know the mean of the night."""
+    cpus(100.0, busy=10, idle=10)
+    assert cpus(101.0, busy=20, idle=20) == 0.5
+    assert cpus(30000.0, busy=20, idle=9020) is None
+    assert cpus(30001.0, busy=30, idle=9020) == 1.0
+
+
 def test_a_fraction_stays_one_when_counters_go_back(cpus):
     """Linux says that the time of waiting for disks may."""
     cpus(100.0, busy=10, idle=20)

@@ -154,7 +154,7 @@ def frontends(
     task: str,
 ) -> dict[str, Callable[[], Frontend]]:
     """What makes each frontend that was asked for, by a name to blame it by."""
-    if gui not in (True, False):
+    if isinstance(gui, str):
         choice("gui", gui, _WINDOW_ENDS)
     asked: list[Any]
     if progress is None:

@@ -646,8 +646,10 @@ class _Farm:
     def _show_last(self, display: Display, outcome: str) -> None:
         now, reason = time.monotonic(), self._broke or self._reason
         self._elapsed = now - self._began
-        display.show(self._look(now, outcome, reason))
-        display.close()
+        try:
+            display.show(self._look(now, outcome, reason))
+        finally:  # also at a second Ctrl-C: terminals are put back, and nobody can knock any more
+            display.close()
 
     def _summary(self) -> RunSummary:
         monitor = self._monitor

@@ -93,6 +93,7 @@ class CpuWatch:
     """
 
     INTERVAL = 1.0  # seconds
+    LONG = 4.0  # seconds beyond that
 
     def __init__(
         self,
@@ -111,6 +112,8 @@ class CpuWatch:
         if now >= self._look_at:
             if self._before is None:
                 self._group = self._smallest_group()
+            elif now >= self._look_at + self.LONG:
+                self._before = None  # nobody has looked for a while, which says nothing of now
             self._look_at = now + self.INTERVAL
             before, self._before = self._before, self._times(now)
             if before is None or self._before is None:

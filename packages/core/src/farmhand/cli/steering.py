@@ -221,6 +221,8 @@ def stop(options: Namespace, out: Output) -> int:
         while not (over or remote.closed or time.monotonic() > deadline):
             select.select([remote.stream], [], [], _LOOK)
             over = any(snapshot.state in OVER for snapshot in remote.snapshots())
+    except MessageError as error:
+        raise UsageError(f"{options.store}: {error}") from None
     finally:
         remote.close()
     with open_existing(options.store) as store:
