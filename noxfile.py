@@ -107,7 +107,7 @@ def build(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """The farm and its peers on the same work, side by side; `-- --full` takes longer, and more peers."""
     group = "bench-full" if "--full" in session.posargs else "bench"
-    install(session, *paths("core", "store-sqlite"), group=group)
+    install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group=group)
     session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 
