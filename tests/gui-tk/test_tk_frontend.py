@@ -406,13 +406,34 @@ def test_an_interruption_ends_the_waiting(on_display, options):
     assert signal.getsignal(signal.SIGINT) is usual
 
 
-def test_a_window_that_was_kept_and_then_closed_is_not_shown_the_next_run(on_display, options):
-    """The next run opens a new one."""
-    window = shown(on_display, TkFrontend(options), "first")
+@pytest.mark.parametrize("when", ["run", "kept"])
+@pytest.mark.parametrize("interactive", [False, True], ids=["script", "prompt"])
+def test_who_has_closed_the_window_of_a_script_gets_no_other_with_its_next_run(
+    on_display, options, instead, monkeypatch, when, interactive
+):
+    """A loop of runs would open one after the other; at a prompt each call asks for one anew."""
+    if interactive:
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    frontend = TkFrontend(options)
+    window = opened(on_display, frontend, running("first"))
     [process] = on_display.processes()
-    on_display.press(window, "ctrl+w")
-    psutil.wait_procs([process])
-    shown(on_display, TkFrontend(options), "second")
+    if when == "run":
+        on_display.press(window, "ctrl+w")
+        show_until(frontend, running("first"), lambda: instead.snapshots, "the terminal to take over")
+    frontend.show(running("first", state="finished"))
+    frontend.close()
+    if when == "kept":
+        on_display.press(window, "ctrl+w")
+        psutil.wait_procs([process])
+    second = RecordingFrontend()
+    frontend = TkFrontend(replace(options, instead=lambda: second))
+    if interactive:
+        opened(on_display, frontend, running("second"))
+    else:
+        frontend.show(running("second"))
+        assert second.snapshots == [running("second")]
+        assert not on_display.processes()
+    frontend.close()
     assert not process.is_running(), "it was not buried"
 
 

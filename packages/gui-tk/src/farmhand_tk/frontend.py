@@ -15,7 +15,7 @@ from farmhand import UnknownName
 from farmhand.events import Control
 from farmhand.progress import OVER, Detach, Frontend, FrontendOptions, Snapshot
 from farmhand.wording import printable, summary_text
-from farmhand_tk.process import Window, adopt, keep
+from farmhand_tk.process import Window, adopt, dismiss, is_dismissed, keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +122,11 @@ class TkFrontend:
         """Show the run in the window of the run before, or in a new one as soon as that is worth it."""
         watching = self._options.watching
         window = None if watching else adopt(self._after)
+        waits = self._options.argument == "wait"  # there to close a window is to say "go on"
+        if window is None and not watching and not waits and is_dismissed():
+            self._possible = False
+            self._show_elsewhere()
+            return
         if window is None:
             if snapshot.state in OVER:
                 wanted = watching or self._options.argument in ("stay", "wait")
@@ -163,6 +168,8 @@ class TkFrontend:
             self._possible = False
             self._closed_by_user = True
             if not self._options.watching:
+                if not why and self._options.argument != "wait":
+                    dismiss()
                 self._say_gone(why)
                 self._show_elsewhere()
 

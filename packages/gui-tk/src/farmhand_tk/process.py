@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Window", "adopt", "keep", "let_go"]
+__all__ = ["Window", "adopt", "dismiss", "is_dismissed", "keep", "let_go"]
 
 # The folder that the script was started in, and the script's own, may have modules of any name.
 _BOOT = (
@@ -25,6 +25,7 @@ _BOOT = (
     "from runpy import run_module; run_module('farmhand_tk', run_name='__main__', alter_sys=True)"
 )
 _MOST_PRINTED = 10_000  # bytes of what it printed, the last ones, in which we look for its last words
+_ENDING = 0.5  # seconds in which a process whose connection has ended is buried
 _AT_EXIT = 1.0  # seconds for what a window has not taken yet when the script ends
 
 
@@ -168,6 +169,22 @@ class Window:
 
 _alive: list[Window] = []  # those that were not seen to have ended
 _waiting: list[Window] = []  # those whose run is over: they may show the next one
+_dismissed = False  # the user of this script has closed its window
+
+
+def dismiss() -> None:
+    """Note that the user has closed the window of this script, and wants no other with its next run.
+
+    Else a loop of runs would open one with each of them. Where the user types the calls, each of
+    them asks for a window anew.
+    """
+    global _dismissed
+    _dismissed = not hasattr(sys, "ps1")
+
+
+def is_dismissed() -> bool:
+    """Whether the user has closed the window of this script."""
+    return _dismissed
 
 
 def keep(window: Window) -> None:
@@ -186,12 +203,18 @@ def adopt(after: str) -> Window | None:
         if window.after == after and not window.remote.closed and window.is_alive():
             window.remote.begin()
             return window
+        if window.remote.closed:
+            window.wait_for_end(_ENDING)
+            if not window.last_words():
+                dismiss()
         window.hang_up()
     return None
 
 
 def let_go() -> None:
-    """Hang up on the windows of runs that are over; called when this process ends."""
+    """Hang up on the windows of runs that are over, and forget them; called when this process ends."""
+    global _dismissed
+    _dismissed = False
     while _waiting:
         window = _waiting.pop()
         window.flush(_AT_EXIT)
