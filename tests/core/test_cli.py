@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from farm_tasks import FAST, square, square_unless_odd
-from farmhand import Usage, call, codec, open_store, owner, run_tasks
-from farmhand.cli import main
+from farmhand import Usage, call, codec, open_store, run_tasks
 from farmhand.events import ItemError, RecordDone, RecordFailed
 from farmhand.store import Turn
 from farmhand.testing.stores import a_run, block, done, failed
@@ -46,19 +45,6 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def farmhand(capsys):
-    """Types a command; gives its exit status, and what it printed on both streams."""
-
-    def type_it(*words):
-        status = main([str(word) for word in words])
-        printed = capsys.readouterr()
-        assert "Traceback (most recent" not in printed.err
-        return status, printed.out, printed.err
-
-    return type_it
-
-
-@pytest.fixture
 def lines(farmhand):
     """The JSON that a command prints, line by line."""
 
@@ -68,21 +54,6 @@ def lines(farmhand):
         return [json.loads(line) for line in out.splitlines()]
 
     return type_it
-
-
-@pytest.fixture
-def a_store(path):
-    """Writes one run by hand; ``outcome=''`` leaves it without an end."""
-
-    def write(*turns, outcome="finished", **about):
-        with open_store(path) as store:
-            session = store.begin(a_run(**{"owner": owner.here(), **about}))
-            for turn in turns:
-                session.record(turn)
-            session.close(outcome, 2000.0 if outcome else None)
-        return path
-
-    return write
 
 
 def module(*words, **options):

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from farmhand import open_store, owner
-from farmhand.cli import main
+from farmhand import open_store
 from farmhand.store import Turn
-from farmhand.testing.stores import a_run, block, done, failed
+from farmhand.testing.stores import block, done, failed
 from waiting import DEADLINE, wait_for, wait_until
 
 pytest.importorskip("farmhand_sqlite", reason="another process finds a run by its store")
@@ -117,19 +116,6 @@ def farm(another_process, path, tmp_path):
 
 
 @pytest.fixture
-def farmhand(capsys):
-    """Types a command; gives its exit status, and what it printed on both streams."""
-
-    def type_it(*words):
-        status = main([str(word) for word in words])
-        printed = capsys.readouterr()
-        assert "Traceback (most recent" not in printed.err
-        return status, printed.out, printed.err
-
-    return type_it
-
-
-@pytest.fixture
 def elsewhere():
     """Starts a command in a process of its own, as in another terminal."""
     started = []
@@ -156,21 +142,6 @@ def steer(farmhand):
         return json.loads(out)
 
     return type_it
-
-
-@pytest.fixture
-def a_store(path):
-    """Writes one run by hand, which has not ended."""
-
-    def write(*turns, outcome="", **about):
-        with open_store(path) as store:
-            session = store.begin(a_run(**{"owner": owner.here(), **about}))
-            for turn in turns:
-                session.record(turn)
-            session.close(outcome, 2000.0 if outcome else None)
-        return path
-
-    return write
 
 
 def until(stream, text):
@@ -547,7 +518,7 @@ def test_a_store_in_memory_cannot_be_steered(farmhand):
 
 def test_a_run_on_another_computer_is_reached_from_there(farmhand, a_store):
     """The socket is on that one."""
-    path = a_store(owner="night/1/2/3/4", computer="ada.night", uid="abcdef0123")
+    path = a_store(outcome="", owner="night/1/2/3/4", computer="ada.night", uid="abcdef0123")
     status, _, err = farmhand("watch", path)
     assert status == 2
     assert "runs on night, or was killed there" in err
@@ -556,7 +527,7 @@ def test_a_run_on_another_computer_is_reached_from_there(farmhand, a_store):
 
 def test_a_run_without_a_door_is_ended_by_a_signal(farmhand, a_store):
     """There was no place for a socket, or its farmhand was an older one."""
-    path = a_store(uid="abcdef0123")
+    path = a_store(outcome="", uid="abcdef0123")
     status, _, err = farmhand("stop", path)
     assert status == 2
     assert "cannot be reached" in err
@@ -566,7 +537,7 @@ def test_a_run_without_a_door_is_ended_by_a_signal(farmhand, a_store):
 @pytest.mark.parametrize("address", ["unix:/does/not/exist", "tcp:1:/dev/null", "what", 3])
 def test_a_door_that_is_gone_is_said_to_be(farmhand, a_store, address):
     """Somebody has cleaned up; what the store says may be anything."""
-    path = a_store(uid="abcdef0123", provenance={"control": address})
+    path = a_store(outcome="", uid="abcdef0123", provenance={"control": address})
     status, _, err = farmhand("pause", path)
     assert status == 2
     assert "cannot be reached" in err
