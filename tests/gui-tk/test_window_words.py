@@ -203,7 +203,13 @@ def test_a_row_names_the_attempt_from_the_second_one(attempts, text):
 
 
 @pytest.mark.parametrize(
-    ("state", "label"), [("idle", "waiting for an item"), ("starting", "starting"), ("leaving", "ending")]
+    ("state", "label"),
+    [
+        ("idle", "waiting for an item"),
+        ("starting", "starting"),
+        ("leaving", "ending"),
+        ("busy", "busy"),  # the last item has ended, and the next one was not seen to begin
+    ],
 )
 def test_a_process_without_an_item_says_what_it_does(state, label):
     """And has no bar, which would mean something."""

@@ -234,7 +234,7 @@ def _sentence(text: str) -> str:
 def row_of(process: ProcessView) -> Row:
     """The row of one process."""
     number = str(process.number)
-    if process.state != "busy":
+    if process.state != "busy" or process.index is None:  # the latter: between two items
         words = {"leaving": "ending", "idle": "waiting for an item"}
         return Row(number, words.get(process.state, shown(process.state, 40)), True, "", "", "", "", None)
     label = shown(process.taskname, 200) or shown(process.item, 200) or f"item {process.index}"
