@@ -17,14 +17,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import psutil
 import pytest
+
+from waiting import wait_until
 
 RUNS = "FARMHAND_TEST_RUNS"  # in the environment: this session, after those within which it was started
 GRACE = float(os.environ.get("FARMHAND_TEST_GRACE", "10"))  # seconds in which what ends may end
@@ -97,13 +99,12 @@ class Leftovers:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        processes = self.processes()
-        shared = shared_memory() - self.shared_before
-        deadline = time.monotonic() + GRACE
-        while (processes or shared or self.files()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-            processes = self.processes()
-            shared = shared_memory() - self.shared_before
+        with suppress(AssertionError):  # what is left then is named below
+            wait_until(
+                lambda: not (self.processes() or shared_memory() - self.shared_before or self.files()),
+                seconds=GRACE,
+            )
+        processes, shared = self.processes(), shared_memory() - self.shared_before
         self.found += [f"process {described(process)}" for process in processes]
         for process in processes:
             try:

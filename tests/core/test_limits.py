@@ -273,15 +273,24 @@ def test_while_memory_is_short_items_are_begun_one_at_a_time(store, tmp_path, mo
     from farmhand import resources
 
     monkeypatch.setattr(resources, "free_memory", lambda: (10, 10**9))
-    items = [(str(tmp_path / "running"), item) for item in range(6)]
-    assert run(store, alone, items, poolsize=3).done == 6
+    items = [(str(tmp_path / "running"), str(tmp_path / f"gate {item}")) for item in range(6)]
+    seen = set()
+
+    def script(snapshot):
+        busy = {view.index for view in snapshot.processes if view.index is not None}
+        for index in busy & seen:  # it still runs at the second look: others have had their time to begin
+            Path(items[index][1]).touch()
+        seen.update(busy)
+        return []
+
+    assert run(store, alone, items, poolsize=3, progress=RecordingFrontend(script)).done == 6
 
 
-def alone(mark: str, item: int) -> int:
+def alone(mark: str, gate: str) -> str:
     Path(mark).mkdir()  # fails when another one is there
-    time.sleep(0.02)
+    wait_for(gate)
     Path(mark).rmdir()
-    return item
+    return gate
 
 
 @pytest.mark.parametrize("limit", ["much", "2 XB", 0, -5, True, "", "GB", None.__class__])

@@ -149,23 +149,25 @@ def test_an_attempt_begins_with_an_empty_bar_and_its_number(store, tmp_path, poo
     assert (seen[2].complete, seen[2].expected, seen[2].remaining) == (None, None, None)
 
 
-def report_half_and_wait(gate, report):
-    time.sleep(0.05)
+def report_half_and_wait(gate, seen, report):
+    wait_for(seen)
     report(0.5)
     wait_for(gate)
 
 
 def test_between_two_reports_the_bar_goes_on_and_the_fraction_stays(store, tmp_path):
     """The one is for the eye; the other, which counts, is what the task has said."""
-    gate, shown = tmp_path / "gate", []
+    gate, seen, shown = tmp_path / "gate", tmp_path / "seen", []
 
     def script(snapshot):
+        if any(view.elapsed > 0.05 for view in snapshot.processes):
+            seen.touch()
         shown.extend(view for view in snapshot.processes if view.complete is not None)
         if shown and shown[-1].expected > 0.6:
             gate.touch()
         return []
 
-    run(store, report_half_and_wait, [str(gate)], RecordingFrontend(script))
+    run(store, report_half_and_wait, [(str(gate), str(seen))], RecordingFrontend(script))
     assert {view.complete for view in shown} == {0.5}
     expected = [view.expected for view in shown]
     assert expected == sorted(expected)

@@ -10,7 +10,7 @@ import pytest
 
 from farmhand.testing.executors import eventually, is_alive
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+TESTS = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="starts processes as POSIX does")
 
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="starts processes as 
 @pytest.fixture
 def session(tmp_path):
     """Run pytest, with our conftest, on a file with one test; what its exit status is, and what it prints."""
-    shutil.copy(CONFTEST, tmp_path)
+    for name in ("conftest.py", "waiting.py"):
+        shutil.copy(TESTS / name, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
 
     def run(body, grace="0.5", options=()):

@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,11 @@ from typing import Any
 import psutil
 
 from farmhand import codec, open_store
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as it is when pytest runs this
+
 from tortured import TOKEN, answer, items_of, kind_of_failure, printed
+from waiting import grows
 
 FARM = Path(__file__).with_name("tortured.py")
 HANG = 120.0  # seconds after which a round hangs for certain
@@ -214,8 +219,9 @@ class Torture:
         kills = 0
         try:
             while kills < most and self.goes_on(farm) and self.goes_on(farm):
-                time.sleep(self.rng.uniform(0.0, 0.04))
-                workers = children(farm.pid)
+                with suppress(subprocess.TimeoutExpired):
+                    farm.wait(self.rng.uniform(0.0, 0.04))
+                workers = children(farm.pid) if farm.poll() is None else []
                 if workers:
                     victim = self.rng.choice(workers)
                     try:
@@ -235,20 +241,9 @@ class Torture:
 
         What it stores first may have come to it before; what it stores after that has not.
         """
-        before = self.progress()
-        deadline = time.monotonic() + HANG
-        while farm.poll() is None and time.monotonic() < deadline:
-            if self.progress() > before:
-                return True
-            time.sleep(0.002)
-        return False
-
-    def progress(self) -> int:
-        """How much was stored in this round; it grows."""
-        try:
-            return os.stat(self.folder / f"stored-{self.plan['round']}").st_size
-        except FileNotFoundError:
-            return 0
+        stored = self.folder / f"stored-{self.plan['round']}"
+        before = stored.stat().st_size if stored.exists() else 0
+        return grows(stored, before, farm, HANG)
 
     # -- what must be true after each round ----------------------------------------------------------
 
@@ -260,7 +255,7 @@ class Torture:
                 names = "; ".join(described(process) for process in left)
                 end_all(token)
                 raise Fault("left alive", f"after {self.grace:g} s: {names}")
-            time.sleep(0.01)
+            psutil.wait_procs(left, timeout=0.05)  # what has ended and waits to be asked is not left
         self.slowest = max(self.slowest, time.monotonic() - began)
         files = [
             path for path in (self.folder / "tmp").iterdir() if not (is_probe(path) or has_dead_doors(path))
