@@ -14,8 +14,9 @@ from math import fsum, isfinite, log, sqrt
 from operator import mul
 
 from farmhand.progress import Estimate
+from farmhand.values import dataclass
 
-__all__ = ["Durations", "estimate"]
+__all__ = ["Durations", "Estimator", "Running", "Steady", "estimate"]
 
 # Longer and more than in any run; keeps squares and sums finite whatever comes in.
 _LONGEST = 1e12
@@ -33,6 +34,121 @@ _ROUNDS = 8
 _SAMPLE = 64
 # So many items in each process say more about the farm's speed than its start-up does.
 _SETTLED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An item that runs now.
+
+    Parameters
+    ----------
+    index : int
+        The item.
+    elapsed : float
+        Seconds since it started.
+    complete : float or None
+        The fraction of it that is done, as it last reported; None when it does not say.
+    rest : float or None
+        Seconds that it still takes, going by its reports; None: ``elapsed`` goes on at the same pace.
+    first : bool
+        It is the first one of its process, which may have had to import or compile something.
+    """
+
+    index: int
+    elapsed: float
+    complete: float | None = None
+    rest: float | None = None
+    first: bool = False
+
+
+class Estimator:
+    """What one run has shown so far, and what follows from it. Its size does not grow.
+
+    The same history gives the same estimate, in whatever order it came in.
+    """
+
+    def __init__(self) -> None:
+        self._durations = Durations()
+        self._spent = 0.0
+
+    def learn(self, indices: Sequence[int], seconds: Sequence[float]) -> None:
+        """Take in how long items of an earlier run of the same task took.
+
+        They count until this run has shown enough itself.
+        """
+
+    def ended(
+        self, indices: Sequence[int], seconds: Sequence[float], *, first: bool = False, again: bool = False
+    ) -> None:
+        """Take in how long items took, done or failed.
+
+        Parameters
+        ----------
+        indices, seconds : sequences of the same length
+            The items, and how long each took.
+        first : bool
+            The first of them was the first of its process.
+        again : bool
+            They failed, and will be tried again.
+        """
+        self._durations.add(seconds)
+
+    def spent(self, process_seconds: float) -> None:
+        """So many seconds went by, times the processes that were ready, while items were waiting.
+
+        What of it was no item's duration is what the farm itself costs; that matters for tiny items.
+        """
+        self._spent += process_seconds
+
+    def slept(self, seconds: float, indices: Iterable[int]) -> None:
+        """The clock went on for so long while the computer slept; these items were running."""
+
+    def remaining(
+        self,
+        items_left: int | None,
+        processes: int,
+        running: Sequence[Running] = (),
+        *,
+        total: int | None = None,
+    ) -> Estimate | None:
+        """Estimate the seconds until the run's end.
+
+        Parameters
+        ----------
+        items_left : int or None
+            How many items have not ended, those in ``running`` included; None when nobody knows.
+        processes : int
+            How many processes share the rest.
+        running : sequence of Running
+            What runs now.
+        total : int, optional
+            The index behind the last item; with it, a trend with the index leads to the last one.
+
+        Returns
+        -------
+        Estimate or None
+            None when ``items_left`` is None, or when nothing is known yet: no item has ended, none that
+            runs has reported, and of earlier runs nothing was learnt.
+        """
+        return estimate(
+            self._durations, items_left, processes, [(each.elapsed, each.complete) for each in running]
+        )
+
+    def rest_of(self, item: Running) -> float | None:
+        """Seconds that a running item probably still takes (the median); None when nobody can say."""
+        return item.rest
+
+
+class Steady:
+    """An estimate that can be read: it counts down, and changes only when it is worth a change.
+
+    Bounds of the time of the end stay where they are until what is estimated anew is clearly
+    elsewhere; so the words that a frontend makes of them do not flicker.
+    """
+
+    def show(self, estimate: Estimate | None, elapsed: float) -> Estimate | None:
+        """What to show of an estimate made so many seconds after the run began."""
+        return estimate
 
 
 class Durations:
