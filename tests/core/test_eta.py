@@ -2,208 +2,409 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite, nan
-from statistics import fmean, stdev
+from math import exp, inf, isfinite, nan
+from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from farmhand.eta import Durations, estimate
+from farmhand.eta import Estimator, Running, Steady
 from farmhand.progress import Estimate
 
 seconds = st.floats(0, 1e5)
 anything = st.floats() | seconds
-running = st.lists(st.tuples(anything, st.none() | anything), max_size=8)
+indices = st.integers(0, 60) | st.integers()
+running = st.lists(
+    st.builds(Running, indices, anything, st.none() | anything, st.none() | anything, st.booleans()),
+    max_size=8,
+)
+
+
+def after(durations, **options):
+    """What is known after items that took so long."""
+    known = Estimator()
+    for index, each in enumerate(durations):
+        known.ended([index], [each], **options)
+    return known
+
+
+def silent(elapsed, index=100, **more):
+    """An item that runs, and does not report."""
+    return Running(index, elapsed, **more)
+
+
+# -- what anybody would say --------------------------------------------------------------------------
 
 
 def test_four_items_of_two_seconds_take_two_processes_four_seconds():
     """The estimate agrees with mental arithmetic, and encloses it."""
-    left = estimate([2.0] * 10, items_left=4, processes=2)
-    assert left is not None
-    assert left.low <= left.median == 4.0 <= left.high
+    left = after([2.0] * 20).remaining(4, 2)
+    assert left.low <= 4.0 <= left.high
+    assert left.median == pytest.approx(4.0, rel=0.05)
 
 
 def test_five_items_on_two_processes_take_three_rounds():
     """Items are not divisible: one process runs three of them while the other waits."""
-    left = estimate([2.0] * 10, items_left=5, processes=2)
-    assert left is not None
-    assert left.median == pytest.approx(6.0)
+    assert after([2.0] * 20).remaining(5, 2).median == pytest.approx(6.0, rel=0.1)
 
 
 def test_one_item_takes_as_long_on_many_processes_as_on_one():
     """Dividing the work by the number of processes would promise far too much at the end."""
-    left = estimate([2.0] * 10, items_left=1, processes=64)
-    assert left is not None
-    assert left.median == pytest.approx(2.0)
+    assert after([2.0] * 20).remaining(1, 64).median == pytest.approx(2.0, rel=0.05)
 
 
 def test_an_unknown_length_has_no_time_remaining():
     """A generator may go on for ever."""
-    assert estimate([2.0] * 10, items_left=None, processes=2) is None
+    assert after([2.0] * 10).remaining(None, 2) is None
 
 
 def test_nothing_is_said_before_anything_is_known():
     """No item has ended and none reports: every number would be invented."""
-    assert estimate([], items_left=4, processes=2, running=[(3.0, None), (3.0, 0.0)]) is None
+    assert Estimator().remaining(4, 2, [silent(3.0), Running(1, 3.0, 0.0)]) is None
 
 
 @pytest.mark.parametrize("durations", [[], [1.0, 5.0]])
 def test_nothing_remains_when_nothing_is_left_and_nothing_runs(durations):
     """The end is certain, even of a run that had no items."""
-    assert estimate(durations, items_left=0, processes=4) == Estimate(0.0, 0.0, 0.0)
+    assert after(durations).remaining(0, 4) == Estimate(0.0, 0.0, 0.0)
 
 
 def test_a_report_is_enough_for_the_first_estimate():
     """A quarter done after one second: three more for this one, four for each of the others."""
-    left = estimate([], items_left=2, processes=1, running=[(1.0, 0.25)])
-    assert left is not None
-    assert left.median == pytest.approx(7.0)
+    left = Estimator().remaining(2, 1, [Running(0, 1.0, 0.25)])
+    assert left.low < 7.0 < left.high
+    assert left.median == pytest.approx(7.0, rel=0.15)
+
+
+def test_what_the_reports_say_is_still_to_come_goes_before_the_fraction():
+    """Of an item that has begun again the fraction alone would count the first time, too."""
+    left = Estimator().remaining(1, 1, [Running(0, 100.0, 0.5, rest=3.0)])
+    assert left.median == pytest.approx(3.0, rel=0.15)
 
 
 def test_a_run_lasts_at_least_as_long_as_its_slowest_item():
     """Near the end nothing but the slowest running item matters."""
-    left = estimate([1.0] * 100, items_left=4, processes=4, running=[(10.0, 0.1), (0.5, None)])
-    assert left is not None
-    assert left.median >= 90.0
-
-
-def test_an_item_without_reports_that_is_overdue_still_takes_time():
-    """What has taken five times the mean does not end this instant."""
-    left = estimate([1.0] * 100, items_left=1, processes=4, running=[(5.0, None)])
-    assert left is not None
-    assert left.median > 0.0
+    left = after([1.0] * 100).remaining(2, 4, [Running(100, 10.0, 0.1), silent(0.5, 101)])
+    assert left.median == pytest.approx(90.0, rel=0.25)
 
 
 def test_items_that_do_not_end_make_the_rest_look_longer():
     """The short items end first: judging by them alone would be too hopeful."""
-    ended = [0.5, 1.0, 2.0, 0.7]
-    hopeful = estimate(ended, items_left=40, processes=4)
-    sober = estimate(ended, items_left=44, processes=4, running=[(6.0, None)] * 4)
-    assert hopeful is not None
-    assert sober is not None
+    ended = after([0.5, 1.0, 2.0, 0.7])
+    hopeful = ended.remaining(40, 4)
+    sober = ended.remaining(44, 4, [silent(6.0, index) for index in range(4, 8)])
     assert sober.median > 1.5 * hopeful.median
 
 
 def test_more_processes_than_before_shorten_the_rest():
     """A user who resizes the run sees at once what that brings."""
-    few = estimate([2.0] * 10, items_left=100, processes=2)
-    many = estimate([2.0] * 10, items_left=100, processes=8)
-    assert few is not None
-    assert many is not None
-    assert many.high < few.low
+    known = after([2.0] * 10)
+    assert known.remaining(100, 8).high < known.remaining(100, 2).low
 
 
 def test_more_observations_make_the_estimate_surer():
     """The interval is relative to the median; it shrinks as the spread becomes known."""
-    widths = []
-    for count in (2, 20, 200):
-        left = estimate([1.0, 3.0] * (count // 2), items_left=50, processes=2)
-        assert left is not None
-        widths.append((left.high - left.low) / left.median)
+    lefts = [after([1.0, 3.0] * (count // 2)).remaining(50, 2) for count in (2, 20, 200)]
+    widths = [(left.high - left.low) / left.median for left in lefts]
     assert widths == sorted(widths, reverse=True)
 
 
 def test_even_durations_are_surer_than_scattered_ones():
     """The same mean with a larger spread is a wider interval."""
-    even = estimate([2.0] * 20, items_left=50, processes=2)
-    scattered = estimate([0.1, 3.9] * 10, items_left=50, processes=2)
-    assert even is not None
-    assert scattered is not None
+    even = after([2.0] * 20).remaining(50, 2)
+    scattered = after([0.1, 3.9] * 10).remaining(50, 2)
     assert even.high - even.low < scattered.high - scattered.low
 
 
+# -- what peers get wrong ----------------------------------------------------------------------------
+
+
+def test_first_items_that_compile_or_import_say_nothing_about_the_others():
+    """Four processes took ten seconds for their first items, and then one for each."""
+    known = Estimator()
+    for index in range(4):
+        known.ended([index], [11.0 + index / 10], first=True)
+    for index in range(4, 16):
+        known.ended([index], [1.0 + index / 100])
+    left = known.remaining(100, 4, total=116)
+    assert left.high < 60.0  # elapsed time and items that have ended would say 87
+    assert left.median == pytest.approx(27.5, rel=0.15)
+
+
+def test_a_first_item_that_still_runs_has_its_start_up_to_come():
+    """A process that was added late compiles as the others did."""
+    known = after([11.0] * 4, first=True)
+    for index in range(4, 24):
+        known.ended([index], [1.0])
+    assert known.remaining(1, 1, [silent(2.0, 24, first=True)]).median == pytest.approx(9.0, rel=0.3)
+    assert known.remaining(1, 1, [silent(0.2, 24)]).median == pytest.approx(0.8, rel=0.3)
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 2])
+def test_items_that_grow_with_their_index_are_extrapolated(power):
+    """A sweep from small to large: what comes takes longer than what was."""
+    took = [0.1 + 10.0 * (index / 100) ** power for index in range(100)]
+    left = after(took[:50]).remaining(50, 1, total=100)
+    assert left.low < sum(took[50:]) < left.high
+    assert left.median == pytest.approx(sum(took[50:]), rel=0.15)
+
+
+def test_items_that_shrink_with_their_index_are_extrapolated():
+    """The same sweep from large to small."""
+    took = [10.1 - 0.1 * index for index in range(100)]
+    left = after(took[:50]).remaining(50, 1, total=100)
+    assert left.median == pytest.approx(sum(took[50:]), rel=0.15)
+
+
+def test_without_a_trend_none_is_seen():
+    """Scattered durations have steeper and flatter stretches by chance: the estimate stays with the mean."""
+    chance = Random(7)
+    took = [chance.lognormvariate(0.0, 0.5) for _ in range(60)]
+    left = after(took).remaining(140, 1, total=200)
+    assert left.median == pytest.approx(140 * sum(took) / 60, rel=0.15)
+
+
+def test_a_few_long_items_among_many_short_ones_count_as_often_as_they_come():
+    """One in ten takes a hundred times as long: the mean is that of both kinds."""
+    left = after([100.0 if index % 10 == 5 else 1.0 for index in range(100)]).remaining(1000, 4)
+    assert left.low < 10.9 * 1000 / 4 < left.high
+
+
+def test_an_item_that_is_long_overdue_still_takes_its_time():
+    """What has taken five times as long as everything before does not end this instant."""
+    left = after([1.0] * 100).remaining(1, 4, [silent(5.0)])
+    assert left.median > 0.5
+    assert left.high > 2.0
+
+
+def test_a_straggler_decides_about_the_end():
+    """Few short items are left: they are over long before the one that runs."""
+    known = after([1.0] * 50)
+    assert known.remaining(4, 4, [silent(60.0)]).high > known.remaining(3, 4).high + 20.0
+
+
+def test_earlier_runs_of_the_task_say_something_from_the_first_second():
+    """Nothing has ended yet, but the run of yesterday took two seconds for each."""
+    known = Estimator()
+    known.learn(range(50), [2.0] * 50)
+    left = known.remaining(100, 4, [silent(0.1, index) for index in range(4)])
+    assert left.low < 50.0 < left.high
+    assert left.median == pytest.approx(50.0, rel=0.1)
+
+
+def test_what_runs_now_is_believed_before_what_ran_once():
+    """The computer is twice as fast today."""
+    known = after([1.0] * 60)
+    known.learn(range(50), [2.0] * 50)
+    assert known.remaining(100, 4, total=160).median == pytest.approx(25.0, rel=0.15)
+
+
+def test_earlier_runs_show_a_trend_before_this_one_can():
+    """The first items are the short ones, as they were yesterday."""
+    took = [0.1 + index / 50 for index in range(100)]
+    known = after(took[:5])
+    known.learn(range(100), took)
+    assert known.remaining(95, 1, total=100).median == pytest.approx(sum(took[5:]), rel=0.2)
+
+
+def test_each_attempt_at_an_item_costs_its_time():
+    """Every item has failed once: those to come will need two attempts as well."""
+    known = after([1.0] * 20, again=True)
+    for index in range(20):
+        known.ended([index], [1.0])
+    assert known.remaining(20, 1).median == pytest.approx(40.0, rel=0.1)
+
+
 def test_what_the_farm_itself_costs_counts_for_tiny_items():
-    """A million items of a microsecond don't take the farm a second."""
-    tiny = Durations([1e-6] * 1000)
-    left = estimate(tiny, items_left=10**6, processes=2, rate=200_000.0)
-    assert left is not None
-    assert left.median == pytest.approx(5.0)
+    """A million items of a microsecond don't take two processes half a second, if each cost them ten."""
+    known = Estimator()
+    known.ended(range(1000), [1e-6] * 1000)
+    known.spent(1000 * 10e-6)
+    assert known.remaining(10**6, 2).median == pytest.approx(5.0, rel=0.1)
 
 
-def test_durations_are_summed_up_batch_by_batch():
-    """However the items came in, the summary is that of all of them."""
-    values = [0.5, 1.0, 4.0, 2.5, 0.25]
-    summary = Durations(values[:2])
-    summary.add([])
-    summary.add(values[2:])
-    assert summary.count == 5
-    assert summary.longest == 4.0
-    assert summary.mean == pytest.approx(fmean(values))
-    assert summary.deviation == pytest.approx(stdev(values))
+def test_a_computer_that_slept_has_not_worked():
+    """The clock went on for eight hours while it did: the items that ran then are as the others."""
+    known = after([60.0] * 20)
+    known.slept(8 * 3600.0, [20, 21])
+    left = known.remaining(21, 2, [silent(8 * 3600.0 + 30.0, 20), silent(8 * 3600.0 + 10.0, 21)])
+    assert left.high < 1200.0
+    known.ended([20], [8 * 3600.0 + 60.0])
+    assert known.remaining(20, 2, [silent(8 * 3600.0 + 40.0, 21)]).high < 1200.0
 
 
-def test_no_durations_are_no_error():
-    """Frontends ask before the first item has ended."""
-    assert (Durations().count, Durations().mean, Durations().deviation) == (0, 0.0, 0.0)
+def test_a_sleep_that_is_not_in_the_durations_is_not_taken_out_of_them():
+    """Only the process that watches was held up: its items went on and took their time."""
+    known = after([60.0] * 20)
+    known.slept(30.0, [20])
+    known.ended([20], [60.0])
+    assert known.remaining(1, 1, [silent(0.0, 21)]).median == pytest.approx(60.0, rel=0.05)
+
+
+# -- one item ----------------------------------------------------------------------------------------
+
+
+def test_the_rest_of_an_item_that_does_not_report_is_guessed_from_the_others():
+    """A row for each process can say something about every item."""
+    known = after([10.0, 12.0] * 10)
+    assert known.rest_of(silent(4.0, 20)) == pytest.approx(7.0, rel=0.2)
+    assert known.rest_of(silent(15.0, 20)) > 0.0
+
+
+def test_the_rest_of_an_item_that_reports_is_what_it_says():
+    """It knows better than all others."""
+    assert after([10.0] * 20).rest_of(Running(20, 4.0, 0.1, rest=36.0)) == 36.0
+    assert after([10.0] * 20).rest_of(Running(20, 4.0, 0.1)) == pytest.approx(36.0)
+
+
+def test_of_the_first_item_nobody_knows_how_long_it_takes():
+    """There is nothing to compare it with."""
+    assert Estimator().rest_of(silent(4.0)) is None
+
+
+# -- what is shown -----------------------------------------------------------------------------------
+
+
+def test_what_is_shown_counts_down():
+    """A second later the end is a second nearer, and at the same time of day."""
+    steady = Steady()
+    first = steady.show(Estimate(80.0, 100.0, 120.0), 10.0)
+    assert first == Estimate(80.0, 100.0, 120.0)
+    assert steady.show(Estimate(81.0, 99.0, 121.0), 11.0) == Estimate(79.0, 99.0, 119.0)
+
+
+def test_what_is_shown_follows_when_the_end_is_elsewhere():
+    """Many more processes: the old end would be wrong."""
+    steady = Steady()
+    steady.show(Estimate(80.0, 100.0, 120.0), 10.0)
+    assert steady.show(Estimate(20.0, 25.0, 30.0), 11.0) == Estimate(20.0, 25.0, 30.0)
+
+
+def test_nothing_is_shown_when_nothing_is_known():
+    """Not what was known once."""
+    steady = Steady()
+    steady.show(Estimate(80.0, 100.0, 120.0), 10.0)
+    assert steady.show(None, 11.0) is None
+    assert steady.show(Estimate(0.0, 0.0, 0.0), 12.0) == Estimate(0.0, 0.0, 0.0)
+
+
+@given(st.lists(st.tuples(seconds, seconds, seconds, st.floats(0, 100)), max_size=20))
+def test_what_is_shown_is_never_far_from_what_was_estimated(moments):
+    """However it jumps: no bound is off by more than a part of the interval, or a little of the whole."""
+    steady, now = Steady(), 0.0
+    for bounds in moments:
+        low, median, high = sorted(bounds[:3])
+        now += bounds[3]
+        shown = steady.show(Estimate(low, median, high), now)
+        assert 0.0 <= shown.low <= shown.median <= shown.high
+        for one, other in zip((shown.low, shown.median, shown.high), (low, median, high), strict=True):
+            assert abs(one - other) <= 0.2 * (high - low) + 0.05 * median + 1e-6
+
+
+# -- whatever comes in -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("odd", [nan, inf, -inf, -1.0, 1e300])
 def test_durations_that_no_clock_can_have_measured_do_no_harm(odd):
     """One broken value (a clock that was set back) must not spoil all that follows."""
-    summary = Durations([1.0, odd, 1.0])
-    assert summary.count == 3
-    assert isfinite(summary.mean)
-    assert summary.mean >= 0.0
-    assert isfinite(summary.deviation)
+    left = after([1.0] * 50 + [odd]).remaining(50, 1)
+    assert left.low < 50.0 < left.high
 
 
 @given(
-    st.lists(anything, max_size=20),
+    st.lists(st.tuples(indices, anything, st.booleans(), st.booleans()), max_size=20),
+    st.lists(st.tuples(indices, anything), max_size=5),
     st.none() | st.integers(-3, 10**7) | st.integers(),
     st.integers(-2, 200) | st.integers(),
     running,
+    st.none() | indices,
     anything,
 )
-@example([1.0], 10**12, 10**12, [], 0.0)  # as many processes as items, and no memory for a list of them
-def test_an_estimate_is_always_in_order_and_never_negative(durations, items_left, processes, running, rate):
+@example([(0, 1.0, False, False)], [], 10**12, 10**12, [], None, 0.0)  # and no memory for a list of them
+def test_an_estimate_is_always_in_order_and_never_negative(
+    ended, earlier, items_left, processes, running, total, passed
+):
     """Whatever comes in, what comes out can be shown."""
-    left = estimate(durations, items_left, processes, running, rate=rate)
+    known = Estimator()
+    for index, took in earlier:
+        known.learn([index], [took])
+    for index, took, first, again in ended:
+        known.ended([index], [took], first=first, again=again)
+    known.spent(passed)
+    known.slept(passed, range(5))
+    left = known.remaining(items_left, processes, running, total=total)
     if left is not None:
         assert 0.0 <= left.low <= left.median <= left.high
         assert isfinite(left.high)
+    for item in running:
+        rest = known.rest_of(item)
+        assert rest is None or 0.0 <= rest < inf
 
 
-@given(st.lists(seconds), st.integers(1, 100), st.booleans())
-def test_the_end_is_zero_whatever_came_before(durations, processes, batch):
+@given(st.lists(seconds), st.integers(1, 100))
+def test_the_end_is_zero_whatever_came_before(durations, processes):
     """At the end there is nothing left to be unsure about."""
-    seen = Durations(durations) if batch else durations
-    assert estimate(seen, 0, processes) == Estimate(0.0, 0.0, 0.0)
+    assert after(durations).remaining(0, processes) == Estimate(0.0, 0.0, 0.0)
 
 
 @given(
-    st.lists(seconds, min_size=1, max_size=30), running, st.integers(0, 1000), st.integers(1, 8), st.data()
+    st.lists(st.tuples(seconds, st.booleans(), st.booleans()), min_size=1, max_size=30),
+    running,
+    st.integers(0, 1000),
+    st.integers(1, 8),
+    st.data(),
 )
-def test_the_order_in_which_items_ended_does_not_matter(durations, running, items_left, processes, data):
+def test_the_order_in_which_items_ended_does_not_matter(ended, running, items_left, processes, data):
     """Two runs with the same history but for its order have the same rest."""
-    shuffled = data.draw(st.permutations(durations))
-    tolerance = 1e-4 * (max(durations) + 1e-9)  # the deviation of equal values is a rounding error
-    one, other = Durations(durations), Durations(shuffled)
-    assert one.mean == pytest.approx(other.mean)
-    assert one.deviation == pytest.approx(other.deviation, rel=1e-4, abs=tolerance)
-    # Whole items on whole processes make the end a staircase, and rounding may miss a step.
-    first = estimate(one, items_left, processes, running)
-    second = estimate(other, items_left, processes, running)
-    assert first is not None
-    assert second is not None
-    step = 2 * max(one.mean, tolerance * (items_left + 1))
-    assert first.median == pytest.approx(second.median, rel=1e-3, abs=step)
-    assert first.high == pytest.approx(second.high, rel=1e-3, abs=step)
+    lefts = []
+    for history in (list(enumerate(ended)), data.draw(st.permutations(list(enumerate(ended))))):
+        known = Estimator()
+        for index, (took, first, again) in history:
+            known.ended([index], [took], first=first, again=again)
+        left = known.remaining(items_left, processes, running)
+        lefts.append(None if left is None else pytest.approx((left.low, left.median, left.high), rel=1e-6))
+        plain = None if left is None else (left.low, left.median, left.high)
+    assert plain == lefts[0]
 
 
-@given(st.lists(seconds, min_size=1, max_size=20), st.integers(0, 500), st.integers(1, 8))
-def test_an_item_more_never_shortens_the_rest(durations, items_left, processes):
-    """The median grows with what is left, in the end game as well."""
-    fewer = estimate(durations, items_left, processes)
-    more = estimate(durations, items_left + 1, processes)
-    assert fewer is not None
-    assert more is not None
-    assert more.median >= fewer.median * (1 - 1e-9)
+def test_of_many_items_the_order_does_not_matter_either():
+    """What is kept of them is the same part of all, whichever came first."""
+    chance = Random(1)
+    took = [(index, exp(chance.gauss(0.0, 1.0))) for index in range(5000)]
+    lefts = []
+    for history in (took, took[::-1], chance.sample(took, len(took))):
+        known = Estimator()
+        for index, each in history:
+            known.ended([index], [each])
+        lefts.append(known.remaining(1000, 4, total=6000))
+    assert lefts[0].median == pytest.approx(lefts[1].median)
+    assert lefts[0].high == pytest.approx(lefts[2].high)
 
 
-@given(st.lists(seconds, min_size=1, max_size=10), st.floats(0, 1e4), st.floats(0.01, 1.0))
-def test_the_median_covers_what_a_running_item_says_it_needs(durations, elapsed, complete):
+def test_its_size_does_not_grow():
+    """A run of a million items, in batches and one by one, is kept as a few hundred."""
+    import pickle
+
+    known = Estimator()
+    for first in range(0, 1_000_000, 10_000):
+        known.ended(range(first, first + 10_000), [1.0] * 10_000)
+    size = len(pickle.dumps(known))
+    for index in range(1_000_000, 1_020_000):
+        known.ended([index], [1.0 + index / 1e6])
+    assert len(pickle.dumps(known)) < 2 * size + 20_000
+
+
+@given(st.lists(seconds, min_size=1, max_size=20), st.integers(1, 8), st.integers(1, 40))
+def test_it_shrinks_to_zero_as_items_end(durations, processes, count):
+    """With fewer items left there is less to do, and nothing in the end."""
+    known = after(durations)
+    lefts = [known.remaining(left, processes).median for left in (4 * count, count, 0)]
+    assert lefts[0] >= lefts[1] >= lefts[2] == 0.0
+
+
+@given(st.lists(seconds, min_size=1, max_size=10), st.floats(0.1, 1e4), st.floats(0.01, 1.0))
+def test_the_interval_covers_what_a_running_item_says_it_needs(durations, elapsed, complete):
     """The farm can't be done before its running items are."""
-    left = estimate(durations, 4, 2, [(elapsed, complete)])
-    assert left is not None
-    assert left.median >= elapsed * (1 - complete) / complete * (1 - 1e-9)
+    left = after(durations).remaining(4, 2, [Running(100, elapsed, complete)])
+    assert left.high >= elapsed * (1 - complete) / complete * (1 - 1e-9)

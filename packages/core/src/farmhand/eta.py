@@ -1,11 +1,14 @@
 """How long the rest will take: pure arithmetic, no clock and no chance.
 
-What items were seen to take, and how long those that run have taken already, says what items may
-take (``durations``). From that a few dozen possible futures are played: each draws what the running
-items still need, how long the waiting ones are, how wrong the mean of those seen is, and how a trend
-goes on; and each shares the waiting items among the processes as a farm does. The middle one of the
-ends is the estimate, and four out of five of them lie in its interval. The draws are always the same
-ones, so that equal histories have equal estimates.
+How long items took (``durations``) says how long items take: how that depends on their index
+(``trends``) and how it scatters (``spread``); those that run now have something to say as well, and so
+have earlier runs. From that a few dozen possible futures are played: each draws what the running items
+still need, how long the waiting ones are, how wrong the mean of those seen is, and where a trend leads;
+and each shares the waiting items among the processes as a farm does. The middle one of the ends is the
+estimate, and four out of five of them lie in its interval. The draws are always the same ones, so that
+equal histories have equal estimates.
+
+The numbers below were chosen by ``benchmarks/eta.py``, on the traces that are there to be tuned on.
 """
 
 from __future__ import annotations
@@ -13,34 +16,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from heapq import heapify, heapreplace
-from math import exp, fsum, isfinite, log, log1p, sqrt
+from math import exp, fsum, log, log1p, sqrt
 
-from farmhand.durations import LONGEST, SHORTEST, Law, Sample, Seen, laws, sane
+from farmhand.durations import LONGEST, SHORTEST, Sample, Seen, sane
 from farmhand.progress import Estimate
+from farmhand.trends import Law, laws
 from farmhand.values import dataclass
 
 __all__ = ["Estimator", "Running", "Steady"]
 
+# how much is played
 _FUTURES = 64
-_MOST_DRAWS = 6000  # in all futures together: with many processes there are fewer futures
 _LEAST_FUTURES = 16
-_MOST_PROCESSES = 256  # that are played one by one; more are played as so many
+_MOST_DRAWS = 6000  # in all futures together: with many processes there are fewer futures
+_MOST_LANES = 256  # processes that are played one by one; more are played as so many
+_MOST_RUNNING = 64  # items that are looked at as to how long others take
 _MOST_ITEMS = 10**15
 _LONGEST_RUN = 1e18  # seconds
-_PLACES = 12  # of the waiting items, at which a curve is looked at
+_PLACES = 12  # of the waiting items, at which a trend is looked at
 _ONE_BY_ONE = 32  # so few waiting items are always played one by one
-_PACE = 0.25  # how uneven the pace inside an item is (log): its reports are not exact
-_WIDER = 1.0  # the interval, against what the futures say: fitted to the traces in benchmarks/
+_DIMENSIONS = 97  # of chance: what needs more shares them
+# how wrong things may be, as standard deviations of logarithms
+_PACE = 0.25  # what an item reports, since its pace is uneven
+_OTHER = 0.7  # an item against all others
+_BEND = 0.2  # a trend, of the change that it says comes
+_DRIFT = 0.06  # the rest of a run, in ways that nobody foresees, when half of it is over
+_FRESH = 0.3  # another run of the same task
+_UNSEEN = 18.0  # what has not come yet, as one item is: so many times as long as others that scatter
+_WIDER = 1.2  # the interval, against what the futures say
 _LEAST_WIDTH = 0.02  # half of the interval, as a part of the estimate
-_DIMENSIONS = 97
-_UNSEEN = 15.0
-_DRIFT = 0.03  # how much the rest differs from what was seen in ways that nobody foresees (log)
-_STEP = 0.15  # of the interval: so much is not worth a change of what is shown
-_NEAR = 0.02  # of the estimate: the same
+# when things are known
+_REPORTED = 0.001  # of an item; below it is anybody's guess, as Brian has it
+_TELLING = 0.2  # of an item: when so much is done, its reports say how long such items take
 _SLOWER = 0.25  # the first items of processes are apart if they take so much longer (log)
-_FRESH = 0.3  # how much another run of the same task may differ as a whole (log)
 _EARLIER = 20.0  # items of this run that weigh as much as all those of earlier runs
-_SETTLED = 20  # items of each process after which it is known what the farm itself costs
+_SETTLED = 20  # items of each process after which it shows what the farm itself costs
+# when what is shown changes
+_STEP = 0.15  # of the interval: so much is not worth a change
+_NEAR = 0.02  # of the estimate: the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +85,31 @@ class Estimator:
     """What one run has shown so far, and what follows from it. Its size does not grow.
 
     The same history gives the same estimate, in whatever order it came in.
+
+    Attributes
+    ----------
+    items, firsts, earlier : Sample
+        How long items took: most of this run, the first ones of their processes, and those of earlier runs.
+    process_seconds : float
+        Seconds that went by while items waited, times the processes that were ready.
     """
 
     def __init__(self) -> None:
-        self._items = Sample()
-        self._firsts = Sample()  # of their processes
-        self._earlier = Sample()  # of earlier runs
+        self.items = Sample()
+        self.firsts = Sample()
+        self.earlier = Sample()
+        self.process_seconds = 0.0
         self._attempts = 0
         self._ended = 0
-        self._spent = 0.0
         self._slept: dict[int, float] = {}  # seconds, by item that ran meanwhile
+        self._view: _View | None = None  # what was known at the last look, or when one item was asked about
 
     def learn(self, indices: Sequence[int], seconds: Sequence[float]) -> None:
         """Take in how long items of an earlier run of the same task took.
 
         They count until this run has shown enough itself.
         """
-        self._earlier.add(indices, seconds)
+        self.earlier.add(indices, seconds)
 
     def ended(
         self, indices: Sequence[int], seconds: Sequence[float], *, first: bool = False, again: bool = False
@@ -107,6 +128,8 @@ class Estimator:
         size = min(len(indices), len(seconds))
         if not size:
             return
+        if self._view is not None and not self._view.laws:
+            self._view = None  # now something is known
         self._attempts += size
         if not again:
             self._ended += size
@@ -115,9 +138,9 @@ class Estimator:
             for index in indices:
                 self._slept.pop(index, None)
         if first:
-            self._firsts.add(indices[:1], seconds[:1])
+            self.firsts.add(indices[:1], seconds[:1])
             indices, seconds = indices[1:], seconds[1:]
-        self._items.add(indices, seconds)
+        self.items.add(indices, seconds)
 
     def spent(self, process_seconds: float) -> None:
         """So many seconds went by, times the processes that were ready, while items were waiting.
@@ -125,7 +148,7 @@ class Estimator:
         What of it was no item's duration is what the farm itself costs; that matters for tiny items.
         """
         if 0.0 < process_seconds < LONGEST:
-            self._spent += process_seconds
+            self.process_seconds += process_seconds
 
     def slept(self, seconds: float, indices: Iterable[int]) -> None:
         """The clock went on for so long while the computer slept; these items were running."""
@@ -164,20 +187,24 @@ class Estimator:
         waiting = min(max(0, items_left - len(running)), _MOST_ITEMS)
         if not waiting and not running:
             return Estimate(0.0, 0.0, 0.0)
-        view = _View(self, running, total)
+        self._view = view = _View(self, running, total)
         if not view.laws:
             return None
-        return _play(view, self, waiting, max(1, processes))
+        return _Futures(view, waiting, processes).estimate()
 
     def rest_of(self, item: Running) -> float | None:
-        """Seconds that a running item probably still takes (the median); None when nobody can say."""
+        """Seconds that a running item probably still takes (the median); None when nobody can say.
+
+        Of one that does not report, going by what was known when :meth:`remaining` was asked last.
+        """
         rest = reported(item)
         if rest is not None:
             return rest
-        view = _View(self, (item,), None)
-        if not view.laws:
+        if self._view is None:
+            self._view = _View(self, (), None)
+        if not self._view.laws:
             return None
-        return max(0.0, view.rest(item, self.awake(item.index, sane(item.elapsed)), view.laws[0])(0.5))
+        return self._view.rest(item, self._view.laws[0])(0.5)
 
     @property
     def attempts(self) -> float:
@@ -189,7 +216,7 @@ class Estimator:
         slept = self._slept.get(index, 0.0)
         if not 0.0 < slept < seconds:
             return seconds
-        usual = (self._items.total + self._firsts.total) / max(1, self._items.count + self._firsts.count)
+        usual = (self.items.total + self.firsts.total) / max(1, self.items.count + self.firsts.count)
         if not usual:
             return seconds - slept
         one, other = log(max(seconds, SHORTEST) / usual), log(max(seconds - slept, SHORTEST) / usual)
@@ -199,7 +226,7 @@ class Estimator:
 def reported(item: Running) -> float | None:
     """Seconds that an item still takes, going by its reports; None when it does not report."""
     complete = item.complete
-    if complete is None or not complete > 0.001:  # below, as Brian has it, it is anybody's guess
+    if complete is None or not complete > _REPORTED:
         return None
     if item.rest is not None and item.rest == item.rest:
         return sane(item.rest)
@@ -208,163 +235,244 @@ def reported(item: Running) -> float | None:
 
 
 class _View:
-    """All that is known at one moment."""
+    """All that is known at one moment.
+
+    Attributes
+    ----------
+    laws : list of Law
+        What durations may follow; empty when nothing is known.
+    spread : Spread
+        How they scatter about it; only if there are laws.
+    silent, reporting : list of Running
+        What runs, by whether it says how far it is.
+    slower : float
+        How much longer (log) the first items of processes take.
+    level_error : float
+        How uncertain it is that earlier runs were as this one (log).
+    count : int
+        How many items were seen.
+    exact : float
+        The mean of all of them, against that of those that were kept.
+    top, total : int, int or None
+        The index behind the last item that has begun, and behind the last of all.
+    attempts : float
+        How many an item takes.
+    """
 
     def __init__(self, known: Estimator, running: Sequence[Running], total: int | None) -> None:
-        self.reporting: list[tuple[float, float]] = []  # what they still need, and how sure that is
-        self.silent: list[tuple[Running, float]] = []  # with how long they have run
-        self.slower = 0.0  # how much longer the first items of processes take (log)
-        self.level_error = 0.0
-        self.exact = 1.0  # the mean of all, against that of those that are kept
-        items, firsts = known._items.seen(), known._firsts.seen()
-        if firsts and not self._are_slower(firsts, items):
-            items = sorted(items + firsts, key=_index)
+        self._known = known
+        self.silent = [item for item in running if reported(item) is None]
+        self.reporting = [item for item in running if reported(item) is not None]
+        self.slower = self.level_error = 0.0
+        self.exact = 1.0
+        items, firsts = known.items.seen(), known.firsts.seen()
+        if firsts:
+            self.slower = _slower(firsts, items)
+            items += [Seen(each.index, each.log - self.slower, each.weight) for each in firsts]
         # what is kept of a large number stands for many items each; what runs, for as many
-        weight = fsum(each.weight for each in items) / len(items) if items else 1.0
-        seen = list(items)
-        for item in running:
-            rest, age = reported(item), known.awake(item.index, sane(item.elapsed))
-            slower = self.slower if item.first else 0.0
-            if rest is not None:
-                self.reporting.append((rest, _PACE * (1.0 - min(item.complete or 0.0, 1.0))))
-                seen.append(Seen(item.index, log(max(age + rest, SHORTEST)) - slower, weight))
-            else:
-                self.silent.append((item, age))
-                if age > 0.0:
-                    seen.append(Seen(item.index, log(max(age, SHORTEST)) - slower, weight, False))
-        self.top = max([known._items.top, known._firsts.top] + [item.index + 1 for item in running])
+        weight = sum(each.weight for each in items) / len(items) if items else 1.0
+        seen = items + self._begun(running, weight)
+        self.top = max([known.items.top, known.firsts.top] + [item.index + 1 for item in running])
         self.total = total if total is None else max(total, self.top)
-        earlier = known._earlier.seen()
+        earlier = known.earlier.seen()
         if earlier:
             seen += self._shifted(earlier, seen)
-        elif known._items.count > len(items):
+        elif known.items.count > len(items):
             kept = fsum(each.weight * exp(each.log) for each in items) / fsum(each.weight for each in items)
-            self.exact = known._items.total / known._items.count / kept
+            self.exact = known.items.total / known.items.count / kept
+        if not any(each.whole for each in seen):  # better a bold guess, by the first reports, than none
+            seen = [_whole(item) for item in self.reporting]
         seen.sort(key=_index)
-        self.whole = sum(each.whole for each in seen)
-        self.count = max(known._items.count, self.whole)
+        self.count = max(known.items.count, sum(each.whole for each in seen))
         self.laws: list[Law] = []
-        if self.whole:
+        if seen:
             self.laws, self.spread = laws(seen, self.total)
-        worked = known._items.total + known._firsts.total + fsum(item.elapsed for item in running)
-        self.idle = max(0.0, known._spent - worked)  # seconds of processes
+        self.attempts = known.attempts
+        worked = known.items.total + known.firsts.total + fsum(sane(item.elapsed) for item in running)
+        self._idle = max(0.0, known.process_seconds - worked)
 
-    def _are_slower(self, firsts: list[Seen], items: list[Seen]) -> bool:
-        """Whether the first items of processes take longer than others; if nobody knows, they do not."""
-        if len(items) < 2:
-            return False
-        one = fsum(each.log for each in firsts) / len(firsts)
-        other = fsum(each.log for each in items) / len(items)
-        scatter = fsum((each.log - other) ** 2 for each in items) + fsum(
-            (each.log - one) ** 2 for each in firsts
-        )
-        error = sqrt((scatter + 0.05) / (len(items) + len(firsts)) * (1 / len(items) + 1 / len(firsts)))
-        if one - other > _SLOWER + 2.5 * error:
-            self.slower = one - other
-            return True
-        return False
+    def _begun(self, running: Sequence[Running], weight: float) -> list[Seen]:
+        """What the running items say about how long others take."""
+        found = []
+        step = max(1, -(-len(running) // _MOST_RUNNING))
+        for item in running[::step]:
+            age, rest = self._known.awake(item.index, sane(item.elapsed)), reported(item)
+            # what has only just begun to report says that it runs, and not how long it takes
+            whole = rest is not None and (item.complete or 0.0) >= _TELLING
+            seconds = age + (rest or 0.0) if whole else age
+            if seconds > 0.0:
+                slower = self.slower if item.first else 0.0
+                long = log(max(seconds, SHORTEST)) - slower
+                found.append(Seen(item.index, long, weight * step, whole))
+        return found
 
     def _shifted(self, earlier: list[Seen], seen: list[Seen]) -> list[Seen]:
         """Observations of earlier runs, shifted to where those of this one are."""
         whole = [each for each in seen if each.whole]
         (before, *_), spread = laws(earlier, self.total)
-        shift, self.level_error = 0.0, _FRESH
-        weight = 1.0
+        shift, weight, self.level_error = 0.0, 1.0, _FRESH
         if whole:
-            middle, variance = spread.middle, spread.variance + 0.01
-            shift = fsum(each.log - before.at(each.index) - middle for each in whole) / len(whole)
-            trust = _FRESH**2 / (_FRESH**2 + variance / len(whole))
-            shift *= trust
+            off = fsum(each.log - before.at(each.index) - spread.middle for each in whole) / len(whole)
+            trust = _FRESH**2 / (_FRESH**2 + (spread.variance + 0.01) / len(whole))
+            shift = off * trust
             self.level_error *= sqrt(1.0 - trust)
-            weight = fsum(each.weight for each in whole) / len(whole)
-        weight *= min(1.0, _EARLIER / (len(whole) + 1.0)) / (
-            fsum(each.weight for each in earlier) / len(earlier)
-        )
+            weight = sum(each.weight for each in whole) / len(whole)
+        weight *= min(1.0, _EARLIER / (len(whole) + 1.0))
+        weight /= sum(each.weight for each in earlier) / len(earlier)
         return [Seen(each.index, each.log + shift, each.weight * weight) for each in earlier]
 
-    def rest(self, item: Running, age: float, law: Law) -> Callable[[float], float]:
-        """What an item that does not report still needs: the seconds that such a part of all are below."""
+    def overhead(self, processes: int) -> float:
+        """Seconds of a process that an item takes beside its duration; zero before that is known."""
+        return self._idle / self.count if self.count >= _SETTLED * processes else 0.0
+
+    def rest(self, item: Running, law: Law) -> Callable[[float], float]:
+        """What an item still needs, going by others: the seconds that such a part of all are below."""
+        age = self._known.awake(item.index, sane(item.elapsed))
         usual = exp(law.at(item.index) + (self.slower if item.first else 0.0))
         draw = self.spread.above(age / usual)
-        return lambda part: draw(part) * usual - age
+        return lambda part: max(0.0, draw(part) * usual - age)
+
+    def reported(self, item: Running, law: Law) -> Callable[[float], float]:
+        """The same of an item that reports.
+
+        The earlier a report is the less it says about the whole, and the more do other items.
+        """
+        rest, complete = reported(item) or 0.0, min(item.complete or 0.0, 1.0)
+        error = _PACE * (1.0 - complete) / complete**0.25
+        wrong = error**2 / (error**2 + self.spread.variance + _OTHER**2)
+        others = self.rest(item, law)
+
+        def draw(part: float) -> float:
+            if part < wrong:
+                return others(part / wrong) if rest else 0.0
+            return rest * exp(error * _normal((part - wrong) / (1.0 - wrong)))
+
+        return draw
 
 
-def _play(view: _View, known: Estimator, waiting: int, processes: int) -> Estimate:
-    """Play what may happen, and look where the ends lie."""
-    running = len(view.silent) + len(view.reporting)
-    tries = waiting * (known.attempts)
-    processes = min(processes, waiting + running)
-    crowd = max(1.0, processes / _MOST_PROCESSES)  # each that is played stands for so many
-    lanes = min(processes, _MOST_PROCESSES)
-    one_by_one = waiting <= max(2 * lanes, _ONE_BY_ONE) and crowd == 1.0
-    draws = len(view.silent) / crowd + (waiting if one_by_one else 4)
-    futures = int(min(_FUTURES, max(_LEAST_FUTURES, _MOST_DRAWS / max(1.0, draws))))
-    some = view.silent[:: max(1, int(crowd))]
-    overhead = view.idle / view.count if view.count >= _SETTLED * processes else 0.0
-    total = view.top + waiting if view.total is None else max(view.total, view.top + 1)
-    width = (total - view.top) / min(waiting, _PLACES) if waiting else 0.0
-    places = [view.top + (place + 0.5) * width for place in range(min(waiting, _PLACES))]
-    gap = (total - view.top) / waiting if waiting else 0.0
-    each_at = [view.top + (place + 0.5) * gap for place in range(waiting)] if one_by_one else []
-    spread = view.spread
-    variance = max(0.0, spread.square / spread.mean**2 - 1.0)
-    doubt = sqrt(log1p(variance / view.count) + view.level_error**2 + _DRIFT**2)
-    unseen = _UNSEEN * min(1.0, 0.3 + sqrt(spread.variance)) / (view.count + 1.0)
-    wobble = log1p(variance / tries) if waiting else 0.0
-    silent = [0.0] * len(some)
-    ends: list[float] = []
-    numbers = [_parts(futures, dimension) for dimension in range(_DIMENSIONS)]
-    sofar = 0.0
-    upcoming = iter(view.laws)
-    for future in range(futures):
-        if (future + 0.5) / futures > sofar or not future:
-            law = next(upcoming)
-            while law.weight + sofar < (future + 0.5) / futures and law is not view.laws[-1]:
-                sofar += law.weight
-                law = next(upcoming)
-            sofar += law.weight if law is not view.laws[-1] else 2.0
-            draws = [view.rest(item, age, law) for item, age in some]
-            if waiting:
-                curve = [exp(law.at(at)) for at in (each_at if one_by_one else places)]
-            exact = view.exact if law.curve.kind == "flat" else 1.0
-        level = exact * exp(doubt * _normal(numbers[0][future]))
-        level *= 1.0 + unseen * numbers[1][future] ** 4
-        rests = [
-            rest * exp(pace * _normal(numbers[(3 + place) % _DIMENSIONS][future]))
-            for place, (rest, pace) in enumerate(view.reporting)
-        ]
-        rests += [
-            max(0.0, draw(numbers[(3 + place) % _DIMENSIONS][future]))
-            for place, draw in enumerate(draws, len(rests))
-        ]
+def _slower(firsts: Sequence[Seen], items: Sequence[Seen]) -> float:
+    """How much longer (log) the first items of processes take than others; if nobody knows, no longer."""
+    if len(items) < 2:
+        return 0.0
+    one = fsum(each.log for each in firsts) / len(firsts)
+    other = fsum(each.log for each in items) / len(items)
+    squares = fsum((each.log - one) ** 2 for each in firsts) + fsum((each.log - other) ** 2 for each in items)
+    variance = (squares + 0.05) / (len(firsts) + len(items))
+    error = sqrt(variance * (1 / len(firsts) + 1 / len(items)))
+    return one - other if one - other > _SLOWER + 2.5 * error else 0.0
+
+
+def _whole(item: Running) -> Seen:
+    """An item that has begun to report, as if it had ended."""
+    return Seen(item.index, log(max(sane(item.elapsed) + (reported(item) or 0.0), SHORTEST)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prospect:
+    """What one law says: what running items need, and the logarithms of what waiting ones take."""
+
+    rests: Sequence[Callable[[float], float]]
+    waiting: Sequence[float]
+    bends: Sequence[float]  # how far each of these may be off
+    exact: float
+
+
+class _Futures:
+    """What may happen.
+
+    Parameters
+    ----------
+    view : _View
+        What is known.
+    waiting : int
+        Items that have not begun.
+    processes : int
+        How many share them.
+    """
+
+    def __init__(self, view: _View, waiting: int, processes: int) -> None:
+        running = len(view.silent) + len(view.reporting)
+        self._view, self._spread = view, view.spread
+        self._waiting = waiting
+        self._tries = waiting * view.attempts
+        self._processes = processes = max(1, min(processes, waiting + running))
+        self._lanes = min(processes, _MOST_LANES)
+        self._crowd = max(1.0, processes / _MOST_LANES)  # processes that each lane stands for
+        self._one_by_one = waiting <= max(2 * self._lanes, _ONE_BY_ONE) and self._crowd == 1.0
+        self._overhead = view.overhead(processes)
+        draws = max(1.0, running / self._crowd + (waiting if self._one_by_one else 0))
+        self._count = int(min(_FUTURES, max(_LEAST_FUTURES, _MOST_DRAWS / draws)))
+        self._chance = [_parts(self._count, dimension) for dimension in range(_DIMENSIONS)]
+        last = view.top + waiting if view.total is None else max(view.total, view.top + 1)
+        looks = waiting if self._one_by_one else min(waiting, _PLACES)
+        gap = (last - view.top) / max(1, looks)
+        self._places = [view.top + (place + 0.5) * gap for place in range(looks)]
+        spread = view.spread
+        self._variance = max(0.0, spread.square / spread.mean**2 - 1.0)
+        drift = _DRIFT * sqrt(min(4.0, (last - view.top) / max(view.top, 1)))
+        self._doubt = sqrt(log1p(self._variance / view.count) + view.level_error**2 + drift**2)
+        self._unseen = _UNSEEN * (0.15 + min(1.5, spread.upward)) / (view.count + 5.0)
+
+    def estimate(self) -> Estimate:
+        """What most of them have in common."""
+        ends: list[float] = []
+        likely = 0.0
+        for law in self._view.laws:
+            likely += law.weight
+            prospect = None
+            while len(ends) + 0.5 < likely * self._count or law is self._view.laws[-1]:
+                if len(ends) == self._count:
+                    break
+                prospect = prospect or self._under(law)
+                ends.append(min(self._end(len(ends), prospect), _LONGEST_RUN))
+        ends.sort()
+        low, median, high = (_quantile(ends, part) for part in (0.1, 0.5, 0.9))
+        if median > 0.0:
+            low = median * (max(low, 1e-9 * median) / median) ** _WIDER
+            high = median * (high / median) ** _WIDER
+        low = min(low, median * (1.0 - _LEAST_WIDTH))
+        return Estimate(low, median, max(high, median * (1.0 + _LEAST_WIDTH)))
+
+    def _under(self, law: Law) -> _Prospect:
+        view, step = self._view, int(self._crowd)
+        rests = [view.reported(item, law) for item in view.reporting[::step]]
+        rests += [view.rest(item, law) for item in view.silent[::step]]
+        waiting = [law.at(place) for place in self._places]
+        if law.curve.kind == "flat":
+            return _Prospect(rests, waiting, (), view.exact)
+        now = law.at(view.top)
+        return _Prospect(rests, waiting, [_BEND * (each - now) for each in waiting], 1.0)
+
+    def _end(self, future: int, prospect: _Prospect) -> float:
+        """When the last item ends, in one future."""
+        first, *chance = [numbers[future] for numbers in self._chance]
+        rests = [draw(chance[(4 + place) % len(chance)]) for place, draw in enumerate(prospect.rests)]
         rests.sort()
         longest = rests[-1] if rests else 0.0
-        if not waiting:
-            ends.append(longest)
-            continue
+        if not self._waiting:
+            return longest
+        lanes, spread = self._lanes, self._spread
         free = [0.0] * (lanes - len(rests)) + rests[:lanes]
-        if one_by_one:
-            level *= known.attempts
+        level = prospect.exact * exp(self._doubt * _normal(first)) * (1.0 + self._unseen * chance[0] ** 3)
+        usual = prospect.waiting
+        if prospect.bends:
+            turn = _normal(chance[1])
+            usual = [each + turn * bend for each, bend in zip(usual, prospect.bends, strict=True)]
+        if self._one_by_one:
+            level *= self._view.attempts
             heapify(free)
-            for place, usual in enumerate(curve, 3 + len(rests)):
-                seconds = usual * level * spread.draw(numbers[place % _DIMENSIONS][future])
-                heapreplace(free, free[0] + seconds + overhead)
-            ends.append(max(longest, max(free)))
-            continue
-        mean = sum(curve) / len(curve) * level * spread.mean
-        work = tries * (mean * exp(sqrt(wobble) * _normal(numbers[2][future]) - wobble / 2) + overhead)
-        filled = _level(free, work / crowd)
-        # the queue is empty before that, and then each process is somewhere in an item
-        odd = numbers[3 + len(rests) % (_DIMENSIONS - 3)][future] ** (1.0 / processes)
-        over = max(0.0, spread.last_rest(odd) - spread.average_rest)
-        ends.append(max(longest, filled + over * curve[-1] * level))
-    ends.sort()
-    low, median, high = (min(_quantile(ends, share), _LONGEST_RUN) for share in (0.1, 0.5, 0.9))
-    if median > 0.0:
-        low = median * (max(low, 1e-9 * median) / median) ** _WIDER
-        high = median * (high / median) ** _WIDER
-    low = min(low, median * (1.0 - _LEAST_WIDTH))
-    return Estimate(low, median, max(high, median * (1.0 + _LEAST_WIDTH)))
+            for place, each in enumerate(usual, 4 + len(rests)):
+                seconds = exp(each) * level * spread.draw(chance[place % len(chance)])
+                heapreplace(free, free[0] + seconds + self._overhead)
+            return max(longest, max(free))
+        mean = sum(map(exp, usual)) / len(usual) * level * spread.mean
+        scatter = log1p(self._variance / self._tries)
+        mean *= exp(sqrt(scatter) * _normal(chance[2]) - scatter / 2)
+        work = self._tries * (mean + self._overhead)
+        # when all work is done, each process is somewhere in its last item; one of them furthest from its end
+        most = spread.last_rest(chance[3] ** (1.0 / self._processes))
+        over = max(0.0, most - spread.average_rest) * exp(usual[-1]) * level
+        return max(longest, _level(free, work / self._crowd) + over)
 
 
 def _level(free: Sequence[float], work: float) -> float:
@@ -396,8 +504,9 @@ def _parts(futures: int, dimension: int) -> tuple[float, ...]:
 
 
 def _normal(part: float) -> float:
-    """The normal deviate that such a part of all are below (the lambda distribution; to 0.01)."""
-    return 4.91 * (part**0.14 - (1.0 - part) ** 0.14)
+    """The normal deviate that such a part of all are below (Tukey's lambda distribution: to about 0.01)."""
+    deviate: float = 4.91 * (part**0.14 - (1.0 - part) ** 0.14)
+    return deviate
 
 
 class Steady:
