@@ -26,7 +26,7 @@ def shuffled() -> Iterable[Any]:
 
 
 def decreasing() -> Iterable[Any]:
-    return np.linspace(1400, 100, 120).astype(int).tolist()
+    return np.linspace(1200, 100, 100).astype(int).tolist()
 
 
 def singular(n: int, rng: np.random.Generator) -> float:
@@ -84,7 +84,7 @@ PROGRAMS = [
         "condition",
         "numpy",
         "report",
-        "The condition of 120 random matrices of 1400 down to 100 rows: a falling trend.",
+        "The condition of 100 random matrices of 1200 down to 100 rows: a falling trend.",
         singular,
         decreasing,
         {"seed": 1},

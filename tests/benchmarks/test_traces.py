@@ -84,9 +84,8 @@ def test_every_program_has_its_trace_and_the_readme_says_so(recorder):
     assert set(programs) == {path.stem for path in FILES}
     for trace in recorder.load():
         program = programs[trace["name"]]
-        assert all(trace[name] == getattr(program, name) for name in ("group", "split", "about")), (
-            program.name
-        )
+        for name in ("group", "split", "about"):
+            assert trace[name] == getattr(program, name)
         assert len(trace["seconds"]) == len(list(program.items())), program.name
         assert ("fractions" in trace) == program.reports
     readme = (BENCHMARKS / "traces" / "README.md").read_text(encoding="utf-8")
