@@ -50,6 +50,8 @@ def record(program: Program, most: int | None = None) -> dict[str, Any]:
         )
         attempts = [*store.records(summary.run), *store.retried(summary.run)]
         courses = [(result.index, result.value) for result in store.results()] if program.reports else []
+    if summary.failures and not program.fails:
+        raise RuntimeError(f"{program.name}: {summary.failed} items failed; {summary.failures[0].error}")
     if len(items) != summary.done + summary.failed:
         raise RuntimeError(f"{program.name} did not run to its end")
     last = {each.index: each.seconds for each in attempts if each.status != "retried"}

@@ -38,6 +38,8 @@ class Program:
         More arguments of ``run_tasks``.
     reports : bool
         Its results are courses (:class:`Course`).
+    fails : bool
+        Some of its items may fail; of any other program that is a mistake.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Program:
     items: Callable[[], Iterable[Any]]
     options: Mapping[str, Any] = field(default_factory=dict)
     reports: bool = False
+    fails: bool = False
 
 
 class Course:

@@ -40,6 +40,7 @@ PROGRAMS = [
         ruin,
         lambda: [(1500, 40_000)] * 150,
         {"seed": 2, "timeout": 1.0},
+        fails=True,
     ),
     Program(
         "retries",
@@ -51,5 +52,6 @@ PROGRAMS = [
         descend,
         starts,
         {"retries": 2},
+        fails=True,
     ),
 ]

@@ -118,13 +118,20 @@ def test_a_process_that_replaces_another_has_a_first_item_too(recorder, tmp_path
     """It has to import as much as the other had to. And the attempts that failed are kept."""
     items = [str(tmp_path / f"tried-{k}") for k in range(5)]
     program = recorder.Program(
-        "exits", "made up", "tune", "All exit once.", exit_once, lambda: items, options={"retries": 1}
+        "exits", "made up", "tune", "All exit once.", exit_once, lambda: items, {"retries": 1}
     )
     trace = recorder.record(program)
     assert len(trace["seconds"]) == 5
     assert [index for index, _ in trace["retried"]] == [0, 1, 2, 3, 4]
     # five processes exited, each had a first item, and no item was tried more than twice
     assert len(trace["first"]) >= 3 > trace["processes"]
+
+
+def test_a_program_that_has_a_mistake_leaves_no_trace(recorder):
+    """Its items would take no time at all."""
+    program = recorder.Program("broken", "made up", "tune", "Divides by zero.", divide, lambda: [1, 0])
+    with pytest.raises(RuntimeError, match=r"broken: 1 items failed; ZeroDivisionError: division by zero"):
+        recorder.record(program)
 
 
 def test_a_name_that_nobody_knows_is_told():
@@ -143,6 +150,10 @@ def steps(count, report):
     for k in range(count + 1):
         course(k / count)
     return course.points
+
+
+def divide(by):
+    return 1 / by
 
 
 def exit_once(mark):
