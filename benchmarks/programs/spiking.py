@@ -32,34 +32,31 @@ def inputs() -> Iterable[Any]:
     return [(float(k), 1000, 0.04) for k in np.random.default_rng(1).uniform(1, 20, 200)]
 
 
-def balanced(neurons: int, probability: float, seconds: float, report: Any) -> Any:
-    """A random network of neurons that excite and inhibit each other."""
-    from brian2 import NeuronGroup, SpikeMonitor, Synapses, ms, prefs, run, second, start_scope
-    from brian2 import seed as set_seed
+def channels(neurons: int, seconds: float, report: Any) -> Any:
+    """Neurons of Hodgkin and Huxley, whose channels open and close with the voltage."""
+    from brian2 import NeuronGroup, defaultclock, ms, prefs, run, second, start_scope
 
     course = Course(report)
     prefs.codegen.target = "numpy"
     start_scope()
-    set_seed(1)
-    equations = """dv/dt = (ge + gi - (v + 49*mV)) / (20*ms) : volt (unless refractory)
-                   dge/dt = -ge / (5*ms) : volt
-                   dgi/dt = -gi / (10*ms) : volt"""
-    P = NeuronGroup(
-        neurons, equations, threshold="v > -50*mV", reset="v = -60*mV", refractory=5 * ms, method="exact"
-    )
-    P.v = "-60*mV + rand()*10*mV"
-    excite = Synapses(P[: neurons * 4 // 5], P, on_pre="ge += 1.62*mV")
-    inhibit = Synapses(P[neurons * 4 // 5 :], P, on_pre="gi -= 9*mV")
-    excite.connect(p=probability)
-    inhibit.connect(p=probability)
-    M = SpikeMonitor(P)
+    defaultclock.dt = 0.00005 * second
+    equations = """
+        dv/dt = (I - 36*n**4*(v + 77) - 120*m**3*h*(v - 50) - 0.3*(v + 54.4)) / ms : 1
+        dm/dt = (0.1*(v + 40)/(1 - exp(-(v + 40)/10))*(1 - m) - 4*exp(-(v + 65)/18)*m) / ms : 1
+        dn/dt = (0.01*(v + 55)/(1 - exp(-(v + 55)/10))*(1 - n) - 0.125*exp(-(v + 65)/80)*n) / ms : 1
+        dh/dt = (0.07*exp(-(v + 65)/20)*(1 - h) - h/(1 + exp(-(v + 35)/10))) / ms : 1
+        I : 1
+    """
+    G = NeuronGroup(neurons, equations, method="exponential_euler")
+    G.v, G.n, G.m, G.h = -64.9, 0.3, 0.05, 0.6
+    G.I = "20*i/N"
     run(seconds * second, report=course, report_period=50 * ms)
-    assert M.num_spikes > 0
+    assert -100 < G.v[0] < 100
     return course.points
 
 
 def sizes() -> Iterable[Any]:
-    return [(round(n), 0.02, 0.05) for n in np.geomspace(200, 9_000, 80)]
+    return [(n, 0.005) for n in range(1_000, 81_000, 1_000)]
 
 
 MODELS = {
@@ -112,8 +109,9 @@ PROGRAMS = [
         "brian2-sizes",
         "brian2",
         "tune",
-        "A balanced random network of 200 to 9000 neurons, in order, for 0.05 s (numpy target): a trend.",
-        balanced,
+        "1000 to 80 000 neurons of Hodgkin and Huxley, in order, for 5 ms in 100 steps (numpy target): a linear "
+        "trend.",
+        channels,
         sizes,
         reports=True,
     ),
