@@ -109,7 +109,7 @@ PROGRAMS = [
         "brian2-sizes",
         "brian2",
         "tune",
-        "1000 to 80 000 neurons of Hodgkin and Huxley, in order, for 5 ms in 100 steps (numpy target): a linear "
+        "1000 to 80 000 neurons of Hodgkin and Huxley, in order, for 5 ms (numpy target): a linear "
         "trend.",
         channels,
         sizes,
