@@ -109,8 +109,7 @@ PROGRAMS = [
         "brian2-sizes",
         "brian2",
         "tune",
-        "1000 to 80 000 neurons of Hodgkin and Huxley, in order, for 5 ms (numpy target): a linear "
-        "trend.",
+        "1000 to 80 000 neurons of Hodgkin and Huxley, in order, for 5 ms (numpy target): a linear trend.",
         channels,
         sizes,
         reports=True,
