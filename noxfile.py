@@ -112,6 +112,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def traces(session: nox.Session) -> None:
+    """Record again how long the items of real programs take, or of those named after `--`."""
+    install(session, *paths("core", "store-sqlite"), group="traces")
+    session.run("python", "benchmarks/record.py", *session.posargs, **LET_IT_STOP)
+
+
+@nox.session
 def simulate(session: nox.Session) -> None:
     """The scheduler with thousands of processes and millions of items, in virtual time."""
     session.env["PIP_BUILD_CONSTRAINT"] = "constraints.txt"
