@@ -33,6 +33,7 @@ LAYERS = [
         "progress",
         "bars",
         "eta",
+        "timeleft",
         "wording",
         "chunking",
         "spans",
