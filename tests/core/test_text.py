@@ -20,7 +20,7 @@ from farmhand.events import Pause, Stop
 from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, RecordingFrontend, a_failure, a_run, play
 from farmhand.text import TextFrontend
-from farmhand.wording import clock_text, printable, progress_text, rate_text, remaining_text, summary_text
+from farmhand.wording import clock_text, printable, progress_text, rate_text, summary_text
 
 RUN = Snapshot(
     task="find_rate",
@@ -481,26 +481,6 @@ def test_clocks_read_well(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "text"),
-    [
-        (0.1, 0.6, "under a second"),
-        (0.2, 3.0, "under 3 s"),
-        (3.0, 6.0, "3-6 s"),
-        (38.0, 42.0, "about 40 s"),
-        (12 * 60.0, 19 * 60.0, "12-19 min"),
-        (20.0, 250.0, "under 5 min"),
-        (42 * 60.0, 61 * 60.0, "40-60 min"),
-        (90 * 60.0, 150 * 60.0, "1.5-2.5 h"),
-        (2.1 * 86400, 3.4 * 86400, "2-3.5 days"),
-        (float("nan"), 3.0, "unknown"),
-    ],
-)
-def test_times_remaining_are_ranges_that_read_well(low, high, text):
-    """As exact as the estimate is, and no more."""
-    assert remaining_text(Estimate(low, (low + high) / 2, high)) == text
-
-
-@pytest.mark.parametrize(
     ("elapsed", "complete", "text"),
     [
         (12.0, 0.35, "35% complete, 12s elapsed, approximately 22s remaining"),
@@ -543,7 +523,6 @@ def test_printable_text_is_one_short_line(text, limit):
 @given(st.floats(), st.floats(), st.none() | st.floats())
 def test_no_number_is_beyond_words(low, high, complete):
     """A broken number is shown as something, not raised."""
-    assert remaining_text(Estimate(low, low, high))
     assert progress_text(low, complete)
     assert clock_text(high)
     assert isinstance(rate_text(high), str)

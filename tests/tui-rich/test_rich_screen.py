@@ -18,6 +18,7 @@ from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.progress import Detach, Estimate, FrontendOptions, Output, ProcessView, Snapshot
 from farmhand.testing.frontends import NASTY_TEXTS, FrontendConformance, a_failure, a_run, play, snapshots
 from farmhand.text import TextFrontend
+from farmhand.wording import TimeLeft
 from farmhand_rich.frontend import RichFrontend
 from farmhand_rich.keys import Steering, presses
 from farmhand_rich.layout import Layout, Message
@@ -95,8 +96,8 @@ def test_one_screen_says_how_the_run_is_and_each_process(terminal, frontend_on):
         " 42% ━━━━━━━━━━━━━━━━━━╸─────────────────────────   84 of 213 done  3 failed  10 skipped",
         "25s elapsed  30-45 s left  3.4/s  CPU 93%  3 processes",
         "",
-        " 0 ━━━━━━━━━━━───────────  50%     12s     12s left  k=3",
-        " 1 ━━━━━╸────────────────  25%  1m 20s  4m 00s left  try 2: fit 2  k=4",
+        " 0 ━━━━━━━━━━━───────────  50%     12s      12s left  k=3",
+        " 1 ━━━━━╸────────────────  25%  1m 20s   4m 00s left  try 2: fit 2  k=4",
         " 2 starting",
     ]
 
@@ -163,7 +164,7 @@ def test_whatever_is_shown_fits_the_terminal(snapshot, columns, rows, text):
     """A line too long, or one too many, and the display can't be drawn in place any more."""
     layout = Layout(forced(columns, rows)[0], snapshot.task, "rates.db")
     message = Message((("p", "pause"), ("+ -", "processes")), text.strip() and "a question? go on")
-    lines = layout.lines(snapshot, "30-45 s", message, columns, rows)
+    lines = layout.lines(snapshot, TimeLeft("30-45 s", "about 14:35"), message, columns, rows)
     assert max(map(Segment.get_line_length, lines)) <= max(1, columns - 1)
     assert len(lines) <= max(3, rows)
 

@@ -1,9 +1,10 @@
 """A time remaining in words that can be read while it changes: pure, no clock.
 
 What is estimated anew ten times a second wavers, and rounded numbers jump to and fro at every border.
-So each bound is said as one of the times in ``_TIMES``, whose distances are a tenth or so of their
-size, and stays until the estimate has gone all the way to the next one. What wavers by less than half
-such a distance then never brings a text back, and what is said is never wrong by more than one step.
+So each bound is said as one of the times in ``_TIMES``, whose distances are a fifteenth of their size
+or more, and stays until the estimate has gone all the way to the next one. What wavers by less than
+half such a distance, or 3 %, then never brings a text back, and what is said is never wrong by more
+than one step.
 """
 
 from __future__ import annotations
@@ -27,18 +28,20 @@ _STEPS = (
     (60, 10, 1.0),
     (1.5, 0.5, _MINUTE),
     (5, 1, _MINUTE),
-    (20, 2, _MINUTE),
+    (16, 2, _MINUTE),
     (30, 5, _MINUTE),
     (60, 10, _MINUTE),
     (1.5, 0.5, _HOUR),
     (5, 1, _HOUR),
-    (20, 2, _HOUR),
+    (16, 2, _HOUR),
     (24, 6, _HOUR),
     (2, 0.5, _DAY),
     (5, 1, _DAY),
-    (20, 5, _DAY),
+    (15, 5, _DAY),
+    (60, 10, _DAY),
     (100, 20, _DAY),
     (200, 50, _DAY),
+    (500, 100, _DAY),
 )
 _LAST = 1000 * _DAY
 
@@ -66,6 +69,9 @@ _NEARLY = 0.05  # seconds by which two snapshots miss a whole second
 _SMALL = 50.0  # a low end so many times below the high one is as good as none
 _WIDE = 4.0  # where the high end is so many times the low one, no time between them is "about" the end,
 _WIDE_SECONDS = 600.0  # unless they are as near to each other as this
+# Times of day are told in one of these steps, which is to be such parts of the range and of its high end.
+_CLOCK_STEPS = (60.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0, _DAY)
+_FINE, _FINE_HIGH = 0.08, 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class TimeLeft:
     Parameters
     ----------
     span : str
-        How long: ``'12-19 min'``, ``'5 min to 3 h'``, ``'under 30 s'``, or ``'unknown'``.
+        How long: ``'12-20 min'``, ``'5 min to 3 h'``, ``'under 30 s'``, or ``'unknown'``.
     end : str
         When: ``'about 14:35'``, of a wide range the latest time that is likely (``'by 17:30'``), of a
         run that is paused ``'when it goes on'``; or ``''``.
@@ -95,12 +101,12 @@ class TimeLeft:
 
     @property
     def left(self) -> str:
-        """The span within a line: ``'12-19 min left'``."""
+        """The span within a line: ``'12-20 min left'``."""
         return "time left unknown" if self.span == _UNKNOWN else f"{self.span} left"
 
     @property
     def whole(self) -> str:
-        """All within a line: ``'12-19 min left, about 14:35'``."""
+        """All within a line: ``'12-20 min left, about 14:35'``."""
         return f"{self.left}, {self.end}" if self.end else self.left
 
 
@@ -164,12 +170,12 @@ class RemainingWords:
 
 
 def remaining_text(remaining: Estimate) -> str:
-    """A time remaining as a range: ``'12-19 min'``, ``'5 min to 3 h'``, ``'about 40 s'``, ``'unknown'``."""
+    """A time remaining as a range: ``'12-20 min'``, ``'5 min to 3 h'``, ``'about 40 s'``, ``'unknown'``."""
     return _span(*_bounds(remaining, None)) if _is_sane(remaining) else _UNKNOWN
 
 
 def finish_text(remaining: Estimate, now: float) -> str:
-    """A time remaining with the time of day at which it is over: ``'12-19 min, about 14:35'``.
+    """A time remaining with the time of day at which it is over: ``'12-20 min, about 14:35'``.
 
     Parameters
     ----------
@@ -185,7 +191,7 @@ def finish_text(remaining: Estimate, now: float) -> str:
 
 def about_text(seconds: float) -> str:
     """One rounded time: ``'12 s'``, ``'1.5 min'``; ``''`` for none that can be told."""
-    return _time_text(_TIMES[_nearest(seconds)]) if 0.0 < seconds < inf else ""
+    return _time_text(_TIMES[max(1, _nearest(seconds))]) if 0.0 < seconds < inf else ""
 
 
 def _is_sane(estimate: Estimate) -> bool:
@@ -274,17 +280,18 @@ def _end(estimate: Estimate, high: int, latest: bool, now: float, before: float 
     if not _MINUTE <= _TIMES[high] < _LAST:
         return None
     end = now + (estimate.high if latest else estimate.median)
-    # no more precise than the estimate is
-    spread = estimate.high - estimate.low
-    step = 60.0 if spread < 600.0 else 300.0 if spread < 3600.0 else 1800.0
+    # no more precise than the estimate is, nor than the span
+    fine = max((estimate.high - estimate.low) * _FINE, estimate.high * _FINE_HIGH)
+    step = next((each for each in _CLOCK_STEPS if each >= fine), fine)
     if before is not None and before > now and abs(before - end) <= step:
         return before
     try:
         then = time.localtime(end)
     except (OverflowError, ValueError, OSError):
         return None
-    past = then.tm_min * 60 + end % 60.0  # seconds into its hour, as the clocks have it here
+    past = then.tm_hour * _HOUR + then.tm_min * _MINUTE + end % _MINUTE  # seconds into its day, here
     # the latest time is rounded up, and nothing ends in the past
+    step = min(step, _DAY)
     end += ceil(past / step if latest else past / step - 0.5) * step - past
     return end if end > now else end + step
 
