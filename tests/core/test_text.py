@@ -21,6 +21,7 @@ from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, RecordingFrontend, a_failure, a_run, play
 from farmhand.text import TextFrontend
 from farmhand.wording import clock_text, printable, progress_text, rate_text, summary_text
+from wavering import NOON, told, wavering_run
 
 RUN = Snapshot(
     task="find_rate",
@@ -466,6 +467,24 @@ def test_stderr_is_looked_up_when_the_frontend_is_made(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.endswith("find_rate: 20 done in 5.0s\n")
+
+
+def test_the_line_says_what_all_frontends_say_of_the_time_remaining(monkeypatch):
+    """Who looks at the window and at the terminal must not wonder which of them is right."""
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setattr("time.time", lambda: NOON)
+    terminal, piped = Terminal(), io.StringIO()
+    frontend, other = TextFrontend(QUIET, terminal), TextFrontend(QUIET, piped)
+    history = wavering_run()
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        frontend.show(snapshot)
+        line = terminal.screen.current
+        assert (left.left in line and left.end in line) if left else "left" not in line
+        before = len(piped.getvalue())
+        other.show(snapshot)
+        new = piped.getvalue()[before:]
+        if before and new:
+            assert new.endswith(f", {left.whole}\n" if left else "elapsed\n")
 
 
 # -- the words --------------------------------------------------------------------------------

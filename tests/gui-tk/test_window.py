@@ -13,6 +13,7 @@ from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, a_failure, a_run
 from shown_window import ShownWindow
 from virtual_display import VirtualDisplay
+from wavering import NOON, told, wavering_run
 
 BUSY = ProcessView(0, 77, "busy", 12, "(13.2, 0.5)", "k = 13.2: simulating", 12.0, 0.4, 0.42, 18.0, 1)
 RUN = Snapshot(
@@ -144,6 +145,15 @@ def test_the_numbers_change_at_most_once_a_second(window):
     assert window.app.overview.remaining["text"].startswith("60-80 min")
     window.show(replace(RUN, state="paused"))
     assert window.app.overview.remaining["text"] == "12-20 min, when it goes on"
+
+
+def test_the_window_says_what_all_frontends_say_of_the_time_remaining(window, monkeypatch):
+    """Who looks at the window and at the terminal must not wonder which of them is right."""
+    monkeypatch.setattr(window.app, "_now", lambda: NOON)
+    history = wavering_run()
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        window.show(snapshot)
+        assert window.app.overview.remaining["text"] == (str(left) or "-")
 
 
 def test_sixty_four_processes_scroll_by_wheel_and_keys(window):
