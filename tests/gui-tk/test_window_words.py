@@ -445,6 +445,15 @@ def test_the_chart_of_a_run_that_finishes_leads_to_the_end_of_its_running_items(
     assert plan_of(replace(finishing, processes=())).ends is None
 
 
+def test_the_band_stands_still_while_the_time_remaining_counts_down():
+    """What has ended moves towards it; an end that moves as well would say that nothing is known."""
+    plan = plan_of(RUN)
+    for seconds in (0.5, 60.0, 700.0):
+        rest = Estimate(720.0 - seconds, 900.0 - seconds, 1140.0 - seconds)
+        later = plan_of(replace(RUN, elapsed=RUN.elapsed + seconds, remaining=rest), plan)
+        assert (later.ends, later.reach, later.times) == (plan.ends, plan.reach, plan.times)
+
+
 def test_the_axes_stand_still_while_the_estimate_wavers():
     """A chart that is stretched ten times a second cannot be read."""
     before = plan_of(RUN)
