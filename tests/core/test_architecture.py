@@ -36,6 +36,7 @@ LAYERS = [
         "spread",
         "trends",
         "eta",
+        "timeleft",
         "wording",
         "chunking",
         "spans",

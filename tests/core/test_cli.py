@@ -116,7 +116,9 @@ def test_a_run_that_has_not_ended_is_told_in_a_sentence(farmhand, lines, a_store
     assert [run["left"] for run in lines("runs", path)] == [6, 6, 6]
     running, killed, unknown = out.splitlines()[-3:]
     assert f"aaaaaa (find_rate) runs in process {os.getpid()}: 2 of 8 items have ended" in running
-    assert "at that rate 6h 00m more" in running
+    assert running.endswith(
+        " ago."
+    )  # it cannot be asked, and dividing what has ended by the time is no estimate
     assert "bbbbbb (find_rate) was killed: 2 of 8 items have ended" in killed
     assert "resume=True" in killed
     assert "cccccc (find_rate) runs on elsewhere, or was killed there" in unknown

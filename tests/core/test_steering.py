@@ -170,6 +170,41 @@ def test_a_run_is_watched_to_its_end(farm, elsewhere):
     assert running.process.wait(DEADLINE) == 0
 
 
+def test_status_says_how_long_a_run_still_takes_as_all_who_watch_it_are_told(farm, farmhand, steer):
+    """The farm is asked: it alone knows what runs, how far that is, and who shares the rest."""
+    running = farm(8, free=4)
+    status, out, _ = farmhand("status", running.path)
+    assert status == 0
+    assert "4 of 8 items have ended, the last one " in joined(out)
+    assert re.search(r"(ago|just now); [^;]* left\.", joined(out))
+    remaining = steer("status", running.path)["runs"][0]["remaining"]
+    assert 0.0 <= remaining["low"] <= remaining["median"] <= remaining["high"]
+    farmhand("pause", running.path)
+    _, out, _ = farmhand("status", running.path)
+    assert "; paused: 2 items still run; " in joined(out)
+    running.let_go()
+
+
+def test_status_does_without_a_farm_that_does_not_answer(farm, farmhand, steer):
+    """It may be suspended for the night; what is stored can be told all the same."""
+    running = farm(8, free=4)
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        status, out, err = farmhand("status", running.path)
+        assert (status, err) == (0, "")
+        assert "4 of 8 items have ended" in joined(out)
+        assert "left" not in out
+        assert steer("status", running.path)["runs"][0]["remaining"] is None
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    running.let_go()
+
+
+def joined(out):
+    """What was broken into lines."""
+    return " ".join(out.split())
+
+
 def test_a_run_that_did_not_end_well_is_told_by_the_exit_status(farm, elsewhere):
     """A script that waits for a run asks for it."""
     running = farm(3, failing=[1])

@@ -20,7 +20,8 @@ from farmhand.events import Pause, Stop
 from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, RecordingFrontend, a_failure, a_run, play
 from farmhand.text import TextFrontend
-from farmhand.wording import clock_text, printable, progress_text, rate_text, remaining_text, summary_text
+from farmhand.wording import clock_text, printable, progress_text, rate_text, summary_text
+from wavering import NOON, told, wavering_run
 
 RUN = Snapshot(
     task="find_rate",
@@ -468,6 +469,24 @@ def test_stderr_is_looked_up_when_the_frontend_is_made(capsys):
     assert captured.err.endswith("find_rate: 20 done in 5.0s\n")
 
 
+def test_the_line_says_what_all_frontends_say_of_the_time_remaining(monkeypatch):
+    """Who looks at the window and at the terminal must not wonder which of them is right."""
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setattr("time.time", lambda: NOON)
+    terminal, piped = Terminal(), io.StringIO()
+    frontend, other = TextFrontend(QUIET, terminal), TextFrontend(QUIET, piped)
+    history = wavering_run()
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        frontend.show(snapshot)
+        line = terminal.screen.current
+        assert (left.left in line and left.end in line) if left else "left" not in line
+        before = len(piped.getvalue())
+        other.show(snapshot)
+        new = piped.getvalue()[before:]
+        if before and new:
+            assert new.endswith(f", {left.whole}\n" if left else "elapsed\n")
+
+
 # -- the words --------------------------------------------------------------------------------
 
 
@@ -478,26 +497,6 @@ def test_stderr_is_looked_up_when_the_frontend_is_made(capsys):
 def test_clocks_read_well(seconds, text):
     """Two units at most: nobody plans by the seconds of an hour."""
     assert clock_text(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "text"),
-    [
-        (0.1, 0.6, "under a second"),
-        (0.2, 3.0, "under 3 s"),
-        (3.0, 6.0, "3-6 s"),
-        (38.0, 42.0, "about 40 s"),
-        (12 * 60.0, 19 * 60.0, "12-19 min"),
-        (20.0, 250.0, "under 5 min"),
-        (42 * 60.0, 61 * 60.0, "40-60 min"),
-        (90 * 60.0, 150 * 60.0, "1.5-2.5 h"),
-        (2.1 * 86400, 3.4 * 86400, "2-3.5 days"),
-        (float("nan"), 3.0, "unknown"),
-    ],
-)
-def test_times_remaining_are_ranges_that_read_well(low, high, text):
-    """As exact as the estimate is, and no more."""
-    assert remaining_text(Estimate(low, (low + high) / 2, high)) == text
 
 
 @pytest.mark.parametrize(
@@ -543,7 +542,6 @@ def test_printable_text_is_one_short_line(text, limit):
 @given(st.floats(), st.floats(), st.none() | st.floats())
 def test_no_number_is_beyond_words(low, high, complete):
     """A broken number is shown as something, not raised."""
-    assert remaining_text(Estimate(low, low, high))
     assert progress_text(low, complete)
     assert clock_text(high)
     assert isinstance(rate_text(high), str)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farmhand.progress import Estimate, ProcessView, Snapshot
+from farmhand.progress import ProcessView, Snapshot
 from farmhand.values import replace
 from farmhand.wording import (
     cells,
     cut,
     duration_text,
-    finish_text,
+    rest_text,
     size_text,
     state_text,
     summary_text,
@@ -81,31 +81,25 @@ def test_what_is_cut_fits_and_is_the_beginning(text, width):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("complete", "remaining", "text"),
     [
-        ((30.0, 40.0, 50.0), "30-50 s"),
-        ((720.0, 900.0, 1140.0), "12-19 min, about 15:15"),
-        ((650.0, 700.0, 750.0), "11-13 min, about 15:12"),
-        ((3 * 3600.0, 4 * 3600.0, 6.2 * 3600), "3-6 h, about 19:00"),
-        ((9 * 3600.0, 10 * 3600.0, 12 * 3600.0), "9-12 h, about Thu 01:00"),
-        ((8 * 86400.0, 9 * 86400.0, 12 * 86400.0), "8-12 days, about 2026-03-13"),
-        ((1.0, math.nan, 90.0), "0-1.5 min"),
-        ((1.0, math.inf, math.inf), "unknown"),
+        (0.4, 80.0, "1m 20s"),
+        (1.0, 0.0, "0s"),
+        (None, 80.0, "~80 s"),
+        (None, 13.2, "~14 s"),
+        (None, 0.3, "~1 s"),
+        (None, 0.0, ""),
+        (None, -5.0, ""),
+        (None, None, ""),
+        (0.4, math.nan, ""),
+        (0.4, -1.0, "0s"),
+        (None, math.inf, ""),
     ],
 )
-def test_a_time_remaining_has_the_time_of_day_of_its_end(seconds, text):
-    """Who looks at noon wants to know whether to come back after lunch, and no second of it."""
-    now = time.mktime((2026, 3, 4, 15, 0, 0, 0, 0, -1))
-    if math.isnan(seconds[1]):
-        assert "about" not in finish_text(Estimate(*seconds), now)
-    else:
-        assert finish_text(Estimate(*seconds), now) == text
-
-
-@given(low=st.floats(), median=st.floats(), high=st.floats())
-def test_any_time_remaining_can_be_told(low, median, high):
-    """The arithmetic was done elsewhere."""
-    assert finish_text(Estimate(low, median, high), 1.7e9)
+def test_what_an_item_still_takes_is_told_from_a_guess(complete, remaining, text):
+    """One that reports knows; of another, how long the others took. Past its guess nobody can say."""
+    process = ProcessView(0, 77, "busy", 3, elapsed=10.0, complete=complete, remaining=remaining)
+    assert rest_text(process) == text
 
 
 def test_the_state_of_a_run_is_told_in_words():

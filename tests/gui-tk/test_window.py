@@ -13,6 +13,7 @@ from farmhand.progress import Estimate, FrontendOptions, ProcessView, Snapshot
 from farmhand.testing.frontends import FrontendConformance, a_failure, a_run
 from shown_window import ShownWindow
 from virtual_display import VirtualDisplay
+from wavering import NOON, told, wavering_run
 
 BUSY = ProcessView(0, 77, "busy", 12, "(13.2, 0.5)", "k = 13.2: simulating", 12.0, 0.4, 0.42, 18.0, 1)
 RUN = Snapshot(
@@ -103,7 +104,7 @@ def test_a_run_is_shown_with_its_numbers_and_a_row_for_each_process(window):
     assert window.root.title() == "find_rate 40 % - rates.db"
     assert overview.done["text"] == "100 of 300 done"
     assert overview.percent["text"] == "40 %"
-    assert overview.remaining["text"].startswith("12-19 min, about ")
+    assert overview.remaining["text"].startswith("12-20 min, about ")
     assert overview.condition["text"] == "▶ Running"
     window.until(lambda: len(window.app.processes.texts()) == 2)
     assert window.app.processes.texts()[0] == "0 k = 13.2: simulating 42 % 12s 18s"
@@ -138,13 +139,21 @@ def test_the_numbers_change_at_most_once_a_second(window):
     """Nobody can read a flicker; the bar moves all the same, and another state is shown at once."""
     window.show(RUN)
     window.show(replace(RUN, remaining=Estimate(3600.0, 4000.0, 5000.0), done=101))
-    assert window.app.overview.remaining["text"].startswith("12-19 min")
+    assert window.app.overview.remaining["text"].startswith("12-20 min")
     assert window.app.overview.done["text"] == "101 of 300 done"
-    window.draw(1.0)
-    window.show(replace(RUN, remaining=Estimate(3600.0, 4000.0, 5000.0)))
-    assert window.app.overview.remaining["text"].startswith("60-85 min")
+    window.show(replace(RUN, remaining=Estimate(3600.0, 4000.0, 5000.0), elapsed=RUN.elapsed + 1.0))
+    assert window.app.overview.remaining["text"].startswith("60-80 min")
     window.show(replace(RUN, state="paused"))
-    assert window.app.overview.remaining["text"] == "when it goes on"
+    assert window.app.overview.remaining["text"] == "12-20 min, when it goes on"
+
+
+def test_the_window_says_what_all_frontends_say_of_the_time_remaining(window, monkeypatch):
+    """Who looks at the window and at the terminal must not wonder which of them is right."""
+    monkeypatch.setattr(window.app, "_now", lambda: NOON)
+    history = wavering_run()
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        window.show(snapshot)
+        assert window.app.overview.remaining["text"] == (str(left) or "-")
 
 
 def test_sixty_four_processes_scroll_by_wheel_and_keys(window):
@@ -317,7 +326,8 @@ def test_the_chart_and_the_numbers_tell_the_same_end(window):
     shown = []
     for minutes in range(0, 12, 3):
         median = 900.0 + 60.0 * minutes
-        window.show(replace(RUN, remaining=Estimate(median - 150.0, median, median + 200.0)))
+        late = Estimate(median - 150.0, median, median + 200.0)
+        window.show(replace(RUN, elapsed=RUN.elapsed + minutes, remaining=late))
         _, _, end = window.app.overview.remaining["text"].partition(", ")
         shown.append(end)
         texts = [canvas.itemcget(item, "text") for item in canvas.find_all() if canvas.type(item) == "text"]

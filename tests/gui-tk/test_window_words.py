@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from farmhand.events import Finish, ItemError, Pause, Resize, Resume, Stop
 from farmhand.progress import Estimate, Failure, ProcessView, Snapshot
 from farmhand.testing.frontends import NASTY_TEXTS, a_failure, a_run, snapshots
+from farmhand.wording import RemainingWords, TimeLeft
 from farmhand_tk.window.failed import Failed
 from farmhand_tk.window.looks import chosen_theme, desktop_is_dark
 from farmhand_tk.window.orders import Orders
@@ -72,19 +73,19 @@ def test_the_title_says_how_far_which_run_is():
 
 def test_the_overview_has_every_number_with_its_meaning():
     """Done, failed, skipped and total; how long it took, will take, and when it is over."""
-    overview = overview_of(RUN, 1.7e9)
+    overview = overview_of(RUN, TimeLeft("12-20 min", "about 14:35"))
     assert overview.done == "100 of 300 done"
     assert (overview.failed, overview.skipped) == ("20 failed", "30 skipped")
     assert overview.percent == "60 %"
     assert overview.elapsed == "12m 05s"
-    assert overview.remaining.startswith("12-19 min, about ")
+    assert overview.remaining == "12-20 min, about 14:35"
     assert (overview.rate, overview.cpu) == ("12/min", "87 %")
     assert overview.state == "Running"
 
 
 def test_the_bar_has_a_part_for_each_way_to_end_and_counts_the_running_items_in():
     """What was skipped, done and failed, and then what the running items have reported."""
-    bar = overview_of(RUN, 0.0).bar
+    bar = overview_of(RUN, TimeLeft()).bar
     assert (bar.skipped, bar.done, bar.failed) == pytest.approx((0.1, 1 / 3, 20 / 300))
     assert bar.running == pytest.approx(0.6 - 150 / 300)
     assert bar.begins == 0.0
@@ -93,20 +94,25 @@ def test_the_bar_has_a_part_for_each_way_to_end_and_counts_the_running_items_in(
 def test_a_bar_of_unknown_length_moves_with_the_run_and_stands_without_news():
     """It is drawn from the time of the run: where none comes, nothing pretends to go on."""
     unknown = replace(RUN, total=None, complete=None)
-    one, two = (overview_of(replace(unknown, elapsed=t), 0.0).bar for t in (10.0, 10.5))
+    one, two = (overview_of(replace(unknown, elapsed=t), TimeLeft()).bar for t in (10.0, 10.5))
     assert one != two
-    assert one == overview_of(replace(unknown, elapsed=10.0), 99.0).bar
-    assert overview_of(unknown, 0.0).percent == ""
+    assert one == overview_of(replace(unknown, elapsed=10.0), TimeLeft()).bar
+    assert overview_of(unknown, TimeLeft()).percent == ""
 
 
 def test_a_run_that_stands_still_promises_no_end():
-    """The time remaining of a paused run is that of nobody; of one that finishes, that of its last items."""
-    assert overview_of(replace(RUN, state="paused"), 0.0).remaining == "when it goes on"
-    assert overview_of(replace(RUN, state="finishing"), 0.0).remaining == "about 18s"
-    silent = replace(BUSY, remaining=None)
-    assert overview_of(replace(RUN, state="finishing", processes=(silent, BUSY)), 0.0).remaining == "-"
-    assert overview_of(replace(RUN, state="finished"), 0.0).remaining == "none"
-    assert overview_of(RUN, 0.0, lost=True).remaining == "-"
+    """A paused run takes so long once it goes on; one that finishes has its last items to wait for."""
+    assert remaining_of(replace(RUN, state="paused")) == "12-20 min, when it goes on"
+    assert remaining_of(replace(RUN, state="finishing", remaining=Estimate(15.0, 18.0, 25.0))) == "16-25 s"
+    assert remaining_of(replace(RUN, state="finishing", remaining=None)) == "-"
+    assert remaining_of(replace(RUN, state="finished")) == "none"
+    assert remaining_of(replace(RUN, state="stopped")) == "-"
+    assert remaining_of(RUN, lost=True) == "-"
+
+
+def remaining_of(snapshot, lost=False):
+    """What the window says of the time remaining."""
+    return overview_of(snapshot, RemainingWords().of(snapshot, 1.7e9), lost).remaining
 
 
 @pytest.mark.parametrize(
@@ -115,11 +121,12 @@ def test_a_run_that_stands_still_promises_no_end():
 )
 def test_a_state_is_a_word_and_a_sign_and_only_then_a_colour(state, tone):
     """Who does not see the colours reads the same."""
-    overview = overview_of(replace(RUN, state=state), 0.0)
+    overview = overview_of(replace(RUN, state=state), TimeLeft())
     assert overview.tone == tone
     assert overview.state.lower().startswith(state)
     signs = {
-        overview_of(replace(RUN, state=each), 0.0).sign for each in ("running", "paused", "stopped", "broken")
+        overview_of(replace(RUN, state=each), TimeLeft()).sign
+        for each in ("running", "paused", "stopped", "broken")
     }
     assert len(signs) == 4
 
@@ -191,6 +198,8 @@ def test_a_row_of_a_task_that_does_not_report_moves_without_a_number():
     row, later = row_of(silent), row_of(replace(silent, elapsed=13.0))
     assert (row.percent, row.remaining) == ("", "")
     assert row.bar != later.bar
+    assert row_of(replace(silent, remaining=18.4)).remaining == "~18 s"  # which is a guess
+    assert row_of(replace(silent, remaining=-1.0)).remaining == ""
 
 
 @pytest.mark.parametrize(
@@ -271,7 +280,7 @@ def test_no_text_of_a_user_gets_to_tk_as_it_is(text):
     """Control characters, halves of characters and megabytes: Tk stumbles over some, and X over others."""
     view = replace(BUSY, taskname=text, item=text)
     snapshot = replace(RUN, task=text, store=text, reason=text, processes=(view,))
-    said = [title_of(snapshot), *astuple(overview_of(snapshot, 0.0)), *astuple(row_of(view))]
+    said = [title_of(snapshot), *astuple(overview_of(snapshot, TimeLeft())), *astuple(row_of(view))]
     said += full_failure_text(a_failure(1, text), text).splitlines()
     said += [terminate_text(snapshot), lost_text(snapshot)]
     for each in said:
@@ -288,7 +297,7 @@ def astuple(value):
 @given(snapshot=snapshots(), lost=st.booleans())
 def test_any_snapshot_has_words_and_bars_that_fit(snapshot, lost):
     """Arithmetic done elsewhere is not trusted: no part of a bar is negative, or goes beyond its end."""
-    overview = overview_of(snapshot, 1.7e9, lost)
+    overview = overview_of(snapshot, TimeLeft(), lost)
     bars = [overview.bar, *(row_of(each).bar for each in snapshot.processes)]
     title_of(snapshot)
     terminate_text(snapshot)
@@ -418,11 +427,31 @@ def test_the_chart_leads_from_what_has_ended_to_the_projected_end():
 
 
 def test_the_chart_has_no_projection_where_there_is_none_to_be_had():
-    """Of an unknown number of items, of a paused run, and of one that is over."""
+    """Of an unknown number of items, of a paused run, whose end moves away, and of one that is over."""
     assert plan_of(replace(RUN, total=None)).ends is None
     assert plan_of(replace(RUN, total=None)).goal is None
     for state in ("paused", "finished", "stopped"):
         assert plan_of(replace(RUN, state=state)).ends is None
+
+
+def test_the_chart_of_a_run_that_finishes_leads_to_the_end_of_its_running_items():
+    """The others are not going to run, so that the goal is out of reach."""
+    finishing = replace(RUN, state="finishing", remaining=Estimate(15.0, 18.0, 25.0))
+    for snapshot in (finishing, replace(finishing, total=None)):
+        plan = plan_of(snapshot)
+        assert plan.reach == 122.0
+        assert plan.ends == (740.0, 743.0, 750.0)
+    assert plan_of(replace(finishing, total=151)).reach == 121.0
+    assert plan_of(replace(finishing, processes=())).ends is None
+
+
+def test_the_band_stands_still_while_the_time_remaining_counts_down():
+    """What has ended moves towards it; an end that moves as well would say that nothing is known."""
+    plan = plan_of(RUN)
+    for seconds in (0.5, 60.0, 700.0):
+        rest = Estimate(720.0 - seconds, 900.0 - seconds, 1140.0 - seconds)
+        later = plan_of(replace(RUN, elapsed=RUN.elapsed + seconds, remaining=rest), plan)
+        assert (later.ends, later.reach, later.times) == (plan.ends, plan.reach, plan.times)
 
 
 def test_the_axes_stand_still_while_the_estimate_wavers():

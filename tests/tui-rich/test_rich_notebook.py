@@ -19,7 +19,9 @@ pytest.importorskip("ipykernel")
 
 from traitlets.config import Config  # noqa: E402
 
+from farmhand.wording import clock_text  # noqa: E402
 from farmhand_rich.notebook import NotebookFrontend  # noqa: E402
+from wavering import NOON, told, wavering_run  # noqa: E402
 
 QUIET = FrontendOptions(task="find_rate")
 RUN = replace(a_run()[20], elapsed=25.0, store=":memory:")
@@ -101,6 +103,20 @@ def test_a_cell_shows_the_run_and_each_process(cell):
         "find_rate 40% 8 of 20 done 3 failed 25s elapsed · 2-5 s left · 4.0/s · CPU 90% "
         "0 55% 1m 20s 1m 05s left try 2: simulating k=8 1 starting"
     )
+
+
+def test_the_cell_says_what_all_frontends_say_of_the_time_remaining(cell, monkeypatch):
+    """Who looks at the window and at the notebook must not wonder which of them is right."""
+    monkeypatch.setattr("time.time", lambda: NOON)
+    for name in ("_LEAST", "_REST"):
+        monkeypatch.setattr(f"farmhand_rich.notebook.{name}", 0.0)  # seconds without drawing
+    frontend = NotebookFrontend(QUIET)
+    history = wavering_run()
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        frontend.show(snapshot)
+        elapsed = f"{clock_text(snapshot.elapsed)} elapsed · "
+        assert (f"{elapsed}{left.whole} · 3.4/s" if left else f"{elapsed}3.4/s") in cell.text
+        assert "~18 s left k=3" in cell.text
 
 
 def test_bars_are_told_to_who_cannot_see_them(cell):

@@ -18,9 +18,11 @@ from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.progress import Detach, Estimate, FrontendOptions, Output, ProcessView, Snapshot
 from farmhand.testing.frontends import NASTY_TEXTS, FrontendConformance, a_failure, a_run, play, snapshots
 from farmhand.text import TextFrontend
+from farmhand.wording import TimeLeft
 from farmhand_rich.frontend import RichFrontend
 from farmhand_rich.keys import Steering, presses
 from farmhand_rich.layout import Layout, Message
+from wavering import NOON, told, wavering_run
 
 QUIET = FrontendOptions(task="find_rate")
 
@@ -95,9 +97,38 @@ def test_one_screen_says_how_the_run_is_and_each_process(terminal, frontend_on):
         " 42% ━━━━━━━━━━━━━━━━━━╸─────────────────────────   84 of 213 done  3 failed  10 skipped",
         "25s elapsed  30-45 s left  3.4/s  CPU 93%  3 processes",
         "",
-        " 0 ━━━━━━━━━━━───────────  50%     12s     12s left  k=3",
-        " 1 ━━━━━╸────────────────  25%  1m 20s  4m 00s left  try 2: fit 2  k=4",
+        " 0 ━━━━━━━━━━━───────────  50%     12s      12s left  k=3",
+        " 1 ━━━━━╸────────────────  25%  1m 20s   4m 00s left  try 2: fit 2  k=4",
         " 2 starting",
+    ]
+
+
+def test_the_terminal_says_what_all_frontends_say_of_the_time_remaining(terminal, frontend_on, monkeypatch):
+    """Who looks at the window and at the terminal must not wonder which of them is right."""
+    monkeypatch.setattr("time.time", lambda: NOON)
+    monkeypatch.setattr("farmhand_rich.screen._MOST", 0.0)  # seconds without drawing
+    screen = terminal(100, 24)
+    frontend = frontend_on(screen)
+    history = wavering_run()
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        frontend.show(snapshot)
+        screen.read()
+        figures = next((line for line in screen.lines if "elapsed" in line), "elapsed  3.4/s")
+        expected = f"elapsed  {left.whole}  3.4/s" if left else "elapsed  3.4/s"
+        assert expected in figures
+    frontend.close()
+
+
+def test_an_item_that_does_not_report_has_a_guess_of_what_it_still_takes(terminal, frontend_on):
+    """It goes by what the others took, and looks like that; one that outlasts them all has none."""
+    screen = terminal(90, 24)
+    processes = (busy(0, remaining=13.2), busy(1, remaining=95.0), busy(2, remaining=0.0))
+    frontend_on(screen).show(replace(RUN, processes=processes))
+    screen.read()
+    assert [line[26:].split() for line in screen.lines[-3:]] == [
+        ["12s", "~14", "s", "left", "k=1"],
+        ["12s", "~1.5", "min", "left", "k=1"],
+        ["12s", "k=1"],
     ]
 
 
@@ -163,7 +194,7 @@ def test_whatever_is_shown_fits_the_terminal(snapshot, columns, rows, text):
     """A line too long, or one too many, and the display can't be drawn in place any more."""
     layout = Layout(forced(columns, rows)[0], snapshot.task, "rates.db")
     message = Message((("p", "pause"), ("+ -", "processes")), text.strip() and "a question? go on")
-    lines = layout.lines(snapshot, "30-45 s", message, columns, rows)
+    lines = layout.lines(snapshot, TimeLeft("30-45 s", "about 14:35"), message, columns, rows)
     assert max(map(Segment.get_line_length, lines)) <= max(1, columns - 1)
     assert len(lines) <= max(3, rows)
 

@@ -1,6 +1,6 @@
 """The text frontend: one line that is redrawn on a terminal, plain lines everywhere else.
 
-It draws snapshots and nothing else: no clock, no state of the farm. Where nobody is looking
+It draws snapshots and nothing else: no state of the farm. Where nobody is looking
 (a closed pipe, no stderr at all) it falls silent, and the run goes on.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable
 
 from farmhand.events import Control
@@ -15,6 +16,7 @@ from farmhand.progress import OVER, FrontendOptions, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
     RemainingWords,
+    TimeLeft,
     bar_text,
     cells,
     clock_text,
@@ -24,7 +26,6 @@ from farmhand.wording import (
     printable,
     process_text,
     rate_text,
-    remaining_text,
     summary_text,
 )
 
@@ -158,7 +159,7 @@ class TextFrontend:
         self._status = ""  # what stands in the line that is redrawn
         self._next_line = 1.0
         self._news = News(options.verbose)
-        self._words = RemainingWords(lambda remaining, now: remaining_text(remaining))
+        self._words = RemainingWords()
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw `snapshot`."""
@@ -168,13 +169,14 @@ class TextFrontend:
             self._paint(_DIM, line.prefix) + self._paint(_STYLES.get(line.kind, ""), line.text)
             for line in self._news.lines(snapshot)
         ]
+        left = self._words.of(snapshot, time.time())
         if snapshot.state in OVER:
             self._over = True
             self._write([*lines, self._summary(snapshot)], "")
         elif self._live:
-            self._write(lines, self._draw(snapshot, self._columns() - 1))
+            self._write(lines, self._draw(snapshot, left, self._columns() - 1))
         else:
-            lines += self._due_line(snapshot)
+            lines += self._due_line(snapshot, left)
             self._write(lines, "")
         self._last = snapshot
 
@@ -190,13 +192,13 @@ class TextFrontend:
         self._over = True
         self._write([self._summary(self._last)], "")
 
-    def _due_line(self, snapshot: Snapshot) -> list[str]:
+    def _due_line(self, snapshot: Snapshot, left: TimeLeft) -> list[str]:
         """The line that says how far the run is, when it is time for one."""
         if self._last is None:
             return [self._first_line(snapshot)]
         if snapshot.elapsed >= self._next_line or snapshot.state != self._last.state:
             self._next_line = snapshot.elapsed + min(30.0, max(5.0, snapshot.elapsed / 4))
-            return [self._plain(snapshot)]
+            return [self._plain(snapshot, left)]
         return []
 
     def _first_line(self, snapshot: Snapshot) -> str:
@@ -209,7 +211,7 @@ class TextFrontend:
             parts.append(_plural(len(snapshot.processes), "process", "es"))
         return f"{self._name(snapshot)}: {', '.join(parts) or 'started'}"
 
-    def _plain(self, snapshot: Snapshot) -> str:
+    def _plain(self, snapshot: Snapshot, left: TimeLeft) -> str:
         parts = [] if snapshot.state == "running" else [snapshot.state]
         complete = fraction(snapshot)
         if complete is None:
@@ -224,8 +226,8 @@ class TextFrontend:
         if rate := rate_text(snapshot.rate):
             parts.append(rate)
         parts.append(f"{clock_text(snapshot.elapsed)} elapsed")
-        if _shows_remaining(snapshot) and snapshot.remaining is not None:
-            parts.append(f"{remaining_text(snapshot.remaining)} left")
+        if left:
+            parts.append(left.whole)
         return f"{self._name(snapshot)}: {', '.join(parts)}"
 
     def _summary(self, snapshot: Snapshot) -> str:
@@ -235,7 +237,7 @@ class TextFrontend:
 
     # -- the line that is redrawn --------------------------------------------------------------
 
-    def _draw(self, snapshot: Snapshot, width: int) -> str:
+    def _draw(self, snapshot: Snapshot, left: TimeLeft, width: int) -> str:
         """The line for a terminal of `width` free columns."""
         complete = fraction(snapshot)
         parts = [_Part(5, self._name(snapshot))]
@@ -253,8 +255,10 @@ class TextFrontend:
         if rate := rate_text(snapshot.rate):
             parts.append(_Part(2, rate, _DIM))
         parts.append(_Part(3, clock_text(snapshot.elapsed)))
-        if remaining := self._words.of(snapshot):
-            parts.append(_Part(6, f"{remaining} left"))
+        if left:
+            parts.append(_Part(6, left.left))
+        if left.end:
+            parts.append(_Part(0, left.end))
         if snapshot.state != "running":
             parts.append(_Part(10, snapshot.state, _YELLOW))
         elif _is_starting(snapshot):
@@ -341,10 +345,6 @@ def _encodable(stream: IO[str] | None, text: str) -> str:
         return text.encode(encoding, "backslashreplace").decode(encoding)
     except (LookupError, UnicodeError):
         return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _shows_remaining(snapshot: Snapshot) -> bool:
-    return snapshot.state in ("running", "finishing")
 
 
 def _is_starting(snapshot: Snapshot) -> bool:

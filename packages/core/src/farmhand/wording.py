@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from math import ceil, floor, isfinite
+from math import isfinite
 from unicodedata import combining, east_asian_width
 
-from farmhand.progress import OVER, Estimate, ProcessView, Snapshot
+from farmhand.progress import OVER, ProcessView, Snapshot
+from farmhand.timeleft import RemainingWords, TimeLeft, about_text, finish_text, remaining_text
 
 __all__ = [
     "RemainingWords",
+    "TimeLeft",
+    "about_text",
     "bar_text",
     "cells",
     "clock_text",
@@ -24,20 +26,12 @@ __all__ = [
     "progress_text",
     "rate_text",
     "remaining_text",
+    "rest_text",
     "size_text",
     "state_text",
     "summary_text",
     "when_text",
 ]
-
-# (highest value that is still told in it, its seconds, its name, from where on it is told coarsely,
-#  fine step, coarse step)
-_UNITS = (
-    (100.0, 1.0, "s", 10.0, 1.0, 5.0),
-    (6000.0, 60.0, "min", 30.0, 1.0, 5.0),
-    (172800.0, 3600.0, "h", 10.0, 0.5, 1.0),
-    (float("inf"), 86400.0, "days", 10.0, 0.5, 1.0),
-)
 
 
 def clock_text(seconds: float) -> str:
@@ -121,77 +115,18 @@ def process_text(process: ProcessView) -> str:
     return f"Process {process.number}: {progress_text(process.elapsed, process.complete)}: {taskname}"
 
 
-def remaining_text(remaining: Estimate) -> str:
-    """A time remaining as a range: ``'12-19 min'``, ``'about 40 s'``, ``'under a second'``."""
-    low, high = sorted((remaining.low, remaining.high))
-    if not (isfinite(low) and isfinite(high)):
-        return "unknown"
-    if high < 1.0:
-        return "under a second"
-    _, seconds, unit, coarse_from, fine, coarse = next(row for row in _UNITS if high < row[0])
-    step = coarse if high / seconds >= coarse_from else fine
-    last = _round(high / seconds, step)
-    first = max(0.0, _round(low / seconds, step))
-    if first == last:
-        return f"about {_number(last)} {unit}"
-    if first == 0.0:
-        return f"under {_number(max(ceil(high / seconds / step) * step, fine))} {unit}"
-    return f"{_number(first)}-{_number(last)} {unit}"
+def rest_text(process: ProcessView) -> str:
+    """How long the item of a process still takes: ``'1m 20s'`` as it reports, ``'~1.5 min'`` as others took.
 
-
-def finish_text(remaining: Estimate, now: float) -> str:
-    """A time remaining with the time of day at which it is over: ``'12-19 min, about 14:35'``.
-
-    Parameters
-    ----------
-    remaining : Estimate
-        The time remaining.
-    now : float
-        The time of day, as ``time.time()`` has it. Of another day than this one the day is told
-        as well (``'about Tue 14:00'``), after a week the date alone; of the next minute nothing.
+    ``''`` where nobody can say, as of one that has already run for longer than such a guess.
     """
-    text = remaining_text(remaining)
-    high = max(remaining.low, remaining.high)
-    if not (isfinite(remaining.low) and isfinite(high) and isfinite(remaining.median)) or high < 60.0:
-        return text
-    end = now + remaining.median
-    # no more precise than the estimate is: otherwise each look would tell another minute
-    spread = high - min(remaining.low, remaining.high)
-    step = 60 if spread < 600.0 else 300 if spread < 3600.0 else 1800
-    try:
-        today, then = time.localtime(now), time.localtime(end)
-        past = then.tm_min * 60 + then.tm_sec  # seconds into its hour
-        end += _round(past, step) - past
-        then = time.localtime(end)
-        if then[:3] == today[:3]:
-            return f"{text}, about {time.strftime('%H:%M', then)}"
-        if end - now < 6 * 86400:
-            return f"{text}, about {time.strftime('%a %H:%M', then)}"
-        return f"{text}, about {time.strftime('%Y-%m-%d', then)}"
-    except (OverflowError, ValueError, OSError):
-        return text
-
-
-class RemainingWords:
-    """The time remaining in words that change at most once a second: nobody can read a flicker.
-
-    Parameters
-    ----------
-    words : callable
-        From an estimate, and the time of day, to words; such as :func:`finish_text`.
-    """
-
-    def __init__(self, words: Callable[[Estimate, float], str]) -> None:
-        self._words = words
-        self._held: tuple[float, str] = (0.0, "")
-
-    def of(self, snapshot: Snapshot) -> str:
-        """The words for a snapshot; ``''`` where none would be true."""
-        if snapshot.remaining is None or snapshot.state not in ("running", "finishing"):
-            self._held = (0.0, "")
-        elif not self._held[1] or not 0.0 <= snapshot.elapsed - self._held[0] < 1.0:
-            self._held = (snapshot.elapsed, self._words(snapshot.remaining, time.time()))
-        return self._held[1]
+    rest = process.remaining
+    if rest is None or not isfinite(rest):
+        return ""
+    if process.complete is not None:
+        return clock_text(rest)
+    guess = about_text(rest)
+    return f"~{guess}" if guess else ""
 
 
 def state_text(snapshot: Snapshot) -> str:
@@ -309,11 +244,3 @@ def _brian_clock(seconds: float) -> str:
     if whole >= 86400:
         text = f"{whole // 86400}d {text}"
     return text
-
-
-def _round(value: float, step: float) -> float:
-    return floor(value / step + 0.5) * step
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

@@ -13,9 +13,18 @@ from rich.style import Style
 from farmhand.progress import ProcessView, Snapshot
 from farmhand.text import NewsLine
 from farmhand.values import dataclass
-from farmhand.wording import bar_text, clock_text, fraction, percent, printable, rate_text, state_text
+from farmhand.wording import (
+    TimeLeft,
+    bar_text,
+    clock_text,
+    fraction,
+    percent,
+    printable,
+    rate_text,
+    rest_text,
+    state_text,
+)
 from farmhand_rich.region import Line
-from farmhand_rich.words import left_text
 
 __all__ = ["Layout", "Message"]
 
@@ -85,13 +94,13 @@ class Layout:
         self._task_reports = False  # how far it is, as far as was seen
 
     def lines(
-        self, snapshot: Snapshot, remaining: str, message: Message, columns: int, rows: int
+        self, snapshot: Snapshot, remaining: TimeLeft, message: Message, columns: int, rows: int
     ) -> list[Line]:
         """The lines for a terminal of so many columns and rows.
 
         Parameters
         ----------
-        remaining : str
+        remaining : TimeLeft
             The time remaining, in words.
         """
         width = max(1, columns - 1)
@@ -157,10 +166,10 @@ class Layout:
         bar = self._bar(complete, length, style, snapshot.elapsed) if length >= 4 else []
         return _cropped([start, *bar, Segment("  " if bar else ""), *tail], width)
 
-    def _figures(self, snapshot: Snapshot, remaining: str, width: int) -> Line:
+    def _figures(self, snapshot: Snapshot, remaining: TimeLeft, width: int) -> Line:
         parts = [_Part(8, f"{clock_text(snapshot.elapsed)} elapsed")]
         if remaining:
-            parts.append(_Part(9, left_text(remaining)))
+            parts.append(_Part(9, remaining.whole if width >= 50 else remaining.left))
         if rate := rate_text(snapshot.rate):
             parts.append(_Part(3, rate, "dim"))
         if snapshot.cpu is not None and isfinite(snapshot.cpu):
@@ -215,8 +224,8 @@ class Layout:
         if width >= 30:
             line.append(Segment(f" {clock_text(process.elapsed):>7}"))
         if width >= 60:
-            left = "" if process.remaining is None else f"{clock_text(process.remaining)} left"
-            line.append(Segment(f" {left:>12}", _STYLES["dim"]))
+            rest = rest_text(process)
+            line.append(Segment(f" {f'{rest} left' if rest else '':>13}", _STYLES["dim"]))
         line.append(Segment("  " if width >= 30 else " "))
         if process.state == "leaving":
             line.append(Segment("last: ", _STYLES["note"]))

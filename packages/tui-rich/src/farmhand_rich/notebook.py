@@ -16,17 +16,18 @@ from farmhand.text import News
 from farmhand.values import replace
 from farmhand.wording import (
     RemainingWords,
+    TimeLeft,
     clock_text,
     duration_text,
-    finish_text,
     fraction,
     percent,
     printable,
     rate_text,
+    rest_text,
     state_text,
     summary_text,
 )
-from farmhand_rich.words import hint_text, left_text, origin_text
+from farmhand_rich.words import hint_text, origin_text
 
 __all__ = ["NotebookFrontend"]
 
@@ -51,7 +52,7 @@ _STYLE = """<style>
 .farmhand-run .fh-rests .fh-bar div { background: #d29922; }
 .farmhand-run .fh-all .fh-bar { height: 12px; margin: 3px 0; }
 .farmhand-run .fh-process { display: grid; align-items: center; column-gap: 10px;
-  grid-template-columns: 2em minmax(60px, 180px) 3em 4.5em 6.5em 1fr; }
+  grid-template-columns: 2em minmax(60px, 180px) 3em 4.5em 7.5em 1fr; }
 .farmhand-run .fh-process .fh-bar div { background: #3a8fb7; }
 .farmhand-run .fh-process > span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .farmhand-run .fh-number { text-align: right; }
@@ -78,7 +79,8 @@ class NotebookFrontend:
     def __init__(self, options: FrontendOptions) -> None:
         self._options = options
         self._news = News(options.verbose, reports=False)
-        self._remaining = RemainingWords(finish_text)
+        self._words = RemainingWords()
+        self._remaining = TimeLeft()
         self._progress: DisplayHandle | None = None
         self._failures: DisplayHandle | None = None
         self._last: Snapshot | None = None
@@ -92,6 +94,7 @@ class NotebookFrontend:
         if self._over:
             return
         self._last = snapshot
+        self._remaining = self._words.of(snapshot, time.time())
         self._over = snapshot.state in OVER
         began = time.monotonic()
         if self._over or began >= self._next or snapshot.state != self._state:
@@ -113,9 +116,8 @@ class NotebookFrontend:
 
     def _display(self, snapshot: Snapshot) -> None:
         named = replace(snapshot, task=printable(snapshot.task or self._options.task, 60) or "task")
-        words = self._remaining.of(named)
         content = {
-            "text/html": f"{_STYLE}{_run(named, words, self._options.watching)}",
+            "text/html": f"{_STYLE}{_run(named, self._remaining, self._options.watching)}",
             "text/plain": summary_text(named) if self._over else f"{named.task}: {state_text(named)}",
         }
         self._progress = _shown(content, self._progress)
@@ -144,7 +146,7 @@ def _shown(content: dict[str, str], handle: DisplayHandle | None) -> DisplayHand
     return handle
 
 
-def _run(snapshot: Snapshot, remaining: str, watching: bool) -> str:
+def _run(snapshot: Snapshot, remaining: TimeLeft, watching: bool) -> str:
     over = snapshot.state in OVER
     held = snapshot.state not in ("running", "finished")
     complete = fraction(snapshot)
@@ -161,8 +163,8 @@ def _run(snapshot: Snapshot, remaining: str, watching: bool) -> str:
     if snapshot.skipped:
         counts.append(_span(f"{snapshot.skipped} skipped", "fh-dim"))
     figures = [] if over else [f"{clock_text(snapshot.elapsed)} elapsed"]
-    if remaining:
-        figures.append(left_text(remaining))
+    if remaining and not over:
+        figures.append(remaining.whole)
     if rate := rate_text(snapshot.rate):
         figures.append(rate)
     if not over and snapshot.cpu is not None and isfinite(snapshot.cpu):
@@ -190,7 +192,8 @@ def _process(process: ProcessView) -> str:
     expected = process.complete if process.expected is None else process.expected
     known = expected is not None and isfinite(expected)
     share = f"{percent(expected)}%" if known and expected is not None else ""
-    left = "" if process.remaining is None else f"{clock_text(process.remaining)} left"
+    rest = rest_text(process)
+    left = f"{rest} left" if rest else ""
     attempt = f"{_span(f'try {process.attempts}:', 'fh-held')} " if process.attempts > 1 else ""
     item, taskname = printable(process.item, 200), printable(process.taskname, 200)
     name = f"{_text(taskname)} {_span(item, 'fh-dim')}" if taskname else _text(item)

@@ -20,7 +20,7 @@ from farmhand.progress import OVER, Detach, FrontendOptions, Snapshot
 from farmhand.stdlib import signal
 from farmhand.text import News, NewsLine
 from farmhand.values import replace
-from farmhand.wording import RemainingWords, finish_text, printable, summary_text
+from farmhand.wording import RemainingWords, TimeLeft, printable, summary_text
 from farmhand_rich.keys import Keyboard, Steering, presses
 from farmhand_rich.layout import Layout, Message
 from farmhand_rich.printing import Redirection
@@ -68,7 +68,8 @@ class Screen:
         self._region = Region(console, reflows=not cuts or "TMUX" in os.environ)
         self._layout: Layout | None = None  # until there is a snapshot
         self._news = News(options.verbose, reports=False)  # for which there are bars
-        self._remaining = RemainingWords(finish_text)
+        self._words = RemainingWords()
+        self._remaining = TimeLeft()
         self._steering = Steering(options.watching)
         self._above: list[Line] = []  # to be printed with the next drawing
         self._left_out = 0  # lines that a terminal did not take
@@ -92,6 +93,7 @@ class Screen:
         with self._lock:
             self._note(snapshot)
             self._last = snapshot
+            self._remaining = self._words.of(snapshot, time.time())
             if snapshot.state in OVER:
                 self._end(snapshot)
             elif self._is_due(snapshot):
@@ -152,7 +154,7 @@ class Screen:
             text = self._steering.text(snapshot)
             help_line = self._steering.help(snapshot) if self._has_keys() else ()
             message = Message(help_line, text, is_question=text.endswith("go on"))
-            lines = layout.lines(snapshot, self._remaining.of(snapshot), message, columns, rows)
+            lines = layout.lines(snapshot, self._remaining, message, columns, rows)
             unfinished = self._redirection.unfinished if self._redirection is not None else ""
             if unfinished:
                 begun = printable(unfinished.rpartition("\r")[2], 10_000)

@@ -6,7 +6,7 @@ import os
 
 from farmhand.progress import Snapshot
 
-__all__ = ["hint_text", "left_text", "origin_text"]
+__all__ = ["hint_text", "origin_text"]
 
 
 def hint_text(snapshot: Snapshot) -> str:
@@ -24,12 +24,6 @@ def origin_text(snapshot: Snapshot, watching: bool) -> str:
     if watching and snapshot.pid is not None:
         return f"{store}, process {snapshot.pid}" if store else f"process {snapshot.pid}"
     return store
-
-
-def left_text(remaining: str) -> str:
-    """``'12-19 min left, about 14:35'``."""
-    first, comma, rest = remaining.partition(",")
-    return f"{first} left{comma}{rest}"
 
 
 def _short_path(path: str) -> str:

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 
 from farmhand import codec
 from farmhand.cli.stores import (
@@ -21,6 +22,7 @@ from farmhand.cli.stores import (
     record_of_item,
     runs_of,
     short_uids,
+    snapshots_of,
     state_of,
 )
 from farmhand.cli.terminal import Column, Output, indented, plural
@@ -33,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any, TypeVar
+
+    from farmhand.progress import Snapshot
 
     T = TypeVar("T")
 
@@ -61,9 +65,15 @@ def status(options: Namespace, out: Output) -> int:
         known, now = runs_of(store), time.time()
         counts = {run.uid: store.counts(run.uid) for run in known}
         results = store.itemcount()
+        shown = snapshots_of([run for run in known if not run.outcome][-_LATEST:])
         if options.json:
             told = [
-                {**_run_json(run, counts[run.uid], store), "last": last_stored(store, run)} for run in known
+                {
+                    **_run_json(run, counts[run.uid], store),
+                    "last": last_stored(store, run),
+                    "remaining": _remaining_json(shown.get(run.uid)),
+                }
+                for run in known
             ]
             out.json({"store": store.basepath, "results": results, "runs": told})
             return 0
@@ -84,7 +94,9 @@ def status(options: Namespace, out: Output) -> int:
                     f"... and {plural(len(known) - _LATEST, 'earlier run')}: farmhand runs {options.store}"
                 )
             lines = [
-                open_run_text(store, run, counts[run.uid], names, now) for run in known if not run.outcome
+                open_run_text(store, run, counts[run.uid], names, now, shown.get(run.uid))
+                for run in known
+                if not run.outcome
             ]
             if lines:
                 out.line()
@@ -93,6 +105,13 @@ def status(options: Namespace, out: Output) -> int:
             if any(state_of(run) == "running" and "control" in run.provenance for run in known):
                 out.line(f"To look at it: farmhand watch {quoted(options.store)}")
     return 0
+
+
+def _remaining_json(snapshot: Snapshot | None) -> dict[str, float] | None:
+    rest = None if snapshot is None else snapshot.remaining
+    if rest is None or not isfinite(rest.low + rest.median + rest.high):
+        return None
+    return {"low": rest.low, "median": rest.median, "high": rest.high}
 
 
 def runs(options: Namespace, out: Output) -> int:

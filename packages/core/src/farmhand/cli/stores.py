@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from farmhand import codec, owner
 from farmhand.errors import UsageError
@@ -13,11 +13,13 @@ from farmhand.plain import plain_value
 from farmhand.plugins import Plugins
 from farmhand.store import Block, Counts, DataManager, Record, RunInfo
 from farmhand.task import Call
-from farmhand.wording import clock_text, printable, when_text
+from farmhand.wording import RemainingWords, clock_text, printable, state_text, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from farmhand.progress import Snapshot
 
 __all__ = [
     "Items",
@@ -34,10 +36,12 @@ __all__ = [
     "record_of_item",
     "runs_of",
     "short_uids",
+    "snapshots_of",
     "state_of",
 ]
 
 _SHORT = 6  # letters of a uid that are shown at least
+_ANSWER = 1.0  # seconds in which farms show how far they are: they do so ten times a second
 
 
 def must_exist(path: str) -> None:
@@ -141,10 +145,55 @@ def find_run(runs: Sequence[RunInfo], text: str) -> RunInfo:
     raise UsageError(f"there is no run {text!r}; there {listed(runs, runs)}")
 
 
+def snapshots_of(runs: Iterable[RunInfo]) -> dict[str, Snapshot]:
+    """By uid, how far those of the runs are that can be asked, and answer soon.
+
+    They are asked, since a store knows nothing of the items that run now, nor of how many processes
+    share the rest; and what they say is what everybody else is shown. Whoever is not told (the farm
+    is suspended, another user's, on another computer, or of another version) does without.
+    """
+    from select import select
+
+    from farmhand.control import connect
+    from farmhand.messages import MessageError
+
+    asked = {}
+    found: dict[str, Snapshot] = {}
+    for run in runs:
+        address = run.provenance.get("control")
+        if isinstance(address, str) and state_of(run) == "running":
+            try:
+                asked[run.uid] = connect(address)
+            except OSError:
+                continue
+            asked[run.uid].watch()
+    deadline = time.monotonic() + _ANSWER
+    try:
+        while len(found) < len(asked) and (left := deadline - time.monotonic()) > 0:
+            waiting = {uid: remote for uid, remote in asked.items() if uid not in found}
+            select([remote.stream for remote in waiting.values()], [], [], left)
+            for uid, remote in waiting.items():
+                try:
+                    found.update((uid, each) for each in remote.snapshots()[-1:] if each.run == uid)
+                except MessageError:
+                    pass  # it has hung up
+                if remote.closed and uid not in found:
+                    del asked[uid]
+    finally:
+        for remote in asked.values():
+            remote.close()
+    return found
+
+
 def open_run_text(
-    store: DataManager, run: RunInfo, counts: Counts, names: Mapping[str, str], now: float
+    store: DataManager,
+    run: RunInfo,
+    counts: Counts,
+    names: Mapping[str, str],
+    now: float,
+    snapshot: Snapshot | None = None,
 ) -> str:
-    """A run that has not ended, in a sentence."""
+    """A run that has not ended, in a sentence; with what it has shown of itself, if anything."""
     state, total = state_of(run), run.numitems
     ended = counts.done + counts.failed
     far = f"{ended:,} items have ended" if total is None else f"{ended:,} of {total:,} items have ended"
@@ -158,9 +207,11 @@ def open_run_text(
         return f"{who} runs on {printable(run.computer.partition('.')[2])}, or was killed there: {far}."
     number = run.owner.split("/")[-2:-1]
     line = f"{who} runs in process {''.join(number)}: {far}"
-    if total is not None and ended and ended < total:
-        remaining = (total - ended) * (now - run.started) / ended
-        line += f"; at that rate {clock_text(remaining)} more"
+    if snapshot is not None:
+        if snapshot.state != "running":
+            line += f"; {state_text(snapshot)}"
+        if left := RemainingWords().of(snapshot, now):
+            line += f"; {left.whole}"
     return f"{line}."
 
 

@@ -12,7 +12,7 @@ from farmhand.messages import MessageError, encoded
 from farmhand.progress import OVER, Snapshot
 from farmhand.remote import RemoteRun
 from farmhand.values import replace
-from farmhand.wording import summary_text
+from farmhand.wording import RemainingWords, TimeLeft, summary_text
 from farmhand_tk.window.chart import ChartPane
 from farmhand_tk.window.controls import ControlsPane
 from farmhand_tk.window.failures import FailuresPane
@@ -89,6 +89,8 @@ class App:
         self._news = clock()  # when something came for the last time
         self._touched = float("-inf")  # when the user did something for the last time
         self._shown: Overview | None = None
+        self._words = RemainingWords()
+        self._left = TimeLeft()
         self._told = 0.0  # when its numbers were written
         self._title = ""
         self._stale = False  # nobody could see what was drawn last
@@ -251,6 +253,7 @@ class App:
         ):
             self._begin()
         self.snapshot = snapshot
+        self._left = self._words.of(snapshot, self._now())
         self.failures.show(snapshot, self._now())
 
     def _begin(self) -> None:
@@ -316,7 +319,7 @@ class App:
             self._stale = True
             return
         self._stale = False
-        self.overview.show(self._held(overview_of(snapshot, self._now(), self.lost, self._watching)))
+        self.overview.show(self._held(overview_of(snapshot, self._left, self.lost, self._watching)))
         if not self.lost:
             self.controls.say(reason_text(snapshot), "bad" if snapshot.state == "broken" else "wait")
         if snapshot.state in OVER:
@@ -343,10 +346,10 @@ class App:
         self.panes.sashpos(0, place)  # type: ignore[no-untyped-call]
 
     def _held(self, overview: Overview) -> Overview:
-        """The overview, with numbers that change at most once a second: nobody can read a flicker."""
+        """The overview, with rates that change at most once a second: nobody can read a flicker."""
         held, now = self._shown, self._clock()
         if held is not None and overview.state == held.state and 0.0 <= now - self._told < _HOLD:
-            held = replace(overview, remaining=held.remaining, rate=held.rate, cpu=held.cpu)
+            held = replace(overview, rate=held.rate, cpu=held.cpu)
         else:
             held, self._told = overview, now
         self._shown = held
@@ -389,5 +392,4 @@ class App:
         if self.snapshot is not None:
             # where the line would have led is of no use any more
             shown = replace(self.snapshot, remaining=None) if self.lost else self.snapshot
-            remaining = "" if self._shown is None else self._shown.remaining
-            self.chart.show(shown, remaining.partition(", ")[2])
+            self.chart.show(shown, self._left)

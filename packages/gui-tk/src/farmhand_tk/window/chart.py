@@ -6,6 +6,7 @@ import tkinter as tk
 from tkinter import ttk
 
 from farmhand.progress import OVER, Snapshot
+from farmhand.wording import TimeLeft
 from farmhand_tk.window.looks import Looks
 from farmhand_tk.window.plan import Plan, count_label, plan_of
 
@@ -30,7 +31,7 @@ class ChartPane(ttk.Frame):
         self._looks = looks
         self._plan: Plan | None = None
         self._shown: Snapshot | None = None
-        self._end = ""  # when it is over, in words
+        self._left = TimeLeft()
         self._key: object = None
         self.canvas = tk.Canvas(self, highlightthickness=0, width=1, height=1)
         self.canvas.pack(fill="both", expand=True)
@@ -42,15 +43,15 @@ class ChartPane(ttk.Frame):
         self._plan = self._shown = self._key = None
         self._draw()
 
-    def show(self, snapshot: Snapshot, end: str) -> None:
-        """Draw the run, if enough has changed; ``end`` says when it is over, in the words above, if any."""
+    def show(self, snapshot: Snapshot, left: TimeLeft) -> None:
+        """Draw the run, if enough has changed; ``left`` says when it is over, in the words above."""
         elapsed = snapshot.elapsed if snapshot.elapsed == snapshot.elapsed else 0.0
         if abs(elapsed) < 1e12:
             elapsed = elapsed // min(5.0, max(_EVERY, elapsed / 240.0))
-        key = (elapsed, snapshot.state, snapshot.total, snapshot.remaining is None, end)
+        key = (elapsed, snapshot.state, snapshot.total, snapshot.remaining is None, left)
         if key == self._key or not self.canvas.winfo_viewable():
             return
-        self._key, self._shown, self._end = key, snapshot, end
+        self._key, self._shown, self._left = key, snapshot, left
         self._draw()
 
     def _draw(self) -> None:
@@ -98,9 +99,9 @@ class ChartPane(ttk.Frame):
             canvas.create_text(
                 left - px(6), goal_at, text=count_label(plan.goal), anchor="e", font=small, fill=p.quiet
             )
-        if plan.ends is not None and plan.goal is not None:
+        if plan.ends is not None:
             low, middle, high = plan.ends
-            goal = plan.goal
+            goal = plan.reach
             canvas.create_polygon(
                 x(now), y(ended), x(low), y(goal), x(high), y(goal), fill=p.band, outline=""
             )
@@ -119,8 +120,9 @@ class ChartPane(ttk.Frame):
             width=px(1),
         )
         said = canvas.create_text(left, px(6), text=title, anchor="nw", font=small, fill=p.quiet)
-        if plan.ends is not None and plan.goal is not None:
-            self._label_end(x(plan.ends[1]), canvas.bbox(said)[2] + px(12), width - px(8))
+        if plan.ends is not None:
+            at = plan.ends[2 if self._left.latest else 1]
+            self._label_end(x(at), canvas.bbox(said)[2] + px(12), width - px(8))
         if not ended and snapshot.state not in OVER and now > 3.0 and plan.ends is None:
             canvas.create_text(
                 (left + right) / 2, (top + bottom) / 2, text="No item has ended yet", font=small, fill=p.quiet
@@ -128,9 +130,9 @@ class ChartPane(ttk.Frame):
 
     def _label_end(self, at: float, least: float, most: float) -> None:
         """The time of day at which the run is probably over, above the place where the line gets there."""
-        text = f"end {self._end}"
+        text = f"end {self._left.end}"
         half = self._looks.small.measure(text) / 2
-        if not self._end or least + 2 * half > most:
+        if not self._left.end or least + 2 * half > most:
             return
         at = min(max(at, least + half), most - half)
         self.canvas.create_text(

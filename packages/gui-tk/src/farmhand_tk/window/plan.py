@@ -49,6 +49,8 @@ class Plan:
         How many there are to run.
     ends : tuple of (float, float, float) or None
         When the run is over: the early, the middle and the late time.
+    reach : float
+        How many items will have ended by then.
     """
 
     times: Axis
@@ -56,6 +58,7 @@ class Plan:
     line: tuple[tuple[float, float], ...]
     goal: float | None
     ends: tuple[float, float, float] | None
+    reach: float
 
 
 def plan_of(snapshot: Snapshot, before: Plan | None = None, most_times: int = 6, most_items: int = 4) -> Plan:
@@ -79,9 +82,15 @@ def plan_of(snapshot: Snapshot, before: Plan | None = None, most_times: int = 6,
     goal = None
     if snapshot.total is not None:
         goal = max(ended, _within(snapshot.total - snapshot.skipped, _MOST_ITEMS))
-    ends = None
+    ends, reach = None, ended
     rest = snapshot.remaining
-    if goal is not None and goal > ended and rest is not None and snapshot.state == "running":
+    if snapshot.state == "running" and goal is not None:
+        reach = goal
+    elif snapshot.state == "finishing":  # those that run now, and no others
+        reach += sum(process.state in ("busy", "leaving") for process in snapshot.processes)
+        reach = reach if goal is None else min(reach, goal)
+    # the end of a run that is paused moves away all the time
+    if rest is not None and reach > ended:
         low, middle, high = sorted(
             elapsed + _within(each, _MOST_TIME) for each in (rest.low, rest.median, rest.high)
         )
@@ -90,9 +99,9 @@ def plan_of(snapshot: Snapshot, before: Plan | None = None, most_times: int = 6,
     # a little room behind the line
     latest = ends[2] if ends else elapsed * (1.0 if over else 1.1)
     times = _time_axis(max(latest, 1.0), before.times if before else None, most_times, tight=over)
-    most = max([goal or 0.0, ended, *(count for _, count in line)])
+    most = max([goal or 0.0, reach, *(count for _, count in line)])
     items = _count_axis(max(most, 1.0), before.items if before else None, most_items, goal)
-    return Plan(times, items, tuple(line), goal, ends)
+    return Plan(times, items, tuple(line), goal, ends, reach)
 
 
 def _time_axis(latest: float, before: Axis | None, most: int, tight: bool) -> Axis:

@@ -8,13 +8,14 @@ from pathlib import PurePath
 from farmhand.progress import OVER, Failure, ProcessView, Snapshot
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
+    TimeLeft,
     clock_text,
     duration_text,
-    finish_text,
     fraction,
     percent,
     printable,
     rate_text,
+    rest_text,
     state_text,
 )
 
@@ -143,15 +144,15 @@ def title_of(snapshot: Snapshot, lost: bool = False) -> str:
     return f"{name} - {store_name(snapshot.store)}"
 
 
-def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bool = False) -> Overview:
+def overview_of(snapshot: Snapshot, left: TimeLeft, lost: bool = False, watching: bool = False) -> Overview:
     """The upper part of the window.
 
     Parameters
     ----------
     snapshot : Snapshot
         The run.
-    now : float
-        The time of day.
+    left : TimeLeft
+        Its time remaining.
     lost : bool
         The farm is gone without having said how the run ended.
     watching : bool
@@ -159,18 +160,7 @@ def overview_of(snapshot: Snapshot, now: float, lost: bool = False, watching: bo
     """
     state = snapshot.state
     over = state in OVER
-    remaining = "-"
-    if over:
-        remaining = "none" if state == "finished" else "-"
-    elif state == "paused":
-        remaining = "when it goes on"
-    elif state == "finishing":
-        rests = [each.remaining for each in snapshot.processes if each.state == "busy"]
-        known = [rest for rest in rests if rest is not None and isfinite(rest)]
-        if known and len(known) == len(rests):
-            remaining = f"about {clock_text(max(known))}"
-    elif state == "running" and snapshot.remaining is not None and not lost:
-        remaining = finish_text(snapshot.remaining, now)
+    remaining = "none" if state == "finished" else str(left) or "-"
     complete = fraction(snapshot)
     total = "" if snapshot.total is None else f" of {count_text(snapshot.total)}"
     whose = f" (run by process {snapshot.pid})" if watching and snapshot.pid is not None else ""
@@ -241,7 +231,6 @@ def row_of(process: ProcessView) -> Row:
     at = process.expected if process.expected is not None else process.complete
     known = at is not None and isfinite(at)
     share = min(max(at, 0.0), 1.0) if known and at is not None else 0.0
-    rest = process.remaining
     return Row(
         number=number,
         label=label,
@@ -249,7 +238,7 @@ def row_of(process: ProcessView) -> Row:
         attempt=_attempt(process.attempts),
         percent=f"{percent(share)} %" if known else "",
         elapsed=clock_text(process.elapsed),
-        remaining="" if rest is None or not isfinite(rest) else clock_text(max(0.0, rest)),
+        remaining=rest_text(process),
         bar=Bar(running=share) if known else _sweep(process.elapsed, 0.16),
     )
 
