@@ -200,6 +200,10 @@ class PlannedFarm:
         self.frontend = RecordingFrontend()
         monkeypatch.setattr(time, "monotonic", self.clock)
 
+    def fill(self, items: Any, **options: Any) -> None:
+        """A run that nobody looks at, which takes a test less time."""
+        self._run(items, PlannedExecutor(self.clock), progress="none", **options)
+
     def run(
         self, items: Any, script: Any = None, *, sleeps: Sequence[tuple[float, float]] = (), **options: Any
     ) -> list[Any]:
@@ -207,6 +211,9 @@ class PlannedFarm:
         self.frontend = RecordingFrontend(script)
         began = self.clock()
         executor = PlannedExecutor(self.clock, [(began + at, seconds) for at, seconds in sleeps])
-        chosen = {"poolsize": 2, "errors": "collect", "backoff": 0, **options}
-        run_tasks(self.store, nothing, items, progress=self.frontend, executor=executor, **chosen)
+        self._run(items, executor, progress=self.frontend, **options)
         return self.frontend.snapshots
+
+    def _run(self, items: Any, executor: PlannedExecutor, **options: Any) -> None:
+        chosen = {"poolsize": 2, "errors": "collect", "backoff": 0, **options}
+        run_tasks(self.store, nothing, items, executor=executor, **chosen)

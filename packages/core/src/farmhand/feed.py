@@ -32,6 +32,7 @@ _Entry: TypeAlias = "tuple[int, Any, str | None, bytes | Exception | None]"
 LARGE = 64 * 1024  # bytes; of a larger item, only a fingerprint and a short text are stored
 _PATIENCE = 0.01  # seconds after which what a slow generator has given is sent
 _SAMPLE = 256  # items that are looked at ahead, to know how many more will be skipped
+_LEAST_SAMPLE = 16  # where items are so large that there is time for fewer, these say too little
 _LOOKS = 1000  # items skipped in one reading, so that the farm never stops attending to the rest
 
 
@@ -250,7 +251,7 @@ class Feed:
                 return []  # whoever reads it will say why
             if time.monotonic() > enough:
                 break
-        return sample
+        return sample if len(sample) >= min(count, _LEAST_SAMPLE) else []
 
     def read(self, count: int) -> Reading:
         """Up to ``count`` items; fewer at the end, or while many are being skipped."""
