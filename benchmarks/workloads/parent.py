@@ -40,6 +40,7 @@ DOES = (
     ("farmhand/codec.py", "", "read items"),
     ("farmhand/shipping.py", "", "read items"),
     ("farmhand/monitor.py", "", "show"),
+    ("farmhand/outlook.py", "", "show"),
     ("farmhand/eta.py", "", "show"),
     ("farmhand/text.py", "", "show"),
     ("farmhand/farm.py", "_Farm._commit", "store"),

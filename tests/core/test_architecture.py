@@ -62,7 +62,7 @@ LAYERS = [
         "local.supervise",
     ],
     ["builtin"],
-    ["control", "merge", "plugins", "arguments", "monitor", "resume", "interrupts", "provenance"],
+    ["control", "merge", "plugins", "arguments", "outlook", "monitor", "resume", "interrupts", "provenance"],
     ["farm"],
     [""],  # farmhand itself, which only re-exports
     ["rerun"],

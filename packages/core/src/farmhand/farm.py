@@ -44,6 +44,7 @@ from farmhand.executor import Executor, Job
 from farmhand.feed import Feed, Identity, Ledger, Reading, text_block
 from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
+from farmhand.outlook import durations_before
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend, Snapshot
 from farmhand.provenance import Checkout
@@ -78,6 +79,7 @@ _QUIET = 0.001  # seconds without an event after which what has ended is stored,
 _TURN = 0.01  # and at the latest after so many, but
 _REST = 4  # not before so many times as long has passed as storing took last time,
 _MOST_REST = 0.1  # or so many seconds
+_SLEEP = 10.0  # seconds that a wait may take longer than it should before something else is the reason
 _KEPT_FAILURES = 100  # in the summary; the store has them all
 _KEPT_BAGGAGE = 1 << 20  # bytes of what processes are sent; data that a task brings may be much larger
 _DETAILS = 30  # lines of a traceback or an output in the text of TasksFailed
@@ -458,7 +460,7 @@ class _Farm:
         scheduler, executor, monitor = self._scheduler, self._executor, self._monitor
         clock = time.monotonic
         next_look = self._began
-        stop_told = False
+        stop_told = watched = False
         events: Sequence[ExecutorEvent] = ()
         store_from, store_by = 0.0, math.inf
         while True:
@@ -476,8 +478,11 @@ class _Farm:
                 self._handle(MemoryLow(self._memory.low))
             if display and now >= next_look:
                 next_look = now + _SNAPSHOT_INTERVAL
-                monitor.mark(now)
+                monitor.mark(now, scheduler)
                 if display.is_watched():
+                    if not watched:  # the processes have been told to start, which takes them longer
+                        watched = True
+                        monitor.learn(durations_before(self._store, self._task.name, self._uid))
                     snapshot = self._look(now, reason=self._reason)
                     for control in display.show(snapshot):
                         self._handle(control)
@@ -491,13 +496,18 @@ class _Farm:
                 due = min(due, self._memory.look_at)
             if store_by < math.inf:
                 due = min(due, max(clock() + _QUIET, store_from))
-            events = executor.wait(None if due == math.inf else max(0.0, due - clock()))
+            before = clock()
+            limit = None if due == math.inf else max(0.0, due - before)
+            events = executor.wait(limit)
             if interrupts.asked and not stop_told:
                 stop_told = True
                 self._handle(Stop())
             now = clock()
+            if limit is not None and now - before > limit + _SLEEP:
+                monitor.slept(now - before - limit, events, scheduler, executor)
             for event in events:
-                monitor.saw(event, now)
+                if display:  # else nobody will ever ask
+                    monitor.saw(event, now)
                 if isinstance(event, ItemsUnreadable):
                     self._send_apart(event)
                 else:
@@ -509,6 +519,7 @@ class _Farm:
         self._monitor.skipped = self._feed.skipped
         unstored = 0  # in the end, what was not stored is lost
         if not outcome:
+            self._monitor.to_skip = self._feed.to_skip
             unstored = sum(len(done.done.indices) for done in self._done)
             unstored += sum(not failure.again for failure in self._failed)
         parts = (self._scheduler, self._executor, self._ledger)
@@ -618,6 +629,7 @@ class _Farm:
 
     def _record_failed(self, command: RecordFailed) -> None:
         self._failed.append(command)
+        self._monitor.failed_attempt(command)
         if command.again:
             return
         if command.number is not None:  # else it was never in a batch

@@ -31,6 +31,8 @@ _Entry: TypeAlias = "tuple[int, Any, str | None, bytes | Exception | None]"
 
 LARGE = 64 * 1024  # bytes; of a larger item, only a fingerprint and a short text are stored
 _PATIENCE = 0.01  # seconds after which what a slow generator has given is sent
+_SAMPLE = 256  # items that are looked at ahead, to know how many more will be skipped
+_LEAST_SAMPLE = 16  # where items are so large that there is time for fewer, these say too little
 _LOOKS = 1000  # items skipped in one reading, so that the farm never stops attending to the rest
 
 
@@ -191,6 +193,9 @@ class Feed:
         kind = type(items)  # these have all their items already, or make each of them anew
         eager = kind in (list, tuple, range, set, frozenset, dict)
         self._lazy = not eager and kind.__module__ not in ("numpy", "farmhand.sweeps")
+        random_access = not self._lazy and hasattr(items, "__len__") and hasattr(items, "__getitem__")
+        self._whole: Any = items if random_access and kind is not dict else ()
+        self._sample: list[tuple[int, bool]] | None = None  # an item, and whether the store has it
         self._next = 0  # the index of the next item
         self._ahead: deque[_Entry] = deque()
         self._fresh = self._unskipped()
@@ -211,6 +216,42 @@ class Feed:
     def is_empty(self) -> bool:
         """Whether there is nothing to read, now or later."""
         return self.ended and not self._ahead
+
+    @property
+    def to_skip(self) -> int:
+        """About how many items that were not read yet the store has: of many, a sample is looked at.
+
+        What a generator will give nobody knows: none of that.
+        """
+        if not self._done or self.ended:
+            return 0
+        if self._sample is None:
+            self._sample = self._look_ahead()
+        places = [has for place, has in self._sample if place >= self._next]
+        return round(sum(places) / len(places) * max(0, len(self._whole) - self._next)) if places else 0
+
+    def _look_ahead(self) -> list[tuple[int, bool]]:
+        """Some items, evenly spread over those that were not read yet, and whether the store has them."""
+        first, sample = self._next, []
+        count = len(self._whole) - first
+        if count <= 0:
+            return []
+        # steps of about the golden ratio: wherever it is broken off, what was looked at is evenly spread
+        step = round(count * 0.618) or 1
+        while math.gcd(step, count) > 1:
+            step += 1
+        enough = time.monotonic() + _PATIENCE
+        for number in range(min(count, _SAMPLE)):
+            place = first + number * step % count
+            try:
+                item = self._whole[place]
+                key = self._identity.key(item)
+                sample.append((place, bool(self._done.get(self._name(item) if key is None else key))))
+            except Exception:
+                return []  # whoever reads it will say why
+            if time.monotonic() > enough:
+                break
+        return sample if len(sample) >= min(count, _LEAST_SAMPLE) else []
 
     def read(self, count: int) -> Reading:
         """Up to ``count`` items; fewer at the end, or while many are being skipped."""

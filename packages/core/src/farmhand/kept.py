@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from farmhand import codec
@@ -27,6 +27,7 @@ __all__ = [
     "packs_of",
     "record_of",
     "records_of",
+    "sample_of",
     "split_key",
 ]
 
@@ -272,6 +273,36 @@ def records_of(run: str, turn: Turn) -> list[Record]:
             memory = done.usage.get(index, nothing).memory
             records.append(Record(join_key(run, index), run, index, "done", *about, memory))
     return records
+
+
+def sample_of(
+    first: int, last: int, stride: int, find: Callable[[int], tuple[range, Sequence[float]] | None]
+) -> tuple[list[int], list[float]]:
+    """Indices and durations of items that were done, evenly spread; what lies between is not read.
+
+    Parameters
+    ----------
+    first, last : int
+        The items to choose from.
+    stride : int
+        How far from each other the chosen ones are, at least.
+    find : callable
+        For an index, the results that lie together and have it, or else the next ones behind it: which
+        items these are, and how long each took. None where there are no more.
+    """
+    indices: list[int] = []
+    seconds: list[float] = []
+    wanted = first
+    while wanted <= last:
+        found = find(wanted)
+        if found is None:
+            break
+        items, took = found
+        chosen = range(max(wanted, items.start), items.stop, stride)
+        indices += chosen
+        seconds += took[chosen.start - items.start :: stride]
+        wanted = chosen[-1] + stride
+    return indices, seconds
 
 
 def in_order(runs: Iterable[RunInfo]) -> list[RunInfo]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
@@ -28,6 +28,7 @@ from farmhand.store import (
     join_key,
     packs_of,
     record_of,
+    sample_of,
 )
 from farmhand.values import dataclass, field, replace
 
@@ -194,6 +195,22 @@ class MemoryStore(DataManager):
     def counts(self, run: str) -> Counts:
         kept = self._runs[run]
         return Counts(kept.done, len(kept.failed), len(kept.retried))
+
+    def durations(self, run: str, most: int) -> tuple[Sequence[int], Sequence[float]]:
+        kept = self._runs[run]
+        if not kept.packs:
+            return [], []
+        first, last = kept.firsts[0], kept.packs[-1].indices[-1]
+
+        def find(index: int) -> tuple[range, Sequence[float]] | None:
+            pack = kept.pack_of(index)
+            if pack is None:
+                place = bisect_right(kept.firsts, index)
+                pack = kept.packs[place] if place < len(kept.packs) else None
+            return None if pack is None else (pack.indices, pack.seconds)
+
+        stride = 1 if kept.done <= most else -(-(last + 1 - first) // most)
+        return sample_of(first, last, stride, find)
 
     def done_indices(self, run: str) -> Iterator[int]:
         for pack in self.packs(run):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from farmhand import codec
 from farmhand.bars import Bar, History
 from farmhand.errors import UsageError
-from farmhand.eta import Durations, estimate
+from farmhand.eta import Running
 from farmhand.events import (
     Control,
     ExecutorEvent,
@@ -24,6 +24,7 @@ from farmhand.events import (
 from farmhand.executor import Executor
 from farmhand.feed import Ledger
 from farmhand.kept import join_key
+from farmhand.outlook import Outlook, ended_in
 from farmhand.progress import OVER, Detach, Failure, Frontend, Output, ProcessView, Snapshot
 from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
@@ -65,6 +66,8 @@ class Monitor:
         Items whose result or failure is committed to the store.
     skipped : int
         Items that ``resume`` skipped.
+    to_skip : int
+        About how many it will skip yet.
     run : str
         The run's name in the store; ``''`` when there is none.
     """
@@ -78,28 +81,29 @@ class Monitor:
         self._cpus = CpuWatch()
         self._history = History()
         self._attempts: dict[int, dict[int, _Attempt]] = {}  # by process, by item: what it was seen to run
-        self._last_look = began
-        self._paused = 0.0  # seconds
-        self._durations = Durations()
+        self._outlook = Outlook(began)
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
         self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
         self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
         self._outputs_size = 0
         self.done = self.failed = 0
-        self.skipped = 0
+        self.skipped = self.to_skip = 0
+
+    def learn(self, earlier: Iterable[tuple[Sequence[int], Sequence[float]]]) -> None:
+        """Take in how long items of earlier runs of the task took; before the first snapshot."""
+        self._outlook.learn(earlier)
 
     def saw(self, event: ExecutorEvent, now: float) -> None:
         """Something has happened."""
+        self._outlook.saw(event)
         match event:
             case ItemsDone():
-                self._durations.add(event.seconds)
                 if event.usage:
                     for index in event.indices:
                         if index in event.usage:
                             self._printed(index, event.usage[index])
             case ItemFailed():
-                self._durations.add((event.seconds,))
                 self._printed(event.index, event.usage)
                 self._attempt_ended(event.number)
             case Reported():
@@ -112,6 +116,21 @@ class Monitor:
                 self._attempts.pop(event.number, None)
                 if event.index is not None:
                     self._printed(event.index, event.usage)
+
+    def failed_attempt(self, record: RecordFailed) -> None:
+        """An attempt at an item has failed; the scheduler has decided whether it is tried again."""
+        self._outlook.failed(record)
+
+    def slept(
+        self, seconds: float, events: Iterable[ExecutorEvent], scheduler: Scheduler, executor: Executor
+    ) -> None:
+        """The clock has gone on for so long while the loop waited for ``events``, which :meth:`saw` not yet.
+
+        The computer slept, or only this process was stopped; how long its items took tells.
+        """
+        running = map(executor.current, scheduler.processes)
+        begun = [each[0] for each in running if each is not None and each[1] >= seconds]
+        self._outlook.slept(seconds, [*begun, *ended_in(events, seconds)])
 
     def _attempt_ended(self, number: int) -> None:
         """What was reported of an item says nothing of the next attempt at it; the task's name stays."""
@@ -155,9 +174,10 @@ class Monitor:
                 )
             )
 
-    def mark(self, now: float) -> None:
-        """Remember how far the run is, for the chart; to be called now and then, also if nobody looks."""
+    def mark(self, now: float, scheduler: Scheduler) -> None:
+        """Remember how far the run is; to be called some times a second, also if nobody looks."""
         self._history.add(now - self._began, self.done + self.failed)
+        self._outlook.passed(now, scheduler)
 
     def snapshot(
         self,
@@ -177,33 +197,30 @@ class Monitor:
             Items that have ended, and are not in the store yet.
         """
         elapsed = now - self._began
-        if scheduler.state == "paused":
-            self._paused += now - self._last_look
-        self._last_look = now
+        state = state or scheduler.state
+        self._outlook.look(now, state, scheduler.target, self._total)
+        running: list[Running] = []
         views = tuple(
-            self._view(number, phase, scheduler, executor, ledger, now)
+            self._view(number, phase, scheduler, executor, ledger, now, running)
             for number, phase in scheduler.processes.items()
         )
-        running = [(view.elapsed, view.complete) for view in views if view.index is not None]
         ended = self.done + self.failed
         behind = self.skipped + ended + unstored
         left = None if self._total is None else max(0, self._total - behind)
         complete = None
+        arriving = sum(self._on_its_way(view.number, view.index, scheduler) for view in views)
         if left is not None:
-            inside = sum(view.complete or 0.0 for view in views if view.index is not None)
-            inside += sum(self._on_its_way(view.number, view.index, scheduler) for view in views)
+            inside = arriving + sum(view.complete or 0.0 for view in views if view.index is not None)
             complete = min(1.0, (behind + inside) / (behind + left)) if behind + left else 1.0
         rate = ended / elapsed if elapsed > 0 else 0.0
-        working = elapsed - self._paused
         if state in OVER:
             self._history.add(elapsed, ended, last=True)
         outputs = tuple(self._outputs)
         self._outputs.clear()
         self._outputs_size = 0
-        active = sum(view.state != "leaving" for view in views)
         return Snapshot(
             task=self._task,
-            state=state or scheduler.state,
+            state=state,
             store=self._store,
             run=self.run,
             pid=self._pid,
@@ -215,8 +232,8 @@ class Monitor:
             elapsed=elapsed,
             complete=complete,
             rate=rate,
-            remaining=estimate(
-                self._durations, left, max(1, active), running, rate=ended / working if working > 0 else 0.0
+            remaining=self._outlook.remaining(
+                now, state, running, *self._work(scheduler, len(running), arriving)
             ),
             cpu=self._cpus.busy(now),
             wanted=scheduler.target,
@@ -226,6 +243,20 @@ class Monitor:
             outputs=outputs,
         )
 
+    def _work(self, scheduler: Scheduler, running: int, arriving: int) -> tuple[int | None, int, int | None]:
+        """How many items have not ended, how many processes share them, and the index behind the last one.
+
+        ``arriving`` have ended, but are still on their way.
+        """
+        seen = self.skipped + scheduler.read
+        left = scheduler.items_left
+        if left is None:
+            return None, scheduler.target, None
+        read = scheduler.read - scheduler.done - scheduler.failed - scheduler.abandoned
+        everything_is_read, left = left == read, max(read, left - self.to_skip)
+        total = seen if everything_is_read else self._total
+        return max(running, left - arriving), scheduler.target, total
+
     def _view(
         self,
         number: int,
@@ -234,7 +265,9 @@ class Monitor:
         executor: Executor,
         ledger: Ledger,
         now: float,
+        running: list[Running],
     ) -> ProcessView:
+        """A process; what it runs is added to ``running``."""
         pid = self._pids.get(number)
         current = executor.current(number)
         held = scheduler.holder(number)
@@ -244,6 +277,7 @@ class Monitor:
             state = "starting" if phase == "starting" else "busy" if held else "idle"
             return ProcessView(number, pid, leaving or state)
         index, elapsed = current
+        elapsed = elapsed if elapsed > 0.0 else 0.0  # whatever an executor's clock does
         attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
         taskname = ""
         known = self._reports.get(number)
@@ -254,6 +288,9 @@ class Monitor:
                 attempt.report = report
                 attempt.bar.report(report.complete, max(0.0, elapsed - (now - at)))
         bar = attempt.bar
+        expected, rest = bar.expected(elapsed), bar.remaining(elapsed)
+        item = Running(index, elapsed, expected, rest, self._outlook.is_first(number))
+        running.append(item)
         return ProcessView(
             number,
             pid,
@@ -263,10 +300,18 @@ class Monitor:
             taskname,
             elapsed,
             bar.complete,
-            bar.expected(elapsed),
-            bar.remaining(elapsed),
+            expected,
+            self._rest(attempt, item) if rest is None else rest,
             attempt.number,
         )
+
+    def _rest(self, attempt: _Attempt, item: Running) -> float | None:
+        """Seconds that an item that does not say how far it is probably still takes."""
+        if attempt.edition != self._outlook.edition and self._outlook.has_time():
+            attempt.edition = self._outlook.edition
+            rest = self._outlook.rest_of(item)
+            attempt.end = None if rest is None else item.elapsed + rest
+        return None if attempt.end is None else max(0.0, attempt.end - item.elapsed)
 
     def _attempt(self, process: int, index: int, number: int, ledger: Ledger) -> _Attempt:
         """What a process runs now: the same as when somebody looked last, or something new."""
@@ -296,13 +341,15 @@ class _Attempt:
     The item's short text is kept, since the repr of what a user made may take its time.
     """
 
-    __slots__ = ("bar", "item", "number", "report")
+    __slots__ = ("bar", "edition", "end", "item", "number", "report")
 
     def __init__(self, number: int, item: str) -> None:
         self.number = number
         self.item = item
         self.bar = Bar()
         self.report: Reported | None = None  # the last one that the bar knows
+        self.end: float | None = None  # when it will probably have ended, in seconds since it began
+        self.edition = -1  # of the outlook that says so
 
 
 def _checked(control: object) -> Control | Detach:

@@ -67,7 +67,8 @@ class ProcessView:
     expected : float or None
         Where it probably is by now, between two reports: what a bar shows.
     remaining : float or None
-        Seconds that the item probably still takes; None when nobody can say.
+        Seconds that the item probably still takes, as it reports or, if it does not, as others took;
+        None when nobody can say.
     attempts : int
         Which attempt at the item this is, from 1.
     """
@@ -164,7 +165,10 @@ class Snapshot:
     rate : float
         Items that ended in one second, over the whole run.
     remaining : Estimate or None
-        Seconds until the end; None when nothing can be said.
+        Seconds until the end, of what will really run: what ``resume`` will skip is left out. It counts down
+        between two estimates. While the run is paused, it is as if it went on now; while it finishes, it is
+        what its running items still take. None when nothing can be said: before anything is known, while
+        the run is being stopped, and where nobody knows how many items there are. Zero at the very end.
     cpu : float or None
         The fraction of the CPUs that the run may use which was busy lately, whoever used them;
         None when nobody knows.

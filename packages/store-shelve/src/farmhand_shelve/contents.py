@@ -34,7 +34,18 @@ from zlib import crc32
 from farmhand.codec import Packed
 from farmhand.errors import StoreError
 from farmhand.events import ItemError, RecordFailed, Usage, starts
-from farmhand.store import Block, Counts, Pack, Record, RunInfo, Turn, join_key, packs_of, record_of
+from farmhand.store import (
+    Block,
+    Counts,
+    Pack,
+    Record,
+    RunInfo,
+    Turn,
+    join_key,
+    packs_of,
+    record_of,
+    sample_of,
+)
 from farmhand.values import dataclass, replace
 from farmhand_shelve import log
 
@@ -347,6 +358,11 @@ class Contents:
         self._digest()
         return self._sorted()
 
+    @property
+    def unread(self) -> int:
+        """Bytes of the descriptions that wait."""
+        return sum(len(frame.text) for frame in self._waiting)
+
     def _digest(self) -> None:
         """Read the descriptions that wait; runs and counts do without."""
         if self._waiting and self._shared:
@@ -493,6 +509,22 @@ class Reading:
         for stored in self.stored:
             started, seconds = self.seconds(stored)
             yield Pack(stored.indices, stored.process, started, seconds, self.values(stored))
+
+    def durations(self, most: int) -> tuple[list[int], list[float]]:
+        """How long items took, as a sample of at most ``most`` that is spread over their indices."""
+        packs = self.stored
+        if not packs:
+            return [], []
+        first, last = packs[0].indices[0], packs[-1].indices[-1]
+
+        def find(index: int) -> tuple[range, Sequence[float]] | None:
+            place = max(0, bisect_right(packs, index, key=_first) - 1)
+            if packs[place].indices[-1] < index:
+                place += 1
+            return None if place == len(packs) else (packs[place].indices, self.seconds(packs[place])[1])
+
+        few = sum(len(pack.indices) for pack in packs) <= most
+        return sample_of(first, last, 1 if few else -(-(last + 1 - first) // most), find)
 
     # -- records -----------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["DataManager", "ShelveStore"]
 
 _LOG = ".log"
+_MUCH = 4 << 20  # bytes of descriptions: about a quarter of a second
 
 
 class ShelveStore(_DataManager):
@@ -197,6 +198,13 @@ class ShelveStore(_DataManager):
     def packs(self, run: str) -> Iterator[Pack]:
         with self._log(run).reading() as reading:
             yield from reading.packs()
+
+    def durations(self, run: str, most: int) -> tuple[Sequence[int], Sequence[float]]:
+        contents = self._log(run)
+        if contents.unread > _MUCH:
+            return [], []  # a farm begins, and nothing else in it needs them
+        with contents.reading() as reading:
+            return reading.durations(most)
 
     def done_indices(self, run: str) -> Iterator[int]:
         for stored in self._log(run).packs():

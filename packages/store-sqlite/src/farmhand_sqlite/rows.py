@@ -37,6 +37,7 @@ __all__ = [
     "run_of",
     "run_row",
     "text_of",
+    "times_of",
     "usage_rows",
 ]
 
@@ -111,11 +112,16 @@ def pack_row(id: int, pack: Pack) -> tuple[Any, ...]:
 def pack_of(row: Sequence[Any]) -> Pack:
     """A pack from all columns of its row; ValueError when it has not the times of all items."""
     id, count, process, started, seconds, each, payload = row
+    took, first = times_of(count, seconds, each), id & INDEX
+    return Pack(range(first, first + count), process, started, took, Packed(payload, count))
+
+
+def times_of(count: int, seconds: float, each: bytes | None) -> array[float]:
+    """How long each item of a pack took; ValueError when it does not say so of all."""
     took = array("d", [seconds]) if each is None else _swapped(array("d", each))
     if len(took) != count:
         raise ValueError("it has not the times of all items")
-    first = id & INDEX
-    return Pack(range(first, first + count), process, started, took, Packed(payload, count))
+    return took
 
 
 def _swapped(seconds: array[float]) -> array[float]:

@@ -16,7 +16,7 @@ What is in the file is said in ``schema.py``.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 
@@ -33,6 +33,7 @@ from farmhand.store import (
     RunInfo,
     Session,
     join_key,
+    sample_of,
     split_key,
 )
 from farmhand_sqlite import checking, rows
@@ -51,6 +52,17 @@ __all__ = ["SqliteStore"]
 _PACK_AT = "SELECT id, count, payload FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _COVERING = "SELECT id + count FROM packs WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"
 _PACKS = "SELECT id, count, payload FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
+_ENDS_OF_PACKS = """
+SELECT (SELECT id FROM packs WHERE id BETWEEN :first AND :last ORDER BY id LIMIT 1),
+    (SELECT id + count - 1 FROM packs WHERE id BETWEEN :first AND :last ORDER BY id DESC LIMIT 1)
+"""
+_TIMES_BEFORE = """
+SELECT id, count, seconds, each FROM packs WHERE id BETWEEN :first AND :id ORDER BY id DESC LIMIT 1
+"""
+_TIMES_BEHIND = (
+    "SELECT id, count, seconds, each FROM packs WHERE id > :id AND id <= :last ORDER BY id LIMIT 1"
+)
+_DONE_OF = "SELECT done FROM runs WHERE uid = ?"
 _FAILURES = """
 SELECT id, attempts, process, started, seconds, (SELECT memory FROM usage WHERE usage.id = failures.id),
     kind, type, message, traceback
@@ -289,6 +301,30 @@ class SqliteStore(DataManager):
         """The indices of the done items of ``run``, ascending; no value is read."""
         query = "SELECT id, count FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
         return chain.from_iterable(_indices(id, count) for id, count in self._rows_of(run, query))
+
+    def durations(self, run: str, most: int) -> tuple[Sequence[int], Sequence[float]]:
+        """How long items of ``run`` took that are done, as a sample; only the rows that have it are read."""
+        with self._reader.snapshot() as db:
+            span = span_of(db, run)
+            first, last = db.execute(_ENDS_OF_PACKS, span).fetchone()
+            if first is None:
+                return [], []
+
+            def find(id: int) -> tuple[range, Sequence[float]] | None:
+                for query in (_TIMES_BEFORE, _TIMES_BEHIND):
+                    row = db.execute(query, {**span, "id": id}).fetchone()
+                    if row is not None and id < row[0] + row[1]:
+                        return range(row[0], row[0] + row[1]), rows.times_of(*row[1:])
+                return None
+
+            (done,) = db.execute(_DONE_OF, (bound(run),)).fetchone()
+            try:
+                ids, seconds = sample_of(
+                    first, last, 1 if done <= most else -(-(last + 1 - first) // most), find
+                )
+            except ValueError as error:
+                self._file.refuse_damage(str(error))
+        return [id & INDEX for id in ids], seconds
 
     def packs(self, run: str) -> Iterator[Pack]:
         """The results of ``run`` with their times, by first index; nothing is unpickled."""

@@ -561,6 +561,7 @@ class StoreConformance(LargeResultsConformance):
             lambda: store.decoded_at("nobody", 0),
             lambda: store.output_at("nobody", 0),
             lambda: store.counts("nobody"),
+            lambda: store.durations("nobody", 10),
             lambda: store.record("nobody-0"),
             lambda: store.item("nobody-0"),
             lambda: store.forget_at("nobody", [0]),
@@ -589,6 +590,7 @@ class StoreConformance(LargeResultsConformance):
             assert [record.index for record in reader.records()] == [0, 1, 2, 3]
             assert list(reader.records(since=reader.records().cursor)) == []
             assert [record.index for record in reader.retried()] == [1]
+            assert list(reader.durations(run.uid, 10)[0]) == [0, 1, 2]
             assert reader.record(keys[1]).attempts == 2
             assert reader.output(keys[0]) == ""
             assert len(reader.failures()) == 1
@@ -741,6 +743,54 @@ class StoreConformance(LargeResultsConformance):
         assert [(r.index, r.process, r.started, r.seconds) for r in store.records(copied.uid)] == [
             (r.index, r.process, r.started, r.seconds) for r in store.records(run.uid)
         ]
+
+    # -- how long items took -------------------------------------------------------------------------
+
+    @_any
+    @given(history=histories())
+    def test_the_durations_of_a_few_items_are_those_of_all_that_are_done(
+        self, store: DataManager, begin: Begin, history: Any
+    ) -> None:
+        """By index. Those that failed are left out: what they died of may have been mended since."""
+        turns, results, _, _ = history
+        run = a_run()
+        session = begin(run)
+        for turn in turns:
+            session.record(turn)
+        indices, seconds = store.durations(run.uid, 100)
+        records = [record for record in store.records(run.uid) if record.status == "done"]
+        assert list(indices) == [record.index for record in records] == sorted(results)
+        assert list(seconds) == [record.seconds for record in records]
+
+    @pytest.mark.parametrize("size", [1, 7, 400])
+    def test_of_the_durations_of_many_items_a_sample_is_spread_over_their_indices(
+        self, store: DataManager, begin: Begin, size: int
+    ) -> None:
+        """However many came together: the first ones alone would say nothing of a trend."""
+        run = a_run()
+        turns = [[done(range(first, first + size), range(size))] for first in range(2000, 4000, size)]
+        session = begin(run)
+        session.record(Turn(done=[record for records in turns for record in records]))
+        indices, seconds = store.durations(run.uid, 50)
+        assert 25 <= len(indices) <= 50
+        assert list(seconds) == [0.25 * (index + 1) for index in indices]
+        places = [2000, *indices, 4000]
+        assert max(after - before for before, after in pairwise(places)) <= 100
+
+    def test_durations_are_found_where_items_are_missing_between_them(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """A run that was resumed has what the ones before it have left."""
+        run = a_run()
+        indices = [index for index in range(10_000) if index % 1000 >= 700]
+        begin(run).record(Turn(done=[done(indices, indices)]))
+        found, seconds = store.durations(run.uid, 100)
+        assert set(found) <= set(indices)
+        assert {index // 1000 for index in found} == set(range(10))
+        assert list(seconds) == [0.25 * (index + 1) for index in found]
+        empty = a_run()
+        begin(empty)
+        assert [list(part) for part in store.durations(empty.uid, 100)] == [[], []]
 
     # -- what is new -------------------------------------------------------------------------------
 
