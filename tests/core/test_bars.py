@@ -70,6 +70,15 @@ def test_between_two_reports_a_bar_moves_as_fast_as_they_did():
     assert bar.remaining(35.0) == pytest.approx(65.0)
 
 
+def test_what_goes_before_the_work_is_no_pace():
+    """A simulation compiles for a minute, says that it begins, and then takes ten seconds for each tenth."""
+    bar = Bar()
+    bar.report(0.0, 60.0)
+    bar.report(0.1, 70.0)
+    assert bar.remaining(70.0) == pytest.approx(90.0)
+    assert bar.expected(75.0) == pytest.approx(0.15)
+
+
 def test_a_bar_waits_for_a_report_that_is_late():
     """A task that hangs is seen to: the bar goes half a step further than it should be, and stands still."""
     bar = Bar()

@@ -43,7 +43,9 @@ class Bar:
             if complete <= self.complete * _AGAIN:
                 # it begins again, as a task of several simulations does, at a pace of its own
                 self._began, self._period = self._at, 0.0
-        if complete != self.complete:  # what says the same again brings no news, and no pace
+        if complete == 0.0:  # what went before (imports, compilation) is no pace
+            self._began, self._period = elapsed, 0.0
+        elif complete != self.complete:  # what says the same again brings no news, and no pace
             self._period = max(self._period, elapsed - self._at)
         self.complete, self._at = complete, elapsed
 

@@ -48,6 +48,7 @@ _LEAST_WIDTH = 0.02  # half of the interval, as a part of the estimate
 # when things are known
 _REPORTED = 0.001  # of an item; below it is anybody's guess, as Brian has it
 _TELLING = 0.2  # of an item: when so much is done, its reports say how long such items take
+_LAST = 0.25  # of an item that has reported its end: so long it may still take, against what it took
 _SLOWER = 0.25  # the first items of processes are apart if they take so much longer (log)
 _EARLIER = 20.0  # items of this run that weigh as much as all those of earlier runs
 _SETTLED = 20  # items of each process after which it shows what the farm itself costs
@@ -343,8 +344,10 @@ class _View:
         others = self.rest(item, law)
 
         def draw(part: float) -> float:
+            if not rest:  # it says that it is done, and has something left to do
+                return min(others(part), _LAST * sane(item.elapsed))
             if part < wrong:
-                return others(part / wrong) if rest else 0.0
+                return others(part / wrong)
             return rest * exp(error * _normal((part - wrong) / (1.0 - wrong)))
 
         return draw
