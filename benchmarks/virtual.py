@@ -344,6 +344,7 @@ class Farm:
         latency: float,
         start_up: float = 0.0,
         overhead: float = 0.0,
+        checks: bool = True,
     ) -> None:
         self.scheduler = scheduler
         self._items = items
@@ -358,7 +359,7 @@ class Farm:
         self._finished = False
         # the scheduler's check looks at all that is going on: at each event of a small run, else now and then
         size = scheduler.target + items
-        self._check_every = 1 if size <= 5_000 else size // 1_000
+        self._check_every = (1 if size <= 5_000 else size // 1_000) if checks else math.inf
 
     def run(self) -> None:
         """Play the run from its start to its end."""
