@@ -1,8 +1,8 @@
 """What a farm would see of a run whose durations are known.
 
-The run is played once, by the real scheduler in virtual time (``virtual.py``). Then somebody looks at it a hundred
-times, at even distances: each ``Look`` says what had happened by then, what runs and for how long, and, what nobody
-could know, how long the rest took.
+The run is played once, by the real scheduler in virtual time (``virtual.py``). Then somebody looks at it a
+hundred times, at even distances: each ``Look`` says what had happened by then, what runs and for how long,
+and, what nobody could know, how long the rest took.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from farmhand.scheduler import Scheduler
 
 LATENCY = 0.0005  # seconds that a message takes
 LOOKS = 100
+CHECKPOINTS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 REPORTS = 20  # in an item of average length
 
 
@@ -78,7 +79,7 @@ class Look:
     spent: float  # seconds times ready processes, since the look before, while items were waiting
     slept: Sleep | None  # since the look before
     truth: float  # seconds until the end
-    waiting: Sequence[float]  # how long those that have not begun will take
+    waiting: Sequence[int] = ()  # at a checkpoint, the items that have not begun, those tried again included
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,10 @@ class Replay:
                 indices = tuple(each.index for each in self._running(self._sleeps_at))
                 slept = Sleep(self._sleeps_at + self._sleeps_for, self._sleeps_for, indices)
             running = self._running(now)
-            on_it = {each.index for each in running}
+            waiting: list[int] = []
+            if turn / count in CHECKPOINTS:
+                on_it = {each.index for each in running}
+                waiting = sorted(left_over - on_it)
             spent, before = self._spent(now), spent
             looks.append(
                 Look(
@@ -242,7 +246,7 @@ class Replay:
                     spent=spent - before,
                     slept=slept,
                     truth=self.makespan - now,
-                    waiting=[self.trace.seconds[index] for index in left_over if index not in on_it],
+                    waiting=waiting,
                 )
             )
         return looks

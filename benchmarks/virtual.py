@@ -1,8 +1,8 @@
 """A farm in virtual time: everything around the scheduler, without processes and without waiting.
 
-``farmhand.scheduler.Scheduler`` makes every decision of the farm and does nothing else, so that it can be driven
-by what is here; ``simulate.py`` finds out what it costs and how good it is, ``replay.py`` what a farm would have
-seen of a run whose durations are known:
+``farmhand.scheduler.Scheduler`` makes every decision of the farm and does nothing else, so that it can be
+driven by what is here; ``simulate.py`` finds out what it costs and how good it is, ``replay.py`` what a farm
+would have seen of a run whose durations are known:
 
 - ``Agenda`` is the clock: a heap of what will happen when. Time jumps from one happening to the next.
 - ``Process`` does what a worker does: it takes items up one after the other, sends what has ended, gives back
