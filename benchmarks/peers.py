@@ -35,12 +35,12 @@ class Farmhand:
         self._total = len(trace.seconds)
         self._estimator = Estimator()
         self._steady = Steady()
-        self.cost: list[float] = []  # seconds, of each estimate
+        self.cost: list[float] = []  # seconds of CPU, of each estimate
         if trace.earlier:
             self._estimator.learn(list(trace.earlier), list(trace.earlier.values()))
 
     def look(self, look: Look) -> Answer:
-        began = time.perf_counter()
+        began = time.process_time()
         estimator, slept = self._estimator, look.slept
         for ended in look.ended:
             if slept is not None and ended.when >= slept.when:
@@ -55,7 +55,7 @@ class Farmhand:
         ]
         estimate = estimator.remaining(look.left, look.processes, running, total=self._total)
         shown = self._steady.show(estimate, look.elapsed)
-        self.cost.append(time.perf_counter() - began)
+        self.cost.append(time.process_time() - began)
         return None if shown is None else (shown.low, shown.median, shown.high)
 
 

@@ -1,8 +1,8 @@
 """What a farm would see of a run whose durations are known.
 
-The run is played once, by the real scheduler in virtual time (``virtual.py``). Then somebody looks at it a
-hundred times, at even distances: each ``Look`` says what had happened by then, what runs and for how long,
-and, what nobody could know, how long the rest took.
+The run is played once, by the real scheduler in virtual time (``virtual.py``). Then somebody looks at it
+at even distances: each ``Look`` says what had happened by then, what runs and for how long, and, what
+nobody could know, how long the rest took.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from farmhand.events import (
 from farmhand.scheduler import Scheduler
 
 LATENCY = 0.0005  # seconds that a message takes
-LOOKS = 100
+LOOKS = 40  # at a farm people look more often, but an estimate takes some milliseconds
 CHECKPOINTS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 REPORTS = 20  # in an item of average length
 

@@ -51,7 +51,7 @@ def test_every_item_is_seen_to_end_once_and_until_then_it_waits_or_runs():
     """Whatever goes wrong in between, except those that end with the run itself."""
     trace = exponential(1, failures=0.2, deaths=0.1, retries=20)
     done = []
-    for look in Replay(trace).looks():
+    for look in Replay(trace).looks(100):
         done += [index for each in look.ended if not each.again for index in each.indices]
         running = [each.index for each in look.running]
         assert len(done) == len(set(done)) == look.done
@@ -76,7 +76,7 @@ def test_more_work_and_fewer_processes_take_longer():
 
 def test_the_first_item_of_each_process_is_told_apart():
     """It takes longer by what the process has to import or to compile, and the others don't."""
-    looks = Replay(run_of(*[1.0] * 20, start_up=3.0)).looks()
+    looks = Replay(run_of(*[1.0] * 20, start_up=3.0)).looks(100)
     all_ended = [each for look in looks for each in look.ended]
     firsts = [each for each in all_ended if each.first]
     assert [each.seconds[0] for each in firsts] == [4.0, 4.0]
@@ -87,7 +87,7 @@ def test_the_first_item_of_each_process_is_told_apart():
 
 def test_what_is_skipped_never_runs():
     """The others keep their indices, on which a trend depends."""
-    looks = Replay(run_of(*range(1, 11), skipped=frozenset({0, 3, 4}))).looks()
+    looks = Replay(run_of(*range(1, 11), skipped=frozenset({0, 3, 4}))).looks(100)
     assert (looks[0].done, looks[0].left) == (0, 7)
     last = [each.index for each in looks[-1].running]
     assert sorted([index for look in looks for index in ended(look)] + last) == [1, 2, 5, 6, 7, 8, 9]
@@ -98,19 +98,19 @@ def test_a_sleep_is_in_what_the_clock_shows_but_not_in_the_truth():
     awake = Replay(run_of(*[1.0] * 20))
     asleep = Replay(run_of(*[1.0] * 20, sleeps=(0.43, 100.0)))
     assert asleep.makespan == awake.makespan
-    before, after = asleep.looks()[41], asleep.looks()[-1]
-    assert before.elapsed == awake.looks()[41].elapsed
-    assert after.elapsed == pytest.approx(awake.looks()[-1].elapsed + 100.0)
-    assert [look.truth for look in asleep.looks()] == [look.truth for look in awake.looks()]
-    (sleep,) = [look.slept for look in asleep.looks() if look.slept is not None]
+    before, after = asleep.looks(100)[41], asleep.looks(100)[-1]
+    assert before.elapsed == awake.looks(100)[41].elapsed
+    assert after.elapsed == pytest.approx(awake.looks(100)[-1].elapsed + 100.0)
+    assert [look.truth for look in asleep.looks(100)] == [look.truth for look in awake.looks(100)]
+    (sleep,) = [look.slept for look in asleep.looks(100) if look.slept is not None]
     assert sleep.seconds == 100.0
-    slow = [each.indices for look in asleep.looks() for each in look.ended if each.seconds[0] > 50.0]
+    slow = [each.indices for look in asleep.looks(100) for each in look.ended if each.seconds[0] > 50.0]
     assert sorted(index for indices in slow for index in indices) == sorted(sleep.indices)
 
 
 def test_another_number_of_processes_is_seen_once_it_is_wanted():
     """It is what the estimator is told, as of a farm that was resized."""
-    looks = Replay(exponential(2, resizes=((0.3, 5),))).looks()
+    looks = Replay(exponential(2, resizes=((0.3, 5),))).looks(100)
     processes = [look.processes for look in looks]
     assert processes == sorted(processes)
     assert (processes[0], processes[-1]) == (3, 5)
@@ -120,7 +120,7 @@ def test_another_number_of_processes_is_seen_once_it_is_wanted():
 def test_reports_follow_the_course_of_the_item():
     """Nothing before the first, then what it says, which need not be what is true."""
     course = Course((0.5, 1.0), (0.2, 1.0))
-    looks = Replay(run_of(*[10.0] * 4, course=course)).looks()
+    looks = Replay(run_of(*[10.0] * 4, course=course)).looks(100)
     first, later = looks[0].running[0], looks[24].running[0]
     assert first.complete is None
     assert later.elapsed == pytest.approx(5.0, abs=0.1)
@@ -132,7 +132,7 @@ def test_reports_follow_the_course_of_the_item():
 def test_seconds_are_spent_while_items_wait():
     """Times the processes that could work on them; at the end, when none waits, no more."""
     replay = Replay(run_of(*[1.0] * 20, start=0.5))
-    looks = replay.looks()
+    looks = replay.looks(100)
     assert sum(look.spent for look in looks) == pytest.approx(2 * 9.0, rel=0.01)
     assert looks[0].spent == looks[-1].spent == 0.0
 
@@ -377,6 +377,16 @@ def test_aims_are_met_or_missed_or_not_measured():
     assert found["mixed"] == "not measured"
     assert str(eta.aims(rows)[0]).startswith("met: the 80 % interval")
     assert str(eta.aims(rows)[0]).endswith("0.75")
+
+
+def test_an_aim_is_shown_beside_what_an_expert_reaches():
+    """Where the expert misses it nobody could meet it."""
+    rows = [
+        *rows_of("trended", "farmhand", (9.0, 11.0, 12.0)),
+        *rows_of("trended", "elapsed/done", 100.0),
+        *rows_of("trended", "expert", (9.0, 10.0, 11.0)),
+    ]
+    assert "elapsed/done: 0.04 (the expert: 0.00)" in str(eta.aims(rows)[2])
 
 
 def test_a_small_evaluation_asks_everybody_at_every_checkpoint():
