@@ -286,8 +286,8 @@ def traces_table(rows: Sequence[Row]) -> str:
     answers: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         answers.setdefault((row.group, row.trace, row.contender), []).append(row)
-    lines += [[*names, *map(said, some)] for names, some in answers.items()]
-    return markdown(lines)
+    lines += [[*of, *map(said, some)] for of, some in answers.items()]
+    return markdown(lines, names=3)
 
 
 def said(row: Row) -> str:
@@ -311,15 +311,15 @@ def percent(part: float | None) -> str:
     return "" if part is None else f"{part:.0%}"
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table that can be read as it is: the first column to the left, numbers to the right."""
+def markdown(lines: Sequence[Sequence[str]], names: int = 1) -> str:
+    """A table that can be read as it is: so many columns of names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * size + ("" if place == 0 else ":") for place, size in enumerate(widths)]
-    widths = [size + (place > 0) for place, size in enumerate(widths)]
+    rule = ["-" * size + ("" if place < names else ":") for place, size in enumerate(widths)]
+    widths = [size + (place >= names) for place, size in enumerate(widths)]
     padded = []
     for line in (lines[0], rule, *lines[1:]):
         cells = [
-            cell.rjust(size) if place else cell.ljust(size)
+            cell.ljust(size) if place < names else cell.rjust(size)
             for place, (cell, size) in enumerate(zip(line, widths, strict=True))
         ]
         padded.append("| " + " | ".join(cells) + " |")
