@@ -79,10 +79,11 @@ def lognormal(sigma: float) -> Draw:
 
 def kinds(*shares: tuple[float, float], spread: float = 0.2) -> Draw:
     """Items of several kinds: how large a share each has, and its seconds."""
-    weights, seconds = zip(*shares, strict=True)
+    weights = [share for share, _ in shares]
 
     def draw(source: random.Random, place: float, index: int) -> float:
-        return source.choices(seconds, weights)[0] * source.uniform(1 - spread, 1 + spread)
+        _, seconds = source.choices(shares, weights)[0]
+        return seconds * source.uniform(1 - spread, 1 + spread)
 
     return draw
 

@@ -204,7 +204,7 @@ class Replay:
         self._farm = farm
         self._order = order
         self._began = {number: [each.began for each in tries] for number, tries in farm.attempts.items()}
-        self.makespan = farm.ledger.last_end
+        self.makespan: float = farm.ledger.last_end
         part, self._sleeps_for = trace.sleeps or (2.0, 0.0)
         self._sleeps_at = part * self.makespan
         self._period = sum(trace.seconds) / len(trace.seconds) / REPORTS

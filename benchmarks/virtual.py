@@ -63,19 +63,32 @@ HANGING = 1.5  # an item that hangs is timed out after so many times the longest
 class Durations(Protocol):
     """How long each item takes."""
 
-    longest: float
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest item."""
 
-    def __call__(self, index: int) -> float:
+    def __call__(self, index: int, /) -> float:
         """Seconds of one item."""
 
 
 class Risks(Protocol):
     """How likely misfortunes are at each attempt, and the seed of all chance."""
 
-    deaths: float
-    timeouts: float
-    failures: float
-    seed: int
+    @property
+    def deaths(self) -> float:
+        """The process dies."""
+
+    @property
+    def timeouts(self) -> float:
+        """It hangs."""
+
+    @property
+    def failures(self) -> float:
+        """It raises."""
+
+    @property
+    def seed(self) -> int:
+        """Of all chance."""
 
 
 class Misfortune:
