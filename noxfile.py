@@ -127,6 +127,14 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session
+def eta(session: nox.Session) -> None:
+    """How good the time remaining is, beside what others show, on runs that are replayed in virtual time."""
+    session.env["PIP_BUILD_CONSTRAINT"] = "constraints.txt"
+    session.install("-c", "constraints.txt", *paths("core"))
+    session.run("python", "benchmarks/eta.py", *session.posargs)
+
+
+@nox.session
 def torture(session: nox.Session) -> None:
     """Farms and their processes, killed hundreds of times: nothing may be lost, doubled or left alive."""
     install(session, *paths("core", "store-sqlite"), group="test")
