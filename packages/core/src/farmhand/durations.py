@@ -16,7 +16,8 @@ __all__ = ["LONGEST", "SHORTEST", "Sample", "Seen", "sane"]
 LONGEST = 1e12  # seconds; more than in any run. Keeps sums finite whatever comes in
 SHORTEST = 1e-9
 _KEPT = 384  # observations; more say no more
-_BATCH = 64  # so many items of a batch are looked at, spread evenly over it
+_BATCH = 64  # so many items of a large batch are looked at, spread evenly over it: each costs a microsecond
+_PLENTY, _FEW = 10_000, 8  # and so many when so many items were seen
 _SCRAMBLE = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: multiples of it spread evenly, with no period
 _MASK = (1 << 64) - 1
 
@@ -61,7 +62,8 @@ class Sample:
     def add(self, indices: Sequence[int], seconds: Sequence[float]) -> None:
         """Take in one batch; what no clock can have measured (negative, NaN, infinite) is left out."""
         size = min(len(indices), len(seconds))
-        step = 1 if size <= 2 * _BATCH else size // _BATCH
+        looks = _BATCH if self.count < _PLENTY else _FEW
+        step = 1 if size <= 2 * looks else size // looks
         some = [
             (indices[place], seconds[place])
             for place in range(0, size, step)
@@ -69,8 +71,8 @@ class Sample:
         ]
         if not some:
             return
-        count, together = size, sum(seconds)
-        if step == 1 or not 0.0 < together <= LONGEST or min(seconds) < 0.0:
+        count, together = size, sum(seconds) if step > 1 else -1.0
+        if not 0.0 <= together <= LONGEST:
             count = len(some) * step
             together = fsum(value for _, value in some) * step
         self.count += count
