@@ -40,7 +40,7 @@ _DIMENSIONS = 97  # of chance: what needs more shares them
 _PACE = 0.25  # what an item reports, since its pace is uneven
 _OTHER = 0.7  # an item against all others
 _BEND = 0.2  # a trend, of the change that it says comes
-_DRIFT = 0.06  # the rest of a run, in ways that nobody foresees, when half of it is over
+_DRIFT = 0.07  # the rest of a run, in ways that nobody foresees, when half of it is over
 _FRESH = 0.3  # another run of the same task
 _UNSEEN = 18.0  # what has not come yet, as one item is: so many times as long as others that scatter
 _WIDER = 1.2  # the interval, against what the futures say
@@ -412,7 +412,7 @@ class _Futures:
         self._places = [view.top + (place + 0.5) * gap for place in range(looks)]
         spread = view.spread
         self._variance = max(0.0, spread.square / spread.mean**2 - 1.0)
-        drift = _DRIFT * sqrt(min(4.0, (last - view.top) / max(view.top, 1)))
+        drift = _DRIFT * sqrt(min(16.0, (last - view.top) / max(view.top, 1)))
         self._doubt = sqrt(log1p(self._variance / view.count) + view.level_error**2 + drift**2)
         self._unseen = _UNSEEN * (0.15 + min(1.5, spread.upward)) / (view.count + 5.0)
 
