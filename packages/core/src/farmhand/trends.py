@@ -29,7 +29,7 @@ _RATES = tuple(side * rate / 4 for rate in range(1, 17) for side in (-1, 1))  # 
 _GAINS = tuple(0.35 * 1.5**step for step in range(20))  # (last - first) / first
 _LOSSES = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.99)  # (first - last) / first
 _MODEST = 1.5  # trends that change durations by a larger factor (log) are rarer
-_TICKS = 200  # of a curve's table
+_TICKS = 128  # of a curve's table
 _RECENT = 4  # one part in so many of what was seen, the last one, must fit, too
 
 
