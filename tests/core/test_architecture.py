@@ -56,6 +56,7 @@ LAYERS = [
         "local.launch",
         "local.worker",
         "local.supervise",
+        "companion",
     ],
     ["builtin"],
     ["control", "merge", "plugins", "arguments", "monitor", "resume", "interrupts", "provenance"],
