@@ -11,7 +11,7 @@ from itertools import chain
 from farmhand.codec import REFERENCE, Packed, split_each
 from farmhand.events import ItemError, RecordFailed, Usage, starts
 from farmhand.plain import plain_items
-from farmhand.store import Block, Pack, RunInfo
+from farmhand.store import Block, Pack, RunInfo, Timings
 from farmhand_sqlite.plain import descriptions, dumps, loads
 from farmhand_sqlite.schema import SHIFT
 
@@ -37,6 +37,7 @@ __all__ = [
     "run_of",
     "run_row",
     "text_of",
+    "timings_of",
     "usage_rows",
 ]
 
@@ -116,6 +117,18 @@ def pack_of(row: Sequence[Any]) -> Pack:
         raise ValueError("it has not the times of all items")
     first = id & INDEX
     return Pack(range(first, first + count), process, started, took, Packed(payload, count))
+
+
+def timings_of(found: Iterable[tuple[Any, ...]]) -> Timings:
+    """What rows of ``packs``, without their results, say; ValueError when one has not the times of all items."""
+    timings = Timings()
+    for id, count, process, started, seconds, each in found:
+        if each is None and count == 1:
+            timings.add(id & INDEX, process, started, seconds)
+        else:
+            pack = pack_of((id, count, process, started, seconds, each, b""))
+            timings.add_pack(pack.indices, process, started, pack.seconds)
+    return timings
 
 
 def _swapped(seconds: array[float]) -> array[float]:
