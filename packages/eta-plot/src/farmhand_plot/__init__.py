@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from farmhand import hookimpl
+from farmhand.progress import Frontend, FrontendOptions
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
     from typing import Any
 
+    from farmhand.hookspecs import MakeCommand, MakeFrontend
     from farmhand_plot.figures import plot
 
-__all__ = ["KINDS", "plot"]
+__all__ = ["KINDS", "farmhand_commands", "farmhand_frontends", "plot"]
 
 #: The kinds of figures; ``'all'`` are the four of them in one.
 KINDS = ("completions", "estimate", "timeline", "durations", "all")
@@ -23,3 +31,27 @@ def __getattr__(name: str) -> Any:
 
         return plot
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _make_frontend(options: FrontendOptions) -> Frontend:
+    from farmhand_plot.frontend import PlotFrontend
+
+    return PlotFrontend(options)
+
+
+def _make_command(parser: ArgumentParser) -> Callable[[Namespace], int]:
+    from farmhand_plot.command import make_plot
+
+    return make_plot(parser)
+
+
+@hookimpl
+def farmhand_frontends() -> Mapping[str, MakeFrontend]:
+    """``progress='plot:eta.png'``: the figure of a run, written again every few seconds."""
+    return {"plot": _make_frontend}
+
+
+@hookimpl
+def farmhand_commands() -> Mapping[str, MakeCommand]:
+    """``farmhand plot STORE``."""
+    return {"plot": _make_command}
