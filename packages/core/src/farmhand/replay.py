@@ -241,6 +241,7 @@ class _Story:
             start = min(start for start, _ in self._lives.values())
             unseen = self._processes - len(self._lives)
             idle += [(moment - start, True)] * (unseen if start <= moment else 0)
+        idle.sort(reverse=True)  # where few items are left, those have them that have been silent for longest
         return running + [
             Running(head + number, elapsed, first=first) for number, (elapsed, first) in enumerate(idle)
         ]

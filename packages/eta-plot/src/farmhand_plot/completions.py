@@ -98,7 +98,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
             gid="projected",
         )
         furthest = high
-    end = looks.limits([furthest * 1.03])
+    end = looks.end_of(furthest)
     if goal is not None:
         axes.axhline(
             goal,
@@ -109,7 +109,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
             zorder=1.5,
             gid="total",
         )
-    if not course.is_over:
+    if now and not course.is_over:
         axes.axvline(now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="now")
     axes.plot([now], [ended], color=looks.LINE, marker="o", markersize=4.5, zorder=5, gid="end")
     axes.set_xlim(0.0, end)
@@ -121,7 +121,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
         looks.caption(axes.set_title(says, loc="right", fontsize=looks.SIZES["small"], color=looks.INK))
     if not ended:
         looks.empty(axes, "no item has ended yet" if not course.is_over else "no item has ended")
-    looks.legend(axes, loc="lower right" if course.is_over else "upper left")
+    looks.legend(axes, loc="lower right")
 
 
 def _goal_text(course: Course, goal: int) -> str:

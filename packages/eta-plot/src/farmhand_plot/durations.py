@@ -72,7 +72,7 @@ def draw_durations(
         edges = np.geomspace(bottom, top, _BINS + 1)
         axes.set_yscale("log")
     else:
-        bottom, top = 0.0, looks.limits([highest * 1.06], least=1e-9)
+        bottom, top = 0.0, looks.end_of(highest)
         shown = seconds
         edges = np.linspace(0.0, top, _BINS + 1)
     axes.set_ylim(bottom, top)
@@ -101,7 +101,7 @@ def draw_durations(
     else:
         looks.empty(axes, "no item has ended")
     _draw_histogram(histogram, shown, status, edges)
-    histogram.tick_params(labelleft=False)
+    histogram.tick_params(which="both", left=False, labelleft=False)
     if done.any():
         median = float(np.median(seconds[done]))
         for each in (axes, histogram):
@@ -210,11 +210,12 @@ def _draw_histogram(axes: Axes, shown: Floats, status: Ints, edges: Floats) -> N
             continue
         counts, _ = np.histogram(some, edges)
         name = _STATUS[number]
+        there = counts > 0
         axes.barh(
-            edges[:-1],
-            counts,
-            height=np.diff(edges),
-            left=before,
+            edges[:-1][there],
+            counts[there],
+            height=np.diff(edges)[there],
+            left=before[there],
             align="edge",
             facecolor=looks.COLOURS[name],
             edgecolor=looks.INK if number == FAILED else "white",

@@ -81,20 +81,20 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             zorder=2,
             gid="truth",
         )
-    end = looks.limits([now * 1.03])
-    top = looks.limits([highest * 1.08, now * 1.08])
-    axes.fill_between(
-        [0.0, end],
-        0.0,
-        [0.0, end],
-        facecolor=looks.FAINT,
-        edgecolor=looks.QUIET,
-        linewidth=0.4,
-        zorder=0.5,
-        label="past",
-        gid="past",
-    )
-    if not course.is_over:
+    end = looks.end_of(now)
+    top = looks.end_of(max(highest, now) * 1.05)
+    if now:
+        axes.fill(
+            [0.0, now, now],
+            [0.0, now, 0.0],
+            facecolor=looks.FAINT,
+            edgecolor=looks.QUIET,
+            linewidth=0.4,
+            zorder=0.5,
+            label="past",
+            gid="past",
+        )
+    if now and not course.is_over:
         axes.axvline(now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="now")
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, top)
@@ -104,6 +104,6 @@ def draw_estimates(axes: Axes, course: Course) -> None:
 
 
 def _why(course: Course) -> str:
-    if course.total is None:
+    if course.total is None and course.times:
         return "nobody knew how many items there are:\nno end could be predicted"
     return "nothing has been predicted"

@@ -114,8 +114,12 @@ def course_figure(course: Course, *, size: tuple[float, float] | None = None) ->
     looks.heading(figure, course)
     above, below = figure.subplots(2, 1, sharex=True)
     draw_completions(above, course)
+    end = above.get_xlim()[1]
     draw_estimates(below, course)
+    below.set_xlim(0.0, end)
+    looks.time_axis(below.xaxis, end, "time since the start")
     above.set_xlabel("")
+    above.tick_params(labelbottom=False)
     return figure
 
 

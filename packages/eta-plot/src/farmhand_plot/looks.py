@@ -42,9 +42,9 @@ __all__ = [
     "count_text",
     "counted",
     "empty",
+    "end_of",
     "heading",
     "legend",
-    "limits",
     "log_time_axis",
     "plain",
     "time_axis",
@@ -253,6 +253,6 @@ def empty(axes: Axes, text: str) -> None:
     )
 
 
-def limits(values: Sequence[float], least: float = 1e-3) -> float:
-    """The end of an axis that begins at zero and shows these values."""
-    return max([least, *(value for value in values if math.isfinite(value))])
+def end_of(longest: float) -> float:
+    """Where an axis of time ends on which so many seconds are shown: a little later; never at its beginning."""
+    return longest * 1.03 if 0.0 < longest < math.inf else 1.0

@@ -6,6 +6,7 @@ from math import ceil
 
 import numpy as np
 
+from farmhand.progress import OVER
 from farmhand_plot import looks
 from farmhand_plot.course import Course
 from farmhand_plot.reading import DONE, FAILED, RETRIED, Attempts
@@ -50,7 +51,7 @@ def draw_timeline(axes: Axes, attempts: Attempts, course: Course) -> None:
     )
     looks.plain(axes, f"Processes{busy}")
     axes.grid(visible=False, axis="y")
-    end = looks.limits([course.now * 1.03])
+    end = looks.end_of(course.now)
     for lane in lanes.values():
         axes.axhline(lane, color=looks.FAINT, linewidth=0.6, zorder=0)
     for status in (DONE, RETRIED, FAILED):
@@ -61,8 +62,10 @@ def draw_timeline(axes: Axes, attempts: Attempts, course: Course) -> None:
             _draw_bars(axes, some, lanes, status, end)
     if in_columns:
         _draw_columns(axes, attempts, lanes, end)
+    if course.state not in OVER:
+        _draw_running(axes, attempts, course, lanes)
     _label_stragglers(axes, attempts, lanes, end)
-    if not course.is_over:
+    if course.now and not course.is_over:
         axes.axvline(
             course.now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="now"
         )
@@ -102,6 +105,34 @@ def _draw_bars(axes: Axes, some: Attempts, lanes: dict[int, int], status: int, e
         zorder=2 + status,
         gid=name,
     )
+
+
+def _draw_running(axes: Axes, attempts: Attempts, course: Course, lanes: dict[int, int]) -> None:
+    """What has not ended: since its last item, a process of a run that goes on is on another one.
+
+    Where fewer items are left than there are processes, those have them that have been silent for longest:
+    the others found none any more.
+    """
+    last = {number: float(attempts.ends[attempts.processes == number].max()) for number in lanes}
+    left = len(lanes)
+    if course.total is not None:
+        left = max(0, course.total - course.skipped - course.done - course.failed)
+    silent = sorted((end, number) for number, end in last.items() if end < course.now)[:left]
+    if silent:
+        axes.bar(
+            [end for end, _ in silent],
+            _HEIGHT,
+            width=[course.now - end for end, _ in silent],
+            bottom=[lanes[number] - _HEIGHT / 2 for _, number in silent],
+            align="edge",
+            facecolor=looks.COLOURS["running"],
+            edgecolor=looks.QUIET,
+            hatch=looks.HATCHES["running"],
+            linewidth=0.4,
+            label="not ended",
+            zorder=1.5,
+            gid="running",
+        )
 
 
 def _draw_columns(axes: Axes, attempts: Attempts, lanes: dict[int, int], end: float) -> None:
