@@ -45,7 +45,7 @@ LAYERS = [
         "quantities",
     ],
     ["task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
-    ["files", "shelf", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
+    ["files", "shelf", "replay", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],
     [

@@ -89,9 +89,9 @@ def test_two_plugins_with_one_command_are_both_named(plugins, farmhand):
     plugins(polite=GREET, other=GREET)
     status, _, err = farmhand("greet", "a.db")
     assert status == 2
-    assert "plugins 'other' and 'polite' both provide 'greet' (farmhand_commands); uninstall one" in err or (
-        "plugins 'polite' and 'other' both provide 'greet' (farmhand_commands); uninstall one" in err
-    )
+    assert "'polite'" in err
+    assert "'other'" in err
+    assert "both provide 'greet' (farmhand_commands); uninstall one of them" in err
 
 
 def test_a_plugin_cannot_take_a_command_of_farmhands_own(plugins, farmhand):
@@ -116,6 +116,7 @@ def test_a_plugin_cannot_take_a_command_of_farmhands_own(plugins, farmhand):
     ],
     ids=["hook", "maker", "import", "clash"],
 )
+@pytest.mark.filterwarnings("default:farmhand plugin:RuntimeWarning")
 def test_the_help_does_without_a_plugin_that_fails(plugins, farmhand, broken, said):
     """It is named; the commands of farmhand and of the others are there."""
     plugins(clumsy=broken, polite=GREET)
@@ -155,9 +156,10 @@ def test_a_word_that_nobody_knows_is_an_error_that_lists_all(plugins, farmhand):
     assert "'vacuum'" in err
 
 
-def test_for_a_command_of_farmhands_own_no_plugin_is_looked_for(tmp_path):
+def test_for_a_command_of_farmhands_own_no_plugin_is_looked_for():
     """The search, and pluggy with it, takes longer than most commands."""
-    code = "import sys; from farmhand.cli import main; main(['status', '--help']); print('pluggy' in sys.modules)"
+    code = "import sys; from farmhand.cli import main\n"
+    code += "main(['status', '--help']); print('pluggy' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE
     )

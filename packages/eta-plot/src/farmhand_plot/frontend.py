@@ -53,6 +53,7 @@ class PlotFrontend:
         self._companion: Companion | None = None
         self._next = 0.0  # seconds of the run at which the next snapshot is handed on
         self._last_state = ""
+        self._failed_items = 0
 
     def show(self, snapshot: Snapshot) -> None:
         """Hand ``snapshot`` on, if it is time for one."""
@@ -63,7 +64,8 @@ class PlotFrontend:
             if not (over or self._watching or snapshot.elapsed >= _SOON):
                 return
             self._companion = self._start()
-        if not over and snapshot.elapsed < self._next:
+        failed, self._failed_items = self._failed_items, snapshot.failed
+        if not over and snapshot.elapsed < self._next and snapshot.failed == failed:
             self._companion.remote.stream.flush()
             return
         pause = min(max(_INTERVAL, snapshot.elapsed * _SHARE), _MOST_INTERVAL)

@@ -13,6 +13,7 @@ from farmhand_plot.course import Course
 __all__ = ["Watched"]
 
 _MOST = 400  # moments that are remembered; when there are more, every second one goes
+_SOON = 2.0  # seconds of a run in which whoever looks has seen it from its beginning
 _LONGEST = 1e12  # seconds; no run is longer
 _MOST_LETTERS = 60  # of a task's name
 
@@ -41,7 +42,7 @@ class Watched:
         now = _sane(snapshot.elapsed)
         if before is None or before.run != snapshot.run or now < self._now:
             self._estimates, self._failures, self._interval = [], [], 0.0
-            failed = snapshot.failed  # nobody knows when
+            failed = 0 if now <= _SOON else snapshot.failed  # nobody knows when
         else:
             failed = before.failed
         self._now = now
@@ -68,7 +69,7 @@ class Watched:
             estimates = [*estimates, (self._now, remaining)]
         return Course(
             task=printable(last.task, _MOST_LETTERS),
-            run=printable(last.run, 6),
+            run=printable(last.run)[:6],
             state=last.state,
             began=self._at - self._now,
             now=self._now,

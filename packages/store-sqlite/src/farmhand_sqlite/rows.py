@@ -120,7 +120,7 @@ def pack_of(row: Sequence[Any]) -> Pack:
 
 
 def timings_of(found: Iterable[tuple[Any, ...]]) -> Timings:
-    """What rows of ``packs``, without their results, say; ValueError when one has not the times of all items."""
+    """What rows of ``packs`` say, but for results; ValueError when one has not the times of all its items."""
     timings = Timings()
     for id, count, process, started, seconds, each in found:
         if each is None and count == 1:
