@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from farmhand.cli.stores import find_run, open_existing, runs_of
+from farmhand.cli.stores import open_existing
 from farmhand_plot import KINDS
 from farmhand_plot.files import checked, clean, save
 
@@ -51,8 +51,7 @@ def plot(options: Namespace) -> int:
     with open_existing(options.store) as store:
         from farmhand_plot.figures import plot as draw  # half a second
 
-        run = None if options.run is None else find_run(runs_of(store), options.run).uid
-        figure = draw(store, options.kind, run=run, task=options.task, parameter=options.parameter)
+        figure = draw(store, options.kind, run=options.run, task=options.task, parameter=options.parameter)
     clean(whole)
     save(figure, whole)
     sys.stdout.write(f"{path}: {options.kind} of {options.store}\n")
