@@ -55,7 +55,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
         drawstyle="steps-post" if len(times) < 100 else "default",
         label="ended",
         zorder=3,
-        gid="ended",
+        gid="completions-ended",
     )
     if course.failures:
         at = np.asarray(course.failures, dtype=float)
@@ -69,7 +69,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
             markeredgewidth=1.3,
             label="failed",
             zorder=4,
-            gid="failed",
+            gid="completions-failed",
         )
     furthest = now
     if estimate is not None and goal is not None:
@@ -85,7 +85,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
             alpha=0.6,
             label="80 % interval",
             zorder=1,
-            gid="band",
+            gid="completions-band",
         )
         axes.plot(
             [now, median],
@@ -95,7 +95,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
             linestyle=(0, (5, 3)),
             label="projected",
             zorder=2,
-            gid="projected",
+            gid="completions-projected",
         )
         furthest = high
     end = looks.end_of(furthest)
@@ -107,11 +107,19 @@ def draw_completions(axes: Axes, course: Course) -> None:
             linestyle=(0, (1, 1.5)),
             label=_goal_text(course, goal),
             zorder=1.5,
-            gid="total",
+            gid="completions-total",
         )
     if now and not course.is_over:
-        axes.axvline(now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="now")
-    axes.plot([now], [ended], color=looks.LINE, marker="o", markersize=4.5, zorder=5, gid="end")
+        axes.axvline(
+            now,
+            color=looks.QUIET,
+            linewidth=0.8,
+            linestyle="-.",
+            label="now",
+            zorder=1,
+            gid="completions-now",
+        )
+    axes.plot([now], [ended], color=looks.LINE, marker="o", markersize=4.5, zorder=5, gid="completions-end")
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, max(1.0, goal or 0.0, ended) * 1.06)
     looks.time_axis(axes.xaxis, end, "time since the start")

@@ -112,7 +112,7 @@ def draw_durations(
                 linestyle=(0, (5, 3)),
                 label=f"median {looks.took(median)}" if each is axes else None,
                 zorder=4,
-                gid="median",
+                gid="durations-median" if each is axes else "histogram-median",
             )
     looks.legend(axes, above=histogram)
 
@@ -143,7 +143,7 @@ def _draw_over(
             alpha=0.6,
             label="done" if done.any() else None,
             zorder=2,
-            gid="done",
+            gid="durations-done",
         )
     else:
         left, right = axes.get_xlim()
@@ -160,7 +160,7 @@ def _draw_over(
             norm=LogNorm(1.0, max(2.0, float(counts.max()))),
             rasterized=True,
             zorder=1,
-            gid="density",
+            gid="durations-density",
         )
     if not names and done.sum() >= 5 * _SMALLEST:
         at, medians = _medians(over[done], shown[done])
@@ -171,7 +171,7 @@ def _draw_over(
             linewidth=1.4,
             label="trend",
             zorder=3,
-            gid="trend",
+            gid="durations-trend",
         )
     for number, marker in ((RETRIED, "+"), (FAILED, "x")):
         some = np.flatnonzero(known & (status == number))
@@ -189,7 +189,7 @@ def _draw_over(
                 markeredgewidth=1.3,
                 label=name,
                 zorder=5,
-                gid=name,
+                gid=f"durations-{name}",
             )
 
 
@@ -222,7 +222,7 @@ def _draw_histogram(axes: Axes, shown: Floats, status: Ints, edges: Floats) -> N
             hatch=looks.HATCHES[name] or None,
             linewidth=0.4,
             zorder=2,
-            gid=name,
+            gid=f"histogram-{name}",
         )
         before = before + counts
     axes.set_xlim(0.0, max(1.0, float(before.max())) * 1.08)

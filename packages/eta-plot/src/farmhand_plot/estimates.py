@@ -53,7 +53,7 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             alpha=0.6,
             label="80 % interval",
             zorder=1,
-            gid="band",
+            gid="estimate-band",
         )
         axes.plot(
             at,
@@ -65,7 +65,7 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             markersize=3.5,
             label="predicted",
             zorder=3,
-            gid="predicted",
+            gid="estimate-predicted",
         )
         highest = min(float(high.max()), _HIGHEST * max(reference, now))
     else:
@@ -79,7 +79,7 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             linestyle=(0, (5, 3)),
             label=f"ended: {looks.took(truth)}",
             zorder=2,
-            gid="truth",
+            gid="estimate-truth",
         )
     end = looks.end_of(now)
     top = looks.end_of(max(highest, now) * 1.05)
@@ -92,10 +92,12 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             linewidth=0.4,
             zorder=0.5,
             label="past",
-            gid="past",
+            gid="estimate-past",
         )
     if now and not course.is_over:
-        axes.axvline(now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="now")
+        axes.axvline(
+            now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="estimate-now"
+        )
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, top)
     looks.time_axis(axes.xaxis, end, "time since the start")

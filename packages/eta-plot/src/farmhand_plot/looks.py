@@ -254,5 +254,5 @@ def empty(axes: Axes, text: str) -> None:
 
 
 def end_of(longest: float) -> float:
-    """Where an axis of time ends on which so many seconds are shown: a little later; never at its beginning."""
+    """Where an axis ends on which so many seconds are shown: a little later; never at its beginning."""
     return longest * 1.03 if 0.0 < longest < math.inf else 1.0

@@ -67,7 +67,13 @@ def draw_timeline(axes: Axes, attempts: Attempts, course: Course) -> None:
     _label_stragglers(axes, attempts, lanes, end)
     if course.now and not course.is_over:
         axes.axvline(
-            course.now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="now"
+            course.now,
+            color=looks.QUIET,
+            linewidth=0.8,
+            linestyle="-.",
+            label="now",
+            zorder=1,
+            gid="timeline-now",
         )
     axes.set_xlim(0.0, end)
     axes.set_ylim(max(len(lanes), 1) - 0.4, -0.6)
@@ -103,7 +109,7 @@ def _draw_bars(axes: Axes, some: Attempts, lanes: dict[int, int], status: int, e
         linewidth=0.4,
         label=name,
         zorder=2 + status,
-        gid=name,
+        gid=f"timeline-{name}",
     )
 
 
@@ -131,7 +137,7 @@ def _draw_running(axes: Axes, attempts: Attempts, course: Course, lanes: dict[in
             linewidth=0.4,
             label="not ended",
             zorder=1.5,
-            gid="running",
+            gid="timeline-running",
         )
 
 
@@ -163,7 +169,7 @@ def _draw_columns(axes: Axes, attempts: Attempts, lanes: dict[int, int], end: fl
                 linewidth=0.2 if status == FAILED else 0.0,
                 label=None if name in named else name,
                 zorder=2 + status,
-                gid=f"{name} {number}",
+                gid=f"timeline-{name}-{number}",
             )
             named.add(name)
             floor = top
@@ -213,7 +219,6 @@ def _label_stragglers(axes: Axes, attempts: Attempts, lanes: dict[int, int], end
                 color=looks.INK,
                 clip_on=True,
                 zorder=6,
-                gid="straggler",
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
             )
         )
