@@ -3,7 +3,8 @@
     python docs/screenshots.py              all of them
     python docs/screenshots.py dark many    these
 
-The window is moved, clicked and looked at as by a user. Look at them before you commit them.
+The window is moved, clicked and looked at as by a user; the plots need no display. Look at them before you
+commit them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gui-tk")]
@@ -173,7 +176,11 @@ def a_folder() -> Iterator[Path]:
 
 def keep(name: str, display: VirtualDisplay, window: str) -> None:
     """Keep what a window looks like as a small file."""
-    picture = display.picture(window).quantize(COLOURS, dither=0)
+    keep_picture(name, display.picture(window))
+
+
+def keep_picture(name: str, image: Image.Image) -> None:
+    picture = image.quantize(COLOURS, dither=0)
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"{name}.png"
     picture.save(path, optimize=True)
@@ -242,6 +249,25 @@ def terminal(display: VirtualDisplay) -> None:
             process.wait(DEADLINE)
 
 
+def plots(display: VirtualDisplay | None = None) -> None:
+    """As figures: one that a run writes of itself, and all that can be drawn of it afterwards."""
+    with a_folder() as folder:
+        live, whole = folder / "eta.png", folder / "all.png"
+        arguments = json.dumps([8, 240, 1.5, f"plot:{live}"])
+        Path(folder, "rates.py").write_text(SCRIPT)
+        script = [sys.executable, "rates.py", arguments]
+        with subprocess.Popen(script, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if json.loads(line)["ended"] >= 140:
+                    keep_picture("plot-running", Image.open(live))
+                    break
+            process.stdout.read()
+        plot = [sys.executable, "-m", "farmhand", "plot", "rates.db", "--kind", "all", "-o", whole]
+        subprocess.run(plot, cwd=folder, check=True)
+        keep_picture("plot-all", Image.open(whole).resize((1400, 933), Image.Resampling.LANCZOS))
+
+
 def ended(path: Path) -> int:
     """How many items of a run have ended."""
     from farmhand import open_store
@@ -258,6 +284,7 @@ SUBJECTS: Mapping[str, Callable[[VirtualDisplay], None]] = {
     "dark": dark,
     "many": many,
     "terminal": terminal,
+    "plots": plots,
 }
 
 
@@ -265,6 +292,9 @@ def main() -> None:
     """Take the pictures that are asked for."""
     asked = sys.argv[1:] or list(SUBJECTS)
     unknown = sorted(set(asked) - SUBJECTS.keys())
+    if asked == ["plots"]:  # for which no display is needed
+        plots()
+        return
     lacking = missing() + [name for name in ("xterm",) if "terminal" in asked and not shutil.which(name)]
     if unknown:
         raise SystemExit(f"no pictures are called {', '.join(unknown)}; known: {', '.join(SUBJECTS)}")
