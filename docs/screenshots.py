@@ -78,6 +78,39 @@ with open_store("rates.db") as store:
     run_tasks(store, find_rate, items, **options)
 """
 
+# A sweep whose items take longer with the current, some of them much longer.
+SWEEP = """
+import json, random, sys, time
+from farmhand import open_store, run_tasks
+
+PROGRESS = sys.argv[1]
+
+
+class Teller:
+    def show(self, snapshot):
+        print(json.dumps(dict(state=snapshot.state, ended=snapshot.done + snapshot.failed)), flush=True)
+
+    def controls(self):
+        return ()
+
+    def close(self):
+        pass
+
+
+def find_rate(current, tau):
+    shape = random.Random(f"{current} {tau}")
+    time.sleep(0.02 * current * shape.lognormvariate(0, 0.4) * (8 if shape.random() < 0.02 else 1))
+    if shape.random() < 0.03:
+        raise ValueError(f"no spike within 1000 ms at a current of {current}")
+    return 1000 * current / tau
+
+
+items = [(round(10 + k * 0.5, 1), tau) for k in range(120) for tau in (0.5, 1.0, 2.0, 5.0)]
+with open_store("rates.db") as store:
+    options = dict(poolsize=8, progress=[PROGRESS, Teller()], errors="collect", start_method="fork")
+    run_tasks(store, find_rate, items, **options)
+"""
+
 
 class Run:
     """A run with a window on a display.
@@ -253,13 +286,12 @@ def plots(display: VirtualDisplay | None = None) -> None:
     """As figures: one that a run writes of itself, and all that can be drawn of it afterwards."""
     with a_folder() as folder:
         live, whole = folder / "eta.png", folder / "all.png"
-        arguments = json.dumps([8, 240, 1.5, f"plot:{live}"])
-        Path(folder, "rates.py").write_text(SCRIPT)
-        script = [sys.executable, "rates.py", arguments]
+        Path(folder, "rates.py").write_text(SWEEP)
+        script = [sys.executable, "rates.py", f"plot:{live}"]
         with subprocess.Popen(script, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                if json.loads(line)["ended"] >= 140:
+                if json.loads(line)["ended"] >= 260:
                     keep_picture("plot-running", Image.open(live))
                     break
             process.stdout.read()

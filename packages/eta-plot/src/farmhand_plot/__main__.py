@@ -40,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sock.getpeername()
     except OSError:
         parser.error("standard input is no connection to a farm; `farmhand plot STORE` draws what is stored")
-    if hasattr(os, "nice"):
-        os.nice(5)  # items come first; a figure may come a little later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the farm
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     run = RemoteRun(sock)
