@@ -1,39 +1,46 @@
-"""How long the rest will take: pure arithmetic, no clock.
+"""How long the rest will take: pure arithmetic, no clock and no chance.
 
-The model is deliberately plain. Items that have not begun take the mean of those that have;
-the processes share them as a farm does, each taking the next item when it is free; the interval
-comes from the spread of the durations, how few of them were seen, and how many are left. It is
-honest for even durations; where a few items take most of the time it is narrow and, early on,
-low, most of all when those items do not report.
+What items were seen to take, and how long those that run have taken already, says what items may
+take (``durations``). From that a few dozen possible futures are played: each draws what the running
+items still need, how long the waiting ones are, how wrong the mean of those seen is, and how a trend
+goes on; and each shares the waiting items among the processes as a farm does. The middle one of the
+ends is the estimate, and four out of five of them lie in its interval. The draws are always the same
+ones, so that equal histories have equal estimates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import fsum, isfinite, log, sqrt
-from operator import mul
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from heapq import heapify, heapreplace
+from math import exp, fsum, isfinite, log, log1p, sqrt
 
+from farmhand.durations import LONGEST, SHORTEST, Law, Sample, Seen, laws, sane
 from farmhand.progress import Estimate
 from farmhand.values import dataclass
 
-__all__ = ["Durations", "Estimator", "Running", "Steady", "estimate"]
+__all__ = ["Estimator", "Running", "Steady"]
 
-# Longer and more than in any run; keeps squares and sums finite whatever comes in.
-_LONGEST = 1e12
+_FUTURES = 64
+_MOST_DRAWS = 6000  # in all futures together: with many processes there are fewer futures
+_LEAST_FUTURES = 16
+_MOST_PROCESSES = 256  # that are played one by one; more are played as so many
 _MOST_ITEMS = 10**15
-_MOST_PROCESSES = 10**5
-# Half-width of a normal 80 % interval, in standard deviations.
-_Z80 = 1.2816
-# Before much is seen, durations are taken to scatter by this fraction of their mean.
-_PRIOR_SPREAD = 0.5
-# How far random durations delay the end of the last item; fitted to simulated farms.
-_END_GAME = 0.6
-# Rounds in which the durations of running items and the mean of all are brought to agree.
-_ROUNDS = 8
-# So many items of a batch are looked at, spread evenly over it.
-_SAMPLE = 64
-# So many items in each process say more about the farm's speed than its start-up does.
-_SETTLED = 50
+_LONGEST_RUN = 1e18  # seconds
+_PLACES = 12  # of the waiting items, at which a curve is looked at
+_ONE_BY_ONE = 32  # so few waiting items are always played one by one
+_PACE = 0.25  # how uneven the pace inside an item is (log): its reports are not exact
+_WIDER = 1.0  # the interval, against what the futures say: fitted to the traces in benchmarks/
+_LEAST_WIDTH = 0.02  # half of the interval, as a part of the estimate
+_DIMENSIONS = 97
+_UNSEEN = 15.0
+_DRIFT = 0.03  # how much the rest differs from what was seen in ways that nobody foresees (log)
+_STEP = 0.15  # of the interval: so much is not worth a change of what is shown
+_NEAR = 0.02  # of the estimate: the same
+_SLOWER = 0.25  # the first items of processes are apart if they take so much longer (log)
+_FRESH = 0.3  # how much another run of the same task may differ as a whole (log)
+_EARLIER = 20.0  # items of this run that weigh as much as all those of earlier runs
+_SETTLED = 20  # items of each process after which it is known what the farm itself costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +75,20 @@ class Estimator:
     """
 
     def __init__(self) -> None:
-        self._durations = Durations()
+        self._items = Sample()
+        self._firsts = Sample()  # of their processes
+        self._earlier = Sample()  # of earlier runs
+        self._attempts = 0
+        self._ended = 0
         self._spent = 0.0
+        self._slept: dict[int, float] = {}  # seconds, by item that ran meanwhile
 
     def learn(self, indices: Sequence[int], seconds: Sequence[float]) -> None:
         """Take in how long items of an earlier run of the same task took.
 
         They count until this run has shown enough itself.
         """
+        self._earlier.add(indices, seconds)
 
     def ended(
         self, indices: Sequence[int], seconds: Sequence[float], *, first: bool = False, again: bool = False
@@ -91,17 +104,33 @@ class Estimator:
         again : bool
             They failed, and will be tried again.
         """
-        self._durations.add(seconds)
+        size = min(len(indices), len(seconds))
+        if not size:
+            return
+        self._attempts += size
+        if not again:
+            self._ended += size
+        if self._slept:
+            seconds = [self.awake(index, each) for index, each in zip(indices, seconds, strict=False)]
+            for index in indices:
+                self._slept.pop(index, None)
+        if first:
+            self._firsts.add(indices[:1], seconds[:1])
+            indices, seconds = indices[1:], seconds[1:]
+        self._items.add(indices, seconds)
 
     def spent(self, process_seconds: float) -> None:
         """So many seconds went by, times the processes that were ready, while items were waiting.
 
         What of it was no item's duration is what the farm itself costs; that matters for tiny items.
         """
-        self._spent += process_seconds
+        if 0.0 < process_seconds < LONGEST:
+            self._spent += process_seconds
 
     def slept(self, seconds: float, indices: Iterable[int]) -> None:
         """The clock went on for so long while the computer slept; these items were running."""
+        for index in indices:
+            self._slept[index] = self._slept.get(index, 0.0) + sane(seconds)
 
     def remaining(
         self,
@@ -130,13 +159,245 @@ class Estimator:
             None when ``items_left`` is None, or when nothing is known yet: no item has ended, none that
             runs has reported, and of earlier runs nothing was learnt.
         """
-        return estimate(
-            self._durations, items_left, processes, [(each.elapsed, each.complete) for each in running]
-        )
+        if items_left is None:
+            return None
+        waiting = min(max(0, items_left - len(running)), _MOST_ITEMS)
+        if not waiting and not running:
+            return Estimate(0.0, 0.0, 0.0)
+        view = _View(self, running, total)
+        if not view.laws:
+            return None
+        return _play(view, self, waiting, max(1, processes))
 
     def rest_of(self, item: Running) -> float | None:
         """Seconds that a running item probably still takes (the median); None when nobody can say."""
-        return item.rest
+        rest = reported(item)
+        if rest is not None:
+            return rest
+        view = _View(self, (item,), None)
+        if not view.laws:
+            return None
+        return max(0.0, view.rest(item, self.awake(item.index, sane(item.elapsed)), view.laws[0])(0.5))
+
+    @property
+    def attempts(self) -> float:
+        """How many attempts an item takes."""
+        return self._attempts / self._ended if self._ended else 1.0
+
+    def awake(self, index: int, seconds: float) -> float:
+        """How long an item took, without the time for which the computer slept, if that is in it."""
+        slept = self._slept.get(index, 0.0)
+        if not 0.0 < slept < seconds:
+            return seconds
+        usual = (self._items.total + self._firsts.total) / max(1, self._items.count + self._firsts.count)
+        if not usual:
+            return seconds - slept
+        one, other = log(max(seconds, SHORTEST) / usual), log(max(seconds - slept, SHORTEST) / usual)
+        return seconds if abs(one) < abs(other) else seconds - slept
+
+
+def reported(item: Running) -> float | None:
+    """Seconds that an item still takes, going by its reports; None when it does not report."""
+    complete = item.complete
+    if complete is None or not complete > 0.001:  # below, as Brian has it, it is anybody's guess
+        return None
+    if item.rest is not None and item.rest == item.rest:
+        return sane(item.rest)
+    part = min(complete, 1.0)
+    return sane(sane(item.elapsed) * (1.0 - part) / part)
+
+
+class _View:
+    """All that is known at one moment."""
+
+    def __init__(self, known: Estimator, running: Sequence[Running], total: int | None) -> None:
+        self.reporting: list[tuple[float, float]] = []  # what they still need, and how sure that is
+        self.silent: list[tuple[Running, float]] = []  # with how long they have run
+        self.slower = 0.0  # how much longer the first items of processes take (log)
+        self.level_error = 0.0
+        self.exact = 1.0  # the mean of all, against that of those that are kept
+        items, firsts = known._items.seen(), known._firsts.seen()
+        if firsts and not self._are_slower(firsts, items):
+            items = sorted(items + firsts, key=_index)
+        # what is kept of a large number stands for many items each; what runs, for as many
+        weight = fsum(each.weight for each in items) / len(items) if items else 1.0
+        seen = list(items)
+        for item in running:
+            rest, age = reported(item), known.awake(item.index, sane(item.elapsed))
+            slower = self.slower if item.first else 0.0
+            if rest is not None:
+                self.reporting.append((rest, _PACE * (1.0 - min(item.complete or 0.0, 1.0))))
+                seen.append(Seen(item.index, log(max(age + rest, SHORTEST)) - slower, weight))
+            else:
+                self.silent.append((item, age))
+                if age > 0.0:
+                    seen.append(Seen(item.index, log(max(age, SHORTEST)) - slower, weight, False))
+        self.top = max([known._items.top, known._firsts.top] + [item.index + 1 for item in running])
+        self.total = total if total is None else max(total, self.top)
+        earlier = known._earlier.seen()
+        if earlier:
+            seen += self._shifted(earlier, seen)
+        elif known._items.count > len(items):
+            kept = fsum(each.weight * exp(each.log) for each in items) / fsum(each.weight for each in items)
+            self.exact = known._items.total / known._items.count / kept
+        seen.sort(key=_index)
+        self.whole = sum(each.whole for each in seen)
+        self.count = max(known._items.count, self.whole)
+        self.laws: list[Law] = []
+        if self.whole:
+            self.laws, self.spread = laws(seen, self.total)
+        worked = known._items.total + known._firsts.total + fsum(item.elapsed for item in running)
+        self.idle = max(0.0, known._spent - worked)  # seconds of processes
+
+    def _are_slower(self, firsts: list[Seen], items: list[Seen]) -> bool:
+        """Whether the first items of processes take longer than others; if nobody knows, they do not."""
+        if len(items) < 2:
+            return False
+        one = fsum(each.log for each in firsts) / len(firsts)
+        other = fsum(each.log for each in items) / len(items)
+        scatter = fsum((each.log - other) ** 2 for each in items) + fsum(
+            (each.log - one) ** 2 for each in firsts
+        )
+        error = sqrt((scatter + 0.05) / (len(items) + len(firsts)) * (1 / len(items) + 1 / len(firsts)))
+        if one - other > _SLOWER + 2.5 * error:
+            self.slower = one - other
+            return True
+        return False
+
+    def _shifted(self, earlier: list[Seen], seen: list[Seen]) -> list[Seen]:
+        """Observations of earlier runs, shifted to where those of this one are."""
+        whole = [each for each in seen if each.whole]
+        (before, *_), spread = laws(earlier, self.total)
+        shift, self.level_error = 0.0, _FRESH
+        weight = 1.0
+        if whole:
+            middle, variance = spread.middle, spread.variance + 0.01
+            shift = fsum(each.log - before.at(each.index) - middle for each in whole) / len(whole)
+            trust = _FRESH**2 / (_FRESH**2 + variance / len(whole))
+            shift *= trust
+            self.level_error *= sqrt(1.0 - trust)
+            weight = fsum(each.weight for each in whole) / len(whole)
+        weight *= min(1.0, _EARLIER / (len(whole) + 1.0)) / (
+            fsum(each.weight for each in earlier) / len(earlier)
+        )
+        return [Seen(each.index, each.log + shift, each.weight * weight) for each in earlier]
+
+    def rest(self, item: Running, age: float, law: Law) -> Callable[[float], float]:
+        """What an item that does not report still needs: the seconds that such a part of all are below."""
+        usual = exp(law.at(item.index) + (self.slower if item.first else 0.0))
+        draw = self.spread.above(age / usual)
+        return lambda part: draw(part) * usual - age
+
+
+def _play(view: _View, known: Estimator, waiting: int, processes: int) -> Estimate:
+    """Play what may happen, and look where the ends lie."""
+    running = len(view.silent) + len(view.reporting)
+    tries = waiting * (known.attempts)
+    processes = min(processes, waiting + running)
+    crowd = max(1.0, processes / _MOST_PROCESSES)  # each that is played stands for so many
+    lanes = min(processes, _MOST_PROCESSES)
+    one_by_one = waiting <= max(2 * lanes, _ONE_BY_ONE) and crowd == 1.0
+    draws = len(view.silent) / crowd + (waiting if one_by_one else 4)
+    futures = int(min(_FUTURES, max(_LEAST_FUTURES, _MOST_DRAWS / max(1.0, draws))))
+    some = view.silent[:: max(1, int(crowd))]
+    overhead = view.idle / view.count if view.count >= _SETTLED * processes else 0.0
+    total = view.top + waiting if view.total is None else max(view.total, view.top + 1)
+    width = (total - view.top) / min(waiting, _PLACES) if waiting else 0.0
+    places = [view.top + (place + 0.5) * width for place in range(min(waiting, _PLACES))]
+    gap = (total - view.top) / waiting if waiting else 0.0
+    each_at = [view.top + (place + 0.5) * gap for place in range(waiting)] if one_by_one else []
+    spread = view.spread
+    variance = max(0.0, spread.square / spread.mean**2 - 1.0)
+    doubt = sqrt(log1p(variance / view.count) + view.level_error**2 + _DRIFT**2)
+    unseen = _UNSEEN * min(1.0, 0.3 + sqrt(spread.variance)) / (view.count + 1.0)
+    wobble = log1p(variance / tries) if waiting else 0.0
+    silent = [0.0] * len(some)
+    ends: list[float] = []
+    numbers = [_parts(futures, dimension) for dimension in range(_DIMENSIONS)]
+    sofar = 0.0
+    upcoming = iter(view.laws)
+    for future in range(futures):
+        if (future + 0.5) / futures > sofar or not future:
+            law = next(upcoming)
+            while law.weight + sofar < (future + 0.5) / futures and law is not view.laws[-1]:
+                sofar += law.weight
+                law = next(upcoming)
+            sofar += law.weight if law is not view.laws[-1] else 2.0
+            draws = [view.rest(item, age, law) for item, age in some]
+            if waiting:
+                curve = [exp(law.at(at)) for at in (each_at if one_by_one else places)]
+            exact = view.exact if law.curve.kind == "flat" else 1.0
+        level = exact * exp(doubt * _normal(numbers[0][future]))
+        level *= 1.0 + unseen * numbers[1][future] ** 4
+        rests = [
+            rest * exp(pace * _normal(numbers[(3 + place) % _DIMENSIONS][future]))
+            for place, (rest, pace) in enumerate(view.reporting)
+        ]
+        rests += [
+            max(0.0, draw(numbers[(3 + place) % _DIMENSIONS][future]))
+            for place, draw in enumerate(draws, len(rests))
+        ]
+        rests.sort()
+        longest = rests[-1] if rests else 0.0
+        if not waiting:
+            ends.append(longest)
+            continue
+        free = [0.0] * (lanes - len(rests)) + rests[:lanes]
+        if one_by_one:
+            level *= known.attempts
+            heapify(free)
+            for place, usual in enumerate(curve, 3 + len(rests)):
+                seconds = usual * level * spread.draw(numbers[place % _DIMENSIONS][future])
+                heapreplace(free, free[0] + seconds + overhead)
+            ends.append(max(longest, max(free)))
+            continue
+        mean = sum(curve) / len(curve) * level * spread.mean
+        work = tries * (mean * exp(sqrt(wobble) * _normal(numbers[2][future]) - wobble / 2) + overhead)
+        filled = _level(free, work / crowd)
+        # the queue is empty before that, and then each process is somewhere in an item
+        odd = numbers[3 + len(rests) % (_DIMENSIONS - 3)][future] ** (1.0 / processes)
+        over = max(0.0, spread.last_rest(odd) - spread.average_rest)
+        ends.append(max(longest, filled + over * curve[-1] * level))
+    ends.sort()
+    low, median, high = (min(_quantile(ends, share), _LONGEST_RUN) for share in (0.1, 0.5, 0.9))
+    if median > 0.0:
+        low = median * (max(low, 1e-9 * median) / median) ** _WIDER
+        high = median * (high / median) ** _WIDER
+    low = min(low, median * (1.0 - _LEAST_WIDTH))
+    return Estimate(low, median, max(high, median * (1.0 + _LEAST_WIDTH)))
+
+
+def _level(free: Sequence[float], work: float) -> float:
+    """When all processes have done so much work together; ``free`` says, rising, when each begins."""
+    used, before = len(free), fsum(free)
+    while used > 1 and work < used * free[used - 1] - before:
+        used -= 1
+        before -= free[used]
+    return (work + max(0.0, before)) / used
+
+
+def _quantile(ordered: Sequence[float], part: float) -> float:
+    place = part * len(ordered) - 0.5
+    below = min(max(int(place), 0), len(ordered) - 1)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+@cache
+def _parts(futures: int, dimension: int) -> tuple[float, ...]:
+    """A number between 0 and 1 for each future, spread evenly, in an order of this dimension's own."""
+    parts = [(future + 0.5) / futures for future in range(futures)]
+    state = 0x2545F491 * (dimension + 1) + futures
+    for place in range(futures - 1, 0, -1):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        other = (state >> 33) % (place + 1)
+        parts[place], parts[other] = parts[other], parts[place]
+    return tuple(parts)
+
+
+def _normal(part: float) -> float:
+    """The normal deviate that such a part of all are below (the lambda distribution; to 0.01)."""
+    return 4.91 * (part**0.14 - (1.0 - part) ** 0.14)
 
 
 class Steady:
@@ -146,198 +407,23 @@ class Steady:
     elsewhere; so the words that a frontend makes of them do not flicker.
     """
 
+    def __init__(self) -> None:
+        self._held: tuple[float, float, float] | None = None  # times of the end
+
     def show(self, estimate: Estimate | None, elapsed: float) -> Estimate | None:
         """What to show of an estimate made so many seconds after the run began."""
-        return estimate
+        if estimate is None:
+            self._held = None
+            return None
+        new = (elapsed + estimate.low, elapsed + estimate.median, elapsed + estimate.high)
+        held = self._held
+        if held is None or any(
+            abs(one - other) > _STEP * (estimate.high - estimate.low) + _NEAR * estimate.median
+            for one, other in zip(new, held, strict=True)
+        ):
+            held = self._held = new
+        return Estimate(*(max(0.0, end - elapsed) for end in held))
 
 
-class Durations:
-    """A running summary of how long items took; its size does not grow."""
-
-    __slots__ = ("_squares", "_total", "count", "longest")
-
-    def __init__(self, seconds: Sequence[float] = ()) -> None:
-        self.count = 0
-        self.longest = 0.0
-        self._total = 0.0
-        self._squares = 0.0
-        self.add(seconds)
-
-    def add(self, seconds: Sequence[float]) -> None:
-        """Take in the durations of one batch of items.
-
-        Parameters
-        ----------
-        seconds : sequence of float
-            Values that no clock can have measured (negative, NaN, infinite) count as the
-            nearest one that it can, NaN as zero.
-        """
-        if not len(seconds):
-            return
-        # Of a large batch, whose items are tiny, some stand for all: looking at each would be a good
-        # part of what it costs.
-        some = seconds[:: len(seconds) // _SAMPLE] if len(seconds) > 2 * _SAMPLE else seconds
-        longest = max(some)
-        squares = sum(map(mul, some, some))
-        if not (isfinite(squares) and longest <= _LONGEST and min(some) >= 0.0):
-            some = [_sane(value) for value in some]
-            longest, squares = max(some), sum(map(mul, some, some))
-        weight = len(seconds) / len(some)
-        self.count += len(seconds)
-        self._total += sum(some) * weight
-        self._squares += squares * weight
-        self.longest = max(self.longest, longest)
-
-    def copy(self) -> Durations:
-        """The same summary, to be continued apart from this one."""
-        other = Durations()
-        other.count, other.longest = self.count, self.longest
-        other._total, other._squares = self._total, self._squares
-        return other
-
-    def scatter(self, squares: float) -> None:
-        """Add a sum of squares for the scatter of durations that were only guessed."""
-        self._squares += squares
-
-    @property
-    def mean(self) -> float:
-        """The mean duration; zero when none was seen."""
-        return self._total / self.count if self.count else 0.0
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation (of a sample); zero when fewer than two were seen."""
-        if self.count < 2:
-            return 0.0
-        return sqrt(max(0.0, self._squares - self._total * self.mean) / (self.count - 1))
-
-
-def estimate(
-    durations: Durations | Sequence[float],
-    items_left: int | None,
-    processes: int,
-    running: Iterable[tuple[float, float | None]] = (),
-    *,
-    rate: float = 0.0,
-) -> Estimate | None:
-    """Estimate the seconds until the run's end.
-
-    Parameters
-    ----------
-    durations : Durations or sequence of float
-        How long the finished items took.
-    items_left : int or None
-        How many items have not ended, those in `running` included; None when nobody knows.
-    processes : int
-        How many processes share the rest.
-    running : iterable of (float, float or None)
-        For each item that runs now, the seconds since it started and the fraction of it that
-        is done, None when it does not say.
-    rate : float
-        Items that ended in one second lately, pauses left out; zero when unknown. It stands
-        for what the farm itself costs, which is not part of the durations and matters for
-        tiny items only, so it is heeded only after many items in each process.
-
-    Returns
-    -------
-    Estimate or None
-        None when `items_left` is None, or when nothing is known yet: no item has ended and
-        none that runs has reported.
-    """
-    if items_left is None:
-        return None
-    seen = durations if isinstance(durations, Durations) else Durations(durations)
-    reporting: list[tuple[float, float]] = []
-    silent: list[float] = []
-    for elapsed, complete in running:
-        fraction = 0.0 if complete is None else min(_sane(complete), 1.0)
-        # An item at zero says nothing yet about its pace, so it counts as silent.
-        if fraction > 0.0:
-            reporting.append((_sane(elapsed), fraction))
-        else:
-            silent.append(_sane(elapsed))
-    waiting = min(max(0, items_left - len(reporting) - len(silent)), _MOST_ITEMS)
-    processes = max(1, min(processes, waiting + len(reporting) + len(silent), _MOST_PROCESSES))
-    if not waiting and not reporting and not silent:
-        return Estimate(0.0, 0.0, 0.0)
-    if not seen.count and not reporting:
-        return None
-
-    known = seen.copy()
-    known.add([elapsed / fraction for elapsed, fraction in reporting])
-    mean, deviation, silent_rests = _complete(known, silent)
-    rests = sorted([_sane(e * (1.0 - c) / c) for e, c in reporting] + silent_rests)
-    median = _sane(_last_end(rests, waiting, mean, processes))
-    open_items = waiting + len(silent)
-    if open_items:
-        median += _END_GAME * deviation * sqrt(2 * log(min(processes, open_items)))
-    if rate > 0.0 and seen.count >= _SETTLED * processes:
-        median = max(median, _sane(waiting / rate))
-
-    spread = _cautious(deviation, mean, known.count) * sqrt(1 + 3 / known.count)
-    each = spread * sqrt(open_items) / processes
-    # The more of the begun items have not ended, the less those that have stand for all.
-    of_mean = spread / sqrt(known.count) * (1 + len(silent) / known.count) * waiting / processes
-    at_end = spread if open_items and processes > 1 else 0.0
-    reports = max((_sane(e * (1.0 - c) ** 2 / c) / 2 for e, c in reporting), default=0.0)
-    margin = _Z80 * sqrt(fsum((each**2, of_mean**2, at_end**2, reports**2)))
-    # Lop-sided on purpose: a run can take far longer, but never less than no time.
-    high = median + margin
-    low = median * (median / high) if high > 0.0 else 0.0
-    return Estimate(min(low, median), median, high)
-
-
-def _complete(known: Durations, silent: Sequence[float]) -> tuple[float, float, list[float]]:
-    """Mean and deviation of all items that were begun, and what the silent ones have left.
-
-    The items that end first are the short ones, so early in a run the mean of the finished is
-    too small. Each silent item is therefore counted too, with the time it has taken and the
-    time it is expected to take, until the two agree. If durations scatter as much as their mean
-    (waiting times do) what was taken says nothing about the rest; if they hardly scatter the
-    rest is what the mean leaves.
-    """
-    mean, deviation = known.mean, known.deviation
-    rests: list[float] = []
-    for _ in range(_ROUNDS if silent else 0):
-        memory = min(1.0, _cautious(deviation, mean, known.count) / mean) if mean > 0.0 else 0.0
-        surprise = memory * memory * mean
-        # One that has run for longer than the mean will not end at once: it is one of the long ones.
-        rests = [max(mean - e, surprise, e / 10 if e > mean else 0.0) for e in silent]
-        begun = known.copy()
-        begun.add([e + rest for e, rest in zip(silent, rests, strict=True)])
-        begun.scatter(sum(map(mul, rests, rests)) * memory * memory)
-        mean, deviation = begun.mean, begun.deviation
-    return mean, deviation, rests
-
-
-def _cautious(deviation: float, mean: float, count: int) -> float:
-    """The deviation when few items were seen: one more is counted, at the prior spread."""
-    return sqrt((deviation**2 * count + (_PRIOR_SPREAD * mean) ** 2) / (count + 1))
-
-
-def _last_end(rests: list[float], items: int, mean: float, processes: int) -> float:
-    """When the last item ends if each one takes `mean` and goes to the first free process.
-
-    `rests` says, in rising order, when the busy processes become free.
-    """
-    longest = rests[-1] if rests else 0.0
-    if not items or mean <= 0.0:
-        return longest
-    free = [0.0] * (processes - len(rests)) + rests[:processes]
-    # Pour the work over the processes like water over steps: all reach the same level.
-    used, below = len(free), sum(free)
-    while used > 1 and items * mean < used * free[used - 1] - below:
-        used -= 1
-        below -= free[used]
-    level = (items * mean + max(0.0, below)) / used
-    # Items don't flow. Those that end by the level are whole; the others end one step above.
-    whole = [int((level - start) / mean + 1e-6) for start in free[:used]]
-    missing = items - sum(whole)
-    if missing <= 0:
-        return max(longest, level)
-    above = sorted(start + (n + 1) * mean for start, n in zip(free, whole, strict=False))
-    return max(longest, above[min(missing, used) - 1])
-
-
-def _sane(value: float) -> float:
-    return min(max(value, 0.0), _LONGEST) if value == value else 0.0
+def _index(seen: Seen) -> int:
+    return seen.index

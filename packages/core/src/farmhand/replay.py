@@ -303,16 +303,19 @@ class _Columns:
 
     def processes(self) -> dict[int, tuple[float, float, int]]:
         """For each process its first start, its last end, and the place of its first item."""
-        found: dict[int, tuple[float, float, int]] = {}
-        for process, some in _stretches(self._processes):
-            start, end = min(self.starts[some]), max(self._ends[some])
-            known = found.get(process)
-            if known is None or start < known[0]:
-                place = self.starts.index(start, some.start)
-                found[process] = start, end if known is None else max(end, known[1]), place
-            elif end > known[1]:
-                found[process] = known[0], end, known[2]
-        return found
+        first: dict[int, tuple[float, int]] = {}
+        last: dict[int, float] = {}
+        for place, (process, start, end) in enumerate(
+            zip(self._processes, self.starts, self._ends, strict=True)
+        ):
+            if process not in first:
+                first[process], last[process] = (start, place), end
+            else:
+                if end > last[process]:
+                    last[process] = end
+                if start < first[process][0]:
+                    first[process] = start, place
+        return {process: (start, last[process], place) for process, (start, place) in first.items()}
 
 
 def _stretches(values: Sequence[int]) -> Iterator[tuple[int, slice]]:

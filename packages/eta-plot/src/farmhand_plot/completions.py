@@ -110,15 +110,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
             gid="completions-total",
         )
     if now and not course.is_over:
-        axes.axvline(
-            now,
-            color=looks.QUIET,
-            linewidth=0.8,
-            linestyle="-.",
-            label="now",
-            zorder=1,
-            gid="completions-now",
-        )
+        looks.now_line(axes, now)
     axes.plot([now], [ended], color=looks.LINE, marker="o", markersize=4.5, zorder=5, gid="completions-end")
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, max(1.0, goal or 0.0, ended) * 1.06)

@@ -222,7 +222,7 @@ def _draw_histogram(axes: Axes, shown: Floats, status: Ints, edges: Floats) -> N
             hatch=looks.HATCHES[name] or None,
             linewidth=0.4,
             zorder=2,
-            gid=f"histogram-{name}",
+            label=name,
         )
         before = before + counts
     axes.set_xlim(0.0, max(1.0, float(before.max())) * 1.08)

@@ -39,7 +39,7 @@ def draw_estimates(axes: Axes, course: Course) -> None:
     ]
     truth = now if course.is_complete else None
     reference = truth
-    if known:
+    if known and now:
         at, low, median, high = np.asarray(known, dtype=float).T
         reference = float(median[-1]) if truth is None else truth
         axes.fill_between(
@@ -95,9 +95,7 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             gid="estimate-past",
         )
     if now and not course.is_over:
-        axes.axvline(
-            now, color=looks.QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1, gid="estimate-now"
-        )
+        looks.now_line(axes, now)
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, top)
     looks.time_axis(axes.xaxis, end, "time since the start")

@@ -46,6 +46,7 @@ __all__ = [
     "heading",
     "legend",
     "log_time_axis",
+    "now_line",
     "plain",
     "time_axis",
     "title",
@@ -235,6 +236,11 @@ def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
     shown.set_in_layout(above is None)  # the title beside it has the room
     for text in shown.get_texts():
         caption(text)
+
+
+def now_line(axes: Axes, now: float) -> None:
+    """Mark the moment that a figure of a run that goes on tells of."""
+    axes.axvline(now, color=QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1)
 
 
 def empty(axes: Axes, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 import numpy as np
+from matplotlib.collections import PolyCollection
 
 from farmhand.progress import OVER
 from farmhand_plot import looks
@@ -66,15 +67,7 @@ def draw_timeline(axes: Axes, attempts: Attempts, course: Course) -> None:
         _draw_running(axes, attempts, course, lanes)
     _label_stragglers(axes, attempts, lanes, end)
     if course.now and not course.is_over:
-        axes.axvline(
-            course.now,
-            color=looks.QUIET,
-            linewidth=0.8,
-            linestyle="-.",
-            label="now",
-            zorder=1,
-            gid="timeline-now",
-        )
+        looks.now_line(axes, course.now)
     axes.set_xlim(0.0, end)
     axes.set_ylim(max(len(lanes), 1) - 0.4, -0.6)
     looks.time_axis(axes.xaxis, end, "time since the start")
@@ -94,23 +87,30 @@ def _busy(attempts: Attempts, course: Course, lanes: int) -> float:
 
 
 def _draw_bars(axes: Axes, some: Attempts, lanes: dict[int, int], status: int, end: float) -> None:
-    name = _NAMES[status]
-    bottoms = np.array([lanes[number] for number in some.processes.tolist()]) - _HEIGHT / 2
     # one that took no time is seen all the same
-    axes.bar(
-        some.starts,
-        _HEIGHT,
-        width=np.maximum(some.seconds, end * 5e-4),
-        bottom=bottoms,
-        align="edge",
-        facecolor=looks.COLOURS[name],
-        edgecolor=looks.INK if status == FAILED else "white",
+    stops = some.starts + np.maximum(some.seconds, end * 5e-4)
+    places = np.array([lanes[number] for number in some.processes.tolist()], dtype=np.float64)
+    edge = looks.INK if status == FAILED else "white"
+    _add_bars(axes, some.starts, stops, places, _NAMES[status], _NAMES[status], edge, 2 + status)
+
+
+def _add_bars(
+    axes: Axes, starts: Floats, stops: Floats, places: Floats, name: str, label: str, edge: str, above: float
+) -> None:
+    """Bars in their lanes, as one thing to draw."""
+    low, high = places - _HEIGHT / 2, places + _HEIGHT / 2
+    corners = np.stack([[starts, low], [stops, low], [stops, high], [starts, high]]).transpose(2, 0, 1)
+    bars = PolyCollection(
+        list(corners),
+        facecolors=looks.COLOURS[name],
+        edgecolors=edge,
         hatch=looks.HATCHES[name] or None,
-        linewidth=0.4,
-        label=name,
-        zorder=2 + status,
+        linewidths=0.4,
+        label=label,
+        zorder=above,
         gid=f"timeline-{name}",
     )
+    axes.add_collection(bars, autolim=False)
 
 
 def _draw_running(axes: Axes, attempts: Attempts, course: Course, lanes: dict[int, int]) -> None:
@@ -125,20 +125,10 @@ def _draw_running(axes: Axes, attempts: Attempts, course: Course, lanes: dict[in
         left = max(0, course.total - course.skipped - course.done - course.failed)
     silent = sorted((end, number) for number, end in last.items() if end < course.now)[:left]
     if silent:
-        axes.bar(
-            [end for end, _ in silent],
-            _HEIGHT,
-            width=[course.now - end for end, _ in silent],
-            bottom=[lanes[number] - _HEIGHT / 2 for _, number in silent],
-            align="edge",
-            facecolor=looks.COLOURS["running"],
-            edgecolor=looks.QUIET,
-            hatch=looks.HATCHES["running"],
-            linewidth=0.4,
-            label="not ended",
-            zorder=1.5,
-            gid="timeline-running",
-        )
+        ends = np.array([end for end, _ in silent])
+        places = np.array([lanes[number] for _, number in silent], dtype=np.float64)
+        stops = np.full(len(silent), course.now)
+        _add_bars(axes, ends, stops, places, "running", "not ended", looks.QUIET, 1.5)
 
 
 def _draw_columns(axes: Axes, attempts: Attempts, lanes: dict[int, int], end: float) -> None:

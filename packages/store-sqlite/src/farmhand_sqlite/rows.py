@@ -6,7 +6,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from farmhand.codec import REFERENCE, Packed, split_each
 from farmhand.events import ItemError, RecordFailed, Usage, starts
@@ -121,13 +121,18 @@ def pack_of(row: Sequence[Any]) -> Pack:
 
 def timings_of(found: Iterable[tuple[Any, ...]]) -> Timings:
     """What rows of ``packs`` say, but for results; ValueError when one has not the times of all its items."""
-    timings = Timings()
-    for id, count, process, started, seconds, each in found:
-        if each is None and count == 1:
-            timings.add(id & INDEX, process, started, seconds)
-        else:
-            pack = pack_of((id, count, process, started, seconds, each, b""))
-            timings.add_pack(pack.indices, process, started, pack.seconds)
+    timings, rows = Timings(), iter(found)
+    while some := list(islice(rows, MANY)):
+        ids, counts, processes, started, seconds, each = zip(*some, strict=True)
+        if counts.count(1) == each.count(None) == len(some):  # items that took long enough to come alone
+            timings.indices.extend([id & INDEX for id in ids])
+            timings.processes.extend(processes)
+            timings.started.extend(started)
+            timings.seconds.extend(seconds)
+            continue
+        for row in some:
+            pack = pack_of((*row, b""))
+            timings.add_pack(pack.indices, pack.number, pack.started, pack.seconds)
     return timings
 
 
