@@ -17,7 +17,7 @@ from farmhand.stdlib import socket
 from farmhand_plot.files import checked, clean, save
 from farmhand_plot.live import Watched
 
-__all__ = ["main"]
+__all__ = ["draw_until_over", "main"]
 
 _LOOK = 1.0  # seconds between two looks at whether the farm still lives
 _PAUSE = 2.0  # seconds between two figures at least,
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     run = RemoteRun(sock)
     try:
-        _draw_until_over(run, checked(options.file))
+        draw_until_over(run, checked(options.file))
     except ImportError as error:
         return _tell(run, f"matplotlib cannot be imported ({error}); install it: pip install matplotlib")
     except (MessageError, UsageError) as error:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _draw_until_over(run: RemoteRun, path: str) -> None:
+def draw_until_over(run: RemoteRun, path: str) -> None:
     """Draw again and again, until the run is over or the farm is gone."""
     farm = os.getppid()
     clean(path)

@@ -42,6 +42,8 @@ def draw_estimates(axes: Axes, course: Course) -> None:
     if known and now:
         at, low, median, high = np.asarray(known, dtype=float).T
         reference = float(median[-1]) if truth is None else truth
+        # what is far outside has dotted edges of millions of dots, each of which is drawn
+        low, median, high = np.minimum([low, median, high], 2.0 * _HIGHEST * max(reference, now))
         axes.fill_between(
             at,
             low,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 
 from farmhand import UsageError
 
@@ -70,7 +71,10 @@ def save(figure: Figure, path: str) -> None:
     from io import BytesIO
 
     drawn = BytesIO()
-    figure.savefig(drawn, format=os.path.splitext(path)[1][1:].lower(), dpi=_DPI)
+    with warnings.catch_warnings():
+        # a task may have a name in any script; a sign that is missing is seen
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        figure.savefig(drawn, format=os.path.splitext(path)[1][1:].lower(), dpi=_DPI)
     begin, end = _part(path)
     part = f"{begin}{os.getpid()}{end}"
     try:
