@@ -130,6 +130,15 @@ def test_completions_show_what_had_ended_when():
     assert list(drawn(figure, "completions-total").get_ydata()) == [6, 6]
 
 
+def test_many_failures_are_a_line_of_their_own():
+    """Hundreds of crosses would hide what ended; the line leads to how many there were."""
+    store = MemoryStore()
+    add(store, [(k, 0, k * 1.0, 1.0, "done" if k % 3 else "failed") for k in range(300)], ended=300.0)
+    line = drawn(plot(store), "completions-failed")
+    assert line.get_linestyle() == "--"
+    assert np.transpose(line.get_data())[[0, 1, 50, -1]].tolist() == [[0, 0], [1, 1], [148, 50], [300, 100]]
+
+
 def test_a_run_that_is_over_has_no_projection():
     """But its end, in words."""
     figure = plot(six())
