@@ -143,7 +143,7 @@ def test_earlier_runs_are_learnt_from():
     estimator = Estimator()
     estimator.learn([0, 1], [5.0, 6.0])
     expected = shown(estimator, 0.0, 6, 3, [], 6)
-    earlier = [timings((0, 0, -50.0, 5.0), (1, 0, -45.0, 6.0))]
+    earlier = [([0, 1], [5.0, 6.0]), ([], [])]
     assert replay(
         Timings(), began=BEGAN, moments=[0.0], total=6, processes=3, earlier=earlier, outcome=""
     ) == [expected]
@@ -276,27 +276,33 @@ def test_a_store_tells_what_has_ended_and_what_was_tried_again():
     assert list(again.indices) == [2]
 
 
-def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them_last():
-    """What another task took says nothing; and of hundreds of runs not all are read."""
+def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them_first():
+    """What another task took says nothing, nor what a later run did; of many, not all are read."""
     store = MemoryStore()
-    runs = [a_run(task="t", started=float(when)) for when in (500, 100, 300, 200, 400, 600)]
+    runs = [a_run(task="t", started=float(when)) for when in (700, 100, 300, 200, 400, 500, 600, 800)]
     for place, run in enumerate([*runs, a_run(task="other", started=450.0)]):
         store.begin(run).record(Turn([block([place], "x")], [done([place], "y")]))
-    assert [list(each.indices) for each in earlier_runs(store, runs[0])] == [[3], [2], [4]]
+    assert [list(indices) for indices, _ in earlier_runs(store, runs[0])] == [[6], [5], [4], [2], [3]]
+    many = a_run(task="t", started=650.0)
+    store.begin(many).record(Turn([], [done(list(range(100, 2600)), [0] * 2500)]))
+    ((indices, seconds),) = earlier_runs(store, runs[0])[:1]
+    assert len(indices) == len(seconds) <= 1000
+    assert (indices[0], indices[-1]) == (100, 2599)
+    assert seconds[0] == 0.25 * 101
 
 
 def test_the_time_that_remains_can_be_told_from_the_store_alone():
     """Of a run in another process, or on another computer; what it has not stored yet is not known."""
     store = MemoryStore()
-    earlier = a_run(started=10.0)
-    store.begin(earlier).record(Turn([block([0], "x")], [done([0], "y")]))
+    store.begin(a_run(started=10.0)).record(Turn([block([0], "x")], [done([0], "y")]))
     run = a_run(numitems=20, started=100.0, provenance={"processes": 3})
     session = store.begin(run)
     session.record(Turn([block(range(4), "abcd")], [done([0, 1], "ab"), done([2, 3], "cd", process=1)]))
     ended, again = timings_of(store, run.uid)
-    about = {"total": 20, "processes": 3, "earlier": [store.timings(earlier.uid)], "outcome": ""}
+    about = {"total": 20, "processes": 3, "earlier": earlier_runs(store, run), "outcome": ""}
     expected = replay(ended, again, began=100.0, moments=[8.0], **about)
     assert [estimate_now(store, run, 108.0)] == expected
+    assert [indices[0] for indices, _ in earlier_runs(store, run)] == [0]
     assert expected[0] is not None
     assert expected[0].median > 0.0
     assert estimate_now(store, run, 0.0) is None or estimate_now(store, run, 0.0).median >= 0.0  # its clock

@@ -17,7 +17,7 @@ from math import inf, isfinite
 from operator import add, lt, sub
 
 from farmhand.eta import Estimator, Running, Steady
-from farmhand.kept import Timings
+from farmhand.kept import Timings, in_order
 from farmhand.progress import Estimate
 
 TYPE_CHECKING = False
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["earlier_runs", "estimate_now", "replay", "timings_of"]
 
-_EARLIER_RUNS = 3  # that are learnt from; those before them hardly say more
+_EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
+_KNOWN = 1000  # and neither do more items of them
 _PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
 _LONGEST = 1e12  # seconds
 
@@ -53,11 +54,22 @@ def timings_of(store: Source, run: str) -> tuple[Timings, Timings]:
     return ended, again
 
 
-def earlier_runs(store: Source, run: RunInfo) -> list[Timings]:
-    """The done items of the last runs of the same task that began before ``run``, the oldest first."""
-    before = [each for each in store.runs() if each.task == run.task and each.started < run.started]
-    before.sort(key=lambda each: each.started)
-    return [store.timings(each.uid) for each in before[-_EARLIER_RUNS:]]
+def earlier_runs(store: Source, run: RunInfo) -> list[tuple[Sequence[int], Sequence[float]]]:
+    """Indices and durations of done items of the same task in runs that began before ``run``.
+
+    The newest run first, and no more items than an estimate needs, spread evenly.
+    """
+    before = [each for each in in_order(store.runs()) if each.task == run.task and each.started < run.started]
+    found: list[tuple[Sequence[int], Sequence[float]]] = []
+    left = _KNOWN
+    for each in before[: -_EARLIER_RUNS - 1 : -1]:
+        timings = store.timings(each.uid)
+        stride = max(1, -(-len(timings) // left))
+        found.append((timings.indices[::stride], timings.seconds[::stride]))
+        left -= len(found[-1][0])
+        if left <= 0:
+            break
+    return found
 
 
 def replay(
@@ -68,7 +80,7 @@ def replay(
     moments: Sequence[float],
     total: int | None,
     processes: int = 1,
-    earlier: Iterable[Timings] = (),
+    earlier: Iterable[tuple[Sequence[int], Sequence[float]]] = (),
     outcome: str = "finished",
 ) -> list[Estimate | None]:
     """Estimate the time remaining as a farm would have shown it.
@@ -87,8 +99,8 @@ def replay(
         How many items there are, skipped ones included; None when nobody knows.
     processes : int
         How many processes there are before any of them has begun with an item.
-    earlier : iterable of Timings
-        Items of earlier runs of the same task.
+    earlier : iterable of (sequence of int, sequence of float)
+        Items of earlier runs of the same task, run by run: their indices, and how long each took.
     outcome : str
         As :class:`RunInfo` has it; with ``''`` the run goes on, and its processes run something that has
         not ended either.
@@ -103,8 +115,9 @@ def replay(
         return [None] * len(moments)
     story = _Story(ended, again or Timings(), began, moments, processes, outcome)
     estimator, steady = Estimator(), Steady()
-    for timings in earlier:
-        estimator.learn(timings.indices, list(map(_sane, timings.seconds)))
+    for indices, seconds in earlier:
+        if len(indices):
+            estimator.learn(indices, seconds)
     shown: list[Estimate | None] = []
     ended_so_far = 0
     last = 0.0

@@ -194,7 +194,7 @@ def _label_stragglers(axes: Axes, attempts: Attempts, lanes: dict[int, int], end
     least = max(_STRAGGLES * float(np.median(attempts.seconds)), _SHARE * end)
     slow = np.flatnonzero(attempts.seconds >= least)
     slow = slow[np.argsort(attempts.seconds[slow])[::-1][:_LABELLED]]
-    small = max(4.0, min(looks.SIZES["small"], 160.0 / max(1, len(lanes))))
+    small = max(5.0, min(looks.SIZES["small"], 420.0 / max(1, len(lanes))))
     for place in slow.tolist():
         looks.caption(
             axes.text(
