@@ -264,4 +264,4 @@ def empty(axes: Axes, text: str) -> None:
 
 def end_of(longest: float) -> float:
     """Where an axis ends on which so many seconds are shown: a little later; never at its beginning."""
-    return longest * 1.03 if 0.0 < longest < math.inf else 1.0
+    return longest * 1.03 if 1e-9 < longest < math.inf else 1.0
