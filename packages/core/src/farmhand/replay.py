@@ -4,7 +4,7 @@ A run's records say when each item started, in which process, and how long it to
 the estimate goes by, so that it can be made again, for any moment: of a run that somebody wants to
 understand (``farmhand plot``), and of one in another process, or on another computer, of which only the
 store can be seen (``farmhand status``). What records do not have is what items reported while they ran,
-when the run was paused, and when the computer slept; there the farm itself knew more.
+and when the computer slept; there the farm itself knew more.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, compress, count, groupby, repeat
+from itertools import accumulate, chain, compress, count, groupby, islice, repeat
 from math import inf, isfinite
-from operator import add, lt
+from operator import add, lt, sub
 
 from farmhand.eta import Estimator, Running, Steady
-from farmhand.kept import Timings
+from farmhand.kept import Timings, in_order
 from farmhand.progress import Estimate
 
 TYPE_CHECKING = False
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["earlier_runs", "estimate_now", "replay", "timings_of"]
 
-_EARLIER_RUNS = 3  # that are learnt from; those before them hardly say more
+_EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
+_KNOWN = 1000  # and neither do more items of them
+_PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
 _LONGEST = 1e12  # seconds
 
 
@@ -52,11 +54,22 @@ def timings_of(store: Source, run: str) -> tuple[Timings, Timings]:
     return ended, again
 
 
-def earlier_runs(store: Source, run: RunInfo) -> list[Timings]:
-    """The done items of the last runs of the same task that began before ``run``, the oldest first."""
-    before = [each for each in store.runs() if each.task == run.task and each.started < run.started]
-    before.sort(key=lambda each: each.started)
-    return [store.timings(each.uid) for each in before[-_EARLIER_RUNS:]]
+def earlier_runs(store: Source, run: RunInfo) -> list[tuple[Sequence[int], Sequence[float]]]:
+    """Indices and durations of done items of the same task in runs that began before ``run``.
+
+    The newest run first, and no more items than an estimate needs, spread evenly.
+    """
+    before = [each for each in in_order(store.runs()) if each.task == run.task and each.started < run.started]
+    found: list[tuple[Sequence[int], Sequence[float]]] = []
+    left = _KNOWN
+    for each in before[: -_EARLIER_RUNS - 1 : -1]:
+        timings = store.timings(each.uid)
+        stride = max(1, -(-len(timings) // left))
+        found.append((timings.indices[::stride], timings.seconds[::stride]))
+        left -= len(found[-1][0])
+        if left <= 0:
+            break
+    return found
 
 
 def replay(
@@ -67,7 +80,7 @@ def replay(
     moments: Sequence[float],
     total: int | None,
     processes: int = 1,
-    earlier: Iterable[Timings] = (),
+    earlier: Iterable[tuple[Sequence[int], Sequence[float]]] = (),
     outcome: str = "finished",
 ) -> list[Estimate | None]:
     """Estimate the time remaining as a farm would have shown it.
@@ -86,8 +99,8 @@ def replay(
         How many items there are, skipped ones included; None when nobody knows.
     processes : int
         How many processes there are before any of them has begun with an item.
-    earlier : iterable of Timings
-        Items of earlier runs of the same task.
+    earlier : iterable of (sequence of int, sequence of float)
+        Items of earlier runs of the same task, run by run: their indices, and how long each took.
     outcome : str
         As :class:`RunInfo` has it; with ``''`` the run goes on, and its processes run something that has
         not ended either.
@@ -102,20 +115,18 @@ def replay(
         return [None] * len(moments)
     story = _Story(ended, again or Timings(), began, moments, processes, outcome)
     estimator, steady = Estimator(), Steady()
-    for timings in earlier:
-        estimator.learn(timings.indices, list(map(_sane, timings.seconds)))
+    for indices, seconds in earlier:
+        if len(indices):
+            estimator.learn(indices, seconds)
     shown: list[Estimate | None] = []
     ended_so_far = 0
     last = 0.0
     for place, moment in enumerate(moments):
-        happened = False
         for indices, seconds, first, retried in story.batches(place):
             estimator.ended(indices, seconds, first=first, again=retried)
             ended_so_far += 0 if retried else len(indices)
-            happened = True
         running = story.running(place)
-        if happened or running:  # else it was paused
-            estimator.spent(story.spent(last, moment))
+        estimator.spent(story.spent(last, moment))
         last = moment
         left = max(0, total - story.skipped(place, total) - ended_so_far)
         active = max(1, story.alive(moment), len(running))
@@ -192,6 +203,7 @@ class _Story:
                 known = self._lives.get(process, (start, last_end))
                 self._lives[process] = min(start, known[0]), max(last_end, known[1])
         self._last_start = max((max(each.starts) for each in told if each.starts), default=0.0)
+        self._pauses = _pauses(told)
         for number, columns in enumerate(told):
             self._sort_in(number, columns, {place for _, of, place in firsts.values() if of == number})
         self._indices = sorted(ended.indices)
@@ -231,7 +243,7 @@ class _Story:
 
     def running(self, place: int) -> list[Running]:
         """What ran at that moment."""
-        running = list(self._running.get(place, ()))
+        running = sorted(self._running.get(place, ()), key=lambda item: item.index)
         if self._outcome:
             return running
         moment, head = self._moments[place], self._heads[place]
@@ -263,10 +275,13 @@ class _Story:
         """Process-seconds between two moments while items were waiting."""
         if self._outcome:
             until = min(until, self._last_start)
-        return sum(
-            max(0.0, min(until, self._left_at(end)) - max(since, start))
-            for start, end in self._lives.values()
-        )
+        spent = 0.0
+        for start, end in self._lives.values():
+            begin, stop = max(since, start), min(until, self._left_at(end))
+            if begin < stop:
+                pauses = sum(max(0.0, min(stop, to) - max(begin, at)) for at, to in self._pauses)
+                spent += stop - begin - pauses
+        return spent
 
     def skipped(self, place: int, total: int) -> int:
         """How many items had been skipped: those of which there is no record before the last that had begun.
@@ -286,7 +301,7 @@ class _Columns:
 
     Attributes
     ----------
-    indices, starts, seconds
+    indices, starts, seconds, ends
         Of each item.
     begin, end : list of int
         For each item the place of the first moment at which it had started, and had ended.
@@ -297,16 +312,16 @@ class _Columns:
         self.starts = _each_sane(array("d", [start - began for start in timings.started]))
         self.seconds = _each_sane(timings.seconds)
         self._processes = timings.processes
-        self._ends = list(map(add, self.starts, self.seconds))
+        self.ends = list(map(add, self.starts, self.seconds))
         self.begin = list(map(bisect_left, repeat(moments), self.starts))
-        self.end = list(map(bisect_left, repeat(moments), self._ends))
+        self.end = list(map(bisect_left, repeat(moments), self.ends))
 
     def processes(self) -> dict[int, tuple[float, float, int]]:
         """For each process its first start, its last end, and the place of its first item."""
         first: dict[int, tuple[float, int]] = {}
         last: dict[int, float] = {}
         for place, (process, start, end) in enumerate(
-            zip(self._processes, self.starts, self._ends, strict=True)
+            zip(self._processes, self.starts, self.ends, strict=True)
         ):
             if process not in first:
                 first[process], last[process] = (start, place), end
@@ -316,6 +331,15 @@ class _Columns:
                 if start < first[process][0]:
                     first[process] = start, place
         return {process: (start, last[process], place) for process, (start, place) in first.items()}
+
+
+def _pauses(told: Sequence[_Columns]) -> list[tuple[float, float]]:
+    """When nothing ran at all for so long that somebody must have paused the run."""
+    starts = sorted(chain.from_iterable(each.starts for each in told))
+    ends = sorted(chain.from_iterable(each.ends for each in told))
+    # as many have begun as have ended: between the last that ended and the next that begins nothing runs
+    gaps = map(sub, islice(starts, 1, None), ends)
+    return [(ends[place], starts[place + 1]) for place, gap in enumerate(gaps) if gap > _PAUSE]
 
 
 def _stretches(values: Sequence[int]) -> Iterator[tuple[int, slice]]:

@@ -12,11 +12,17 @@ from farmhand_plot.course import Course
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 __all__ = ["draw_completions"]
 
 _FURTHEST = 4.0  # times the median of the rest that are shown; of a band that goes on, only the beginning
+_CROSSES = 40  # failures that are marked one by one
 _ENDED = {
     "finished": "ended after",
     "stopped": "stopped after",
@@ -57,20 +63,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
         zorder=3,
         gid="completions-ended",
     )
-    if course.failures:
-        at = np.asarray(course.failures, dtype=float)
-        axes.plot(
-            at,
-            np.interp(at, times, counts),
-            color=looks.COLOURS["failed"],
-            linestyle="none",
-            marker="x",
-            markersize=5,
-            markeredgewidth=1.3,
-            label="failed",
-            zorder=4,
-            gid="completions-failed",
-        )
+    _draw_failures(axes, course, times, counts)
     furthest = now
     if estimate is not None and goal is not None:
         low, median = now + estimate.low, now + estimate.median
@@ -122,6 +115,30 @@ def draw_completions(axes: Axes, course: Course) -> None:
     if not ended:
         looks.empty(axes, "no item has ended yet" if not course.is_over else "no item has ended")
     looks.legend(axes, loc="lower right")
+
+
+def _draw_failures(axes: Axes, course: Course, times: Floats, counts: Floats) -> None:
+    """Mark a few failures on the line; of more, how many there were is a line of its own."""
+    at = np.asarray(course.failures, dtype=float)
+    about: dict[str, Any] = {
+        "color": looks.COLOURS["failed"],
+        "label": "failed",
+        "zorder": 4,
+        "gid": "completions-failed",
+    }
+    if len(at) > _CROSSES:
+        # the first and the last of them, and some between at even distances
+        failed = np.linspace(1.0, max(1, course.failed), len(at))
+        path = np.concatenate([[0.0], at, [max(at[-1], course.now)]])
+        axes.plot(path, np.concatenate([[0.0], failed, failed[-1:]]), linestyle="--", **about)
+    elif len(at):
+        cross: dict[str, Any] = {
+            "linestyle": "none",
+            "marker": "x",
+            "markersize": 5.0,
+            "markeredgewidth": 1.3,
+        }
+        axes.plot(at, np.interp(at, times, counts), **cross, **about)
 
 
 def _goal_text(course: Course, goal: int) -> str:

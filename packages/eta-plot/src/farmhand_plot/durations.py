@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_durations"]
 
 _DOTS = 4000  # that are drawn; of more items, how many there are in each cell
-_CROSSES = 1000
+_CROSSES = 400
 _CELLS = (120, 80)
 _BINS = 40
 _WIDE = 30.0  # times the shortest that the longest takes, from where on the axis is logarithmic
@@ -185,8 +185,8 @@ def _draw_over(
                 color=looks.COLOURS["failed"] if number == FAILED else "#8A7A00",
                 linestyle="none",
                 marker=marker,
-                markersize=5.5,
-                markeredgewidth=1.3,
+                markersize=5.5 if len(some) < 100 else 3.5,
+                markeredgewidth=1.3 if len(some) < 100 else 0.9,
                 label=name,
                 zorder=5,
                 gid=f"durations-{name}",

@@ -231,7 +231,10 @@ def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
             "columnspacing": 1.0,
         }
     shown = axes.legend(
-        **{"loc": "best", "fontsize": SIZES["small"], "frameon": False, "labelcolor": INK, **about}
+        **{"loc": "best", "fontsize": SIZES["small"], "labelcolor": INK, "frameon": above is None, **about},
+        facecolor="white",
+        edgecolor="none",
+        framealpha=0.8,
     )
     shown.set_in_layout(above is None)  # the title beside it has the room
     for text in shown.get_texts():
@@ -261,4 +264,4 @@ def empty(axes: Axes, text: str) -> None:
 
 def end_of(longest: float) -> float:
     """Where an axis ends on which so many seconds are shown: a little later; never at its beginning."""
-    return longest * 1.03 if 0.0 < longest < math.inf else 1.0
+    return longest * 1.03 if 1e-9 < longest < math.inf else 1.0

@@ -154,9 +154,7 @@ def _draw_columns(axes: Axes, attempts: Attempts, lanes: dict[int, int], end: fl
                 np.append(top, top[-1]),
                 step="post",
                 facecolor=looks.COLOURS[name],
-                edgecolor=looks.INK if status == FAILED else "none",
-                hatch=looks.HATCHES[name] or None,
-                linewidth=0.2 if status == FAILED else 0.0,
+                linewidth=0.0,
                 label=None if name in named else name,
                 zorder=2 + status,
                 gid=f"timeline-{name}-{number}",
@@ -196,7 +194,7 @@ def _label_stragglers(axes: Axes, attempts: Attempts, lanes: dict[int, int], end
     least = max(_STRAGGLES * float(np.median(attempts.seconds)), _SHARE * end)
     slow = np.flatnonzero(attempts.seconds >= least)
     slow = slow[np.argsort(attempts.seconds[slow])[::-1][:_LABELLED]]
-    small = max(4.0, min(looks.SIZES["small"], 160.0 / max(1, len(lanes))))
+    small = max(5.0, min(looks.SIZES["small"], 420.0 / max(1, len(lanes))))
     for place in slow.tolist():
         looks.caption(
             axes.text(

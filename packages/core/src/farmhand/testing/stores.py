@@ -716,6 +716,30 @@ class StoreConformance(LargeResultsConformance):
             with pytest.raises(KeyError):
                 store.item(f"{run.uid}-{index}")
 
+    def test_timings_are_what_records_say(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """In columns, which a plot of a million items needs; those that failed are not among them."""
+        run = a_run()
+        session = begin(run)
+        session.record(
+            Turn([block(range(60), list(range(60)))], [done([i for i in range(60) if i % 7], [0] * 51)])
+        )
+        packed = codec.Packed(codec.pack(list(range(100))), 100)
+        times = [0.25, 0.0, 0.5, 1.0] * 25
+        session.record(Turn([], [RecordDone(ItemsDone(2, range(100, 200), packed, 1000.0, times))]))
+        session.record(Turn([], [], [failed(0), failed(7, again=True)]))
+        store.forget([join_key(run.uid, index) for index in (5, 150)])
+        for reader in (store, reread()):
+            timings = reader.timings(run.uid)
+            columns = (timings.indices, timings.processes, timings.started, timings.seconds)
+            assert list(zip(*columns, strict=True)) == [
+                (r.index, r.process, r.started, r.seconds)
+                for r in reader.records(run.uid)
+                if r.status == "done"
+            ]
+            assert len(timings) == 51 + 100 - 2
+
     def test_packs_are_all_that_another_store_needs(self, store: DataManager, begin: Begin) -> None:
         """Results with their times, as bytes: merging copies them without looking into them."""
         run, copied = a_run(), a_run()
@@ -741,30 +765,6 @@ class StoreConformance(LargeResultsConformance):
         assert [(r.index, r.process, r.started, r.seconds) for r in store.records(copied.uid)] == [
             (r.index, r.process, r.started, r.seconds) for r in store.records(run.uid)
         ]
-
-    def test_timings_are_what_records_say(
-        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
-    ) -> None:
-        """In columns, which a plot of a million items needs; those that failed are not among them."""
-        run = a_run()
-        session = begin(run)
-        session.record(
-            Turn([block(range(60), list(range(60)))], [done([i for i in range(60) if i % 7], [0] * 51)])
-        )
-        packed = codec.Packed(codec.pack(list(range(100))), 100)
-        times = [0.25, 0.0, 0.5, 1.0] * 25
-        session.record(Turn([], [RecordDone(ItemsDone(2, range(100, 200), packed, 1000.0, times))]))
-        session.record(Turn([], [], [failed(0), failed(7, again=True)]))
-        store.forget([join_key(run.uid, index) for index in (5, 150)])
-        for reader in (store, reread()):
-            timings = reader.timings(run.uid)
-            columns = (timings.indices, timings.processes, timings.started, timings.seconds)
-            assert list(zip(*columns, strict=True)) == [
-                (r.index, r.process, r.started, r.seconds)
-                for r in reader.records(run.uid)
-                if r.status == "done"
-            ]
-            assert len(timings) == 51 + 100 - 2
 
     # -- what is new -------------------------------------------------------------------------------
 
