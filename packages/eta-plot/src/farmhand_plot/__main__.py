@@ -6,8 +6,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from farmhand import UsageError
 from farmhand.messages import MessageError, encoded
@@ -22,6 +24,7 @@ __all__ = ["draw_until_over", "main"]
 _LOOK = 1.0  # seconds between two looks at whether the farm still lives
 _PAUSE = 2.0  # seconds between two figures at least,
 _REST = 50.0  # so many times as long as drawing one took (two parts in a hundred of one CPU),
+_LONGEST = 20  # seconds that drawing one may take
 _SHARE = 0.2  # or this part of the run's time so far, if that is less
 
 
@@ -76,12 +79,28 @@ def draw_until_over(run: RemoteRun, path: str) -> None:
         if stale and (over or time.monotonic() >= due):
             began = time.process_time()
             course = watched.course()
-            save(course_figure(course), path)
+            # nobody looks at the farm meanwhile: a drawing without an end must not outlive it
+            with _time_limit(_LONGEST):
+                save(course_figure(course), path)
             took = time.process_time() - began
             due = time.monotonic() + max(_PAUSE, min(_REST * took, _SHARE * course.now))
             stale = False
         if over:
             return
+
+
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """End this process if what is inside takes longer; the system does it, whatever runs."""
+    if threading.current_thread() is not threading.main_thread():  # where this is no process of its own
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def _tell(run: RemoteRun, reason: str) -> int:
