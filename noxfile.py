@@ -143,6 +143,6 @@ def torture(session: nox.Session) -> None:
 
 @nox.session
 def screenshots(session: nox.Session) -> None:
-    """The pictures in docs/pictures, or those named after `--`: real runs in a window and in a terminal."""
-    install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group="test")
+    """The pictures in docs/pictures, or those named after `--`: runs in a window and a terminal, plots."""
+    install(session, *paths("core", "store-sqlite", "eta-plot", "gui-tk", "tui-rich"), group="test")
     session.run("python", "docs/screenshots.py", *session.posargs)

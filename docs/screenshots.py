@@ -3,7 +3,8 @@
     python docs/screenshots.py              all of them
     python docs/screenshots.py dark many    these
 
-The window is moved, clicked and looked at as by a user. Look at them before you commit them.
+The window is moved, clicked and looked at as by a user; the plots need no display. Look at them before you
+commit them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gui-tk")]
@@ -72,6 +75,39 @@ items = [(round(10 + k * 0.2, 1), tau) for k in range(ITEMS // 4) for tau in (0.
 progress = [FRONTEND] if FRONTEND == "rich" else [FRONTEND, Teller()]
 with open_store("rates.db") as store:
     options = dict(poolsize=PROCESSES, progress=progress, errors="collect", start_method="fork")
+    run_tasks(store, find_rate, items, **options)
+"""
+
+# A sweep whose items take longer with the current, some of them much longer.
+SWEEP = """
+import json, random, sys, time
+from farmhand import open_store, run_tasks
+
+PROGRESS = sys.argv[1]
+
+
+class Teller:
+    def show(self, snapshot):
+        print(json.dumps(dict(state=snapshot.state, ended=snapshot.done + snapshot.failed)), flush=True)
+
+    def controls(self):
+        return ()
+
+    def close(self):
+        pass
+
+
+def find_rate(current, tau):
+    shape = random.Random(f"{current} {tau}")
+    time.sleep(0.02 * current * shape.lognormvariate(0, 0.4) * (8 if shape.random() < 0.02 else 1))
+    if shape.random() < 0.03:
+        raise ValueError(f"no spike within 1000 ms at a current of {current}")
+    return 1000 * current / tau
+
+
+items = [(round(10 + k * 0.5, 1), tau) for k in range(120) for tau in (0.5, 1.0, 2.0, 5.0)]
+with open_store("rates.db") as store:
+    options = dict(poolsize=8, progress=[PROGRESS, Teller()], errors="collect", start_method="fork")
     run_tasks(store, find_rate, items, **options)
 """
 
@@ -173,7 +209,11 @@ def a_folder() -> Iterator[Path]:
 
 def keep(name: str, display: VirtualDisplay, window: str) -> None:
     """Keep what a window looks like as a small file."""
-    picture = display.picture(window).quantize(COLOURS, dither=0)
+    keep_picture(name, display.picture(window))
+
+
+def keep_picture(name: str, image: Image.Image) -> None:
+    picture = image.quantize(COLOURS, dither=0)
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"{name}.png"
     picture.save(path, optimize=True)
@@ -242,6 +282,24 @@ def terminal(display: VirtualDisplay) -> None:
             process.wait(DEADLINE)
 
 
+def plots(display: VirtualDisplay | None = None) -> None:
+    """As figures: one that a run writes of itself, and all that can be drawn of it afterwards."""
+    with a_folder() as folder:
+        live, whole = folder / "eta.png", folder / "all.png"
+        Path(folder, "rates.py").write_text(SWEEP)
+        script = [sys.executable, "rates.py", f"plot:{live}"]
+        with subprocess.Popen(script, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if json.loads(line)["ended"] >= 260:
+                    keep_picture("plot-running", Image.open(live))
+                    break
+            process.stdout.read()
+        plot = [sys.executable, "-m", "farmhand", "plot", "rates.db", "--kind", "all", "-o", whole]
+        subprocess.run(plot, cwd=folder, check=True)
+        keep_picture("plot-all", Image.open(whole).resize((1400, 933), Image.Resampling.LANCZOS))
+
+
 def ended(path: Path) -> int:
     """How many items of a run have ended."""
     from farmhand import open_store
@@ -258,6 +316,7 @@ SUBJECTS: Mapping[str, Callable[[VirtualDisplay], None]] = {
     "dark": dark,
     "many": many,
     "terminal": terminal,
+    "plots": plots,
 }
 
 
@@ -265,6 +324,9 @@ def main() -> None:
     """Take the pictures that are asked for."""
     asked = sys.argv[1:] or list(SUBJECTS)
     unknown = sorted(set(asked) - SUBJECTS.keys())
+    if asked == ["plots"]:  # for which no display is needed
+        plots()
+        return
     lacking = missing() + [name for name in ("xterm",) if "terminal" in asked and not shutil.which(name)]
     if unknown:
         raise SystemExit(f"no pictures are called {', '.join(unknown)}; known: {', '.join(SUBJECTS)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+import textwrap
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -47,3 +49,21 @@ def a_store(path):
         return path
 
     return write
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """``plugins(name=source, ...)`` installs plugins for this test, as pip would have."""
+
+    def install(**sources):
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
+            info = tmp_path / f"{name}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[farmhand]\n{name} = {name}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    yield install
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)

@@ -49,7 +49,7 @@ LAYERS = [
         "quantities",
     ],
     ["task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
-    ["files", "shelf", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
+    ["files", "shelf", "replay", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],
     [
@@ -60,6 +60,7 @@ LAYERS = [
         "local.launch",
         "local.worker",
         "local.supervise",
+        "companion",
     ],
     ["builtin"],
     ["control", "merge", "plugins", "arguments", "outlook", "monitor", "resume", "interrupts", "provenance"],

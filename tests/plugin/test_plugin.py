@@ -10,6 +10,7 @@ import pytest
 from farmhand_test_plugin.frontend import Recorder
 from farmhand_test_plugin.store import CsvStore
 
+from farmhand.cli import main
 from farmhand.errors import StoreError
 from farmhand.progress import FrontendOptions
 from farmhand.store import Turn
@@ -85,9 +86,38 @@ def test_the_recorder_asks_for_a_file():
         Recorder(FrontendOptions())
 
 
+@pytest.fixture
+def farmhand(monkeypatch, capsys):
+    """Types a command where the plugin is installed; gives its exit status and what it printed."""
+    monkeypatch.setattr("farmhand.entrypoints.entry_points", lambda group: [("mine", "farmhand_test_plugin")])
+
+    def type_it(*words):
+        return main([str(word) for word in words]), *capsys.readouterr()
+
+    return type_it
+
+
+def test_the_command_is_one_of_farmhands(farmhand, tmp_path):
+    """With its own arguments, its own help, and a line in the help of farmhand."""
+    path = tmp_path / "rates.csvs"
+    with CsvStore(path) as store:
+        session = store.begin(a_run())
+        session.record(Turn([block(range(2), "ab")], [done([0, 1], ["A", "B"])]))
+        task = store.runs()[0].task
+    assert farmhand("hours", path) == (0, f"{task}: 0.00 hours\n", "")
+    assert farmhand("hours", path, "--task", "x") == (
+        2,
+        "",
+        f"farmhand: no run has the task 'x'; there are: {task}\n",
+    )
+    assert "usage: farmhand hours [-h] [--task NAME] STORE" in farmhand("hours", "--help")[1]
+    assert "hours     say how many hours of computing a store has cost" in farmhand("--help")[1]
+
+
 def test_the_plugin_uses_documented_names_only():
     """What it needs, everybody may use; what it does not import, farmhand may change."""
     allowed = {"farmhand", "farmhand.store", "farmhand.progress", "farmhand.events", "farmhand.errors"}
+    allowed |= {"farmhand.cli.stores"}
     for path in Path(farmhand_test_plugin.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []

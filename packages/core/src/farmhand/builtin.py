@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from farmhand.executor import Executor
-    from farmhand.hookspecs import MakeExecutor, MakeFrontend, OpenStore
+    from farmhand.hookspecs import MakeCommand, MakeExecutor, MakeFrontend, OpenStore
     from farmhand.store import DataManager
 
 __all__ = ["Silent"]
@@ -64,3 +64,7 @@ def farmhand_frontends() -> Mapping[str, MakeFrontend]:
 
 def farmhand_executors() -> Mapping[str, MakeExecutor]:
     return {"local": _make_local}
+
+
+def farmhand_commands() -> Mapping[str, MakeCommand]:
+    return {}  # those of farmhand itself are in farmhand.cli, which needs no hook to find them

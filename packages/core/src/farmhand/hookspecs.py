@@ -16,12 +16,13 @@ from farmhand.progress import Frontend, FrontendOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
     from typing import TypeAlias
 
     from farmhand.executor import Executor
     from farmhand.store import DataManager
 
-__all__ = ["MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl", "hookspec"]
+__all__ = ["MakeCommand", "MakeExecutor", "MakeFrontend", "OpenStore", "hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker("farmhand")
 hookimpl = pluggy.HookimplMarker("farmhand")
@@ -29,6 +30,7 @@ hookimpl = pluggy.HookimplMarker("farmhand")
 OpenStore: TypeAlias = "Callable[..., DataManager]"
 MakeFrontend: TypeAlias = "Callable[[FrontendOptions], Frontend]"
 MakeExecutor: TypeAlias = "Callable[[str], Executor]"
+MakeCommand: TypeAlias = "Callable[[ArgumentParser], Callable[[Namespace], int]]"
 
 
 @hookspec
@@ -73,4 +75,21 @@ def farmhand_executors() -> Mapping[str, MakeExecutor]:  # type: ignore[empty-bo
     *Where:* in the caller's process and thread.
     *An exception* from the hook reaches the caller as a ``PluginError`` that names the plugin;
     one from making or using an executor ends the run.
+    """
+
+
+@hookspec
+def farmhand_commands() -> Mapping[str, MakeCommand]:  # type: ignore[empty-body]
+    """The commands of this plugin, by the word that follows ``farmhand`` in a terminal.
+
+    Each is called with an ``argparse.ArgumentParser``, adds its arguments to that, and returns what runs
+    the command: a function that is given the arguments and returns the exit status. The first sentence of
+    the parser's ``description``, which it should set, is shown by ``farmhand --help``.
+
+    *Who calls it, when:* ``farmhand``, for a word that is none of its own, and for ``farmhand --help``.
+    *Where:* in a process that does nothing else.
+    *An exception* from the hook, or from adding the arguments, is one line that names the plugin, and exit
+    status 2; the help does without that plugin. A ``FarmhandError`` from the command itself is shown as one
+    line, with exit status 2, as are an ``OSError`` and Ctrl-C (130); any other exception is a mistake in it,
+    shown with its traceback.
     """

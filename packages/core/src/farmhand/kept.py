@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "Result",
     "RunInfo",
+    "Timings",
     "Turn",
     "in_order",
     "join_key",
@@ -235,6 +236,47 @@ class Pack:
             return [self]
         gaps = pairwise([first - 1, *cuts, last + 1])
         return self.parts(range(start + 1, stop) for start, stop in gaps if start + 1 < stop)
+
+
+class Timings:
+    """When items of one run ran, in columns: a million of them are four arrays, and not a million objects.
+
+    Attributes
+    ----------
+    indices, processes : array of int
+        Which items these are, and the number of the process that each one ran in.
+    started, seconds : array of float
+        When each one started, in seconds since the epoch, and how long it took.
+    """
+
+    __slots__ = ("indices", "processes", "seconds", "started")
+
+    def __init__(self) -> None:
+        self.indices, self.processes = array("q"), array("q")
+        self.started, self.seconds = array("d"), array("d")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def add(self, index: int, process: int, started: float, seconds: float) -> None:
+        """One more item."""
+        self.indices.append(index)
+        self.processes.append(process)
+        self.started.append(started)
+        self.seconds.append(seconds)
+
+    def add_pack(self, indices: range, process: int, started: float, seconds: array[float]) -> None:
+        """Items of a process that ran one after the other, as a :class:`Pack` has them."""
+        self.indices.extend(indices)
+        self.processes.extend([process] * len(indices))
+        self.started.extend(starts(started, seconds))
+        self.seconds.extend(seconds)
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """What records say, of those items that reached a process."""
+        for record in records:
+            if record.process is not None:
+                self.add(record.index, record.process, record.started, record.seconds)
 
 
 def packs_of(done: ItemsDone) -> list[Pack]:

@@ -24,6 +24,7 @@ from farmhand.store import (
     Records,
     RunInfo,
     Session,
+    Timings,
     Turn,
     join_key,
     packs_of,
@@ -169,6 +170,12 @@ class MemoryStore(DataManager):
 
     def packs(self, run: str) -> Iterator[Pack]:
         yield from list(self._runs[run].packs)
+
+    def timings(self, run: str) -> Timings:
+        timings = Timings()
+        for pack in self.packs(run):
+            timings.add_pack(pack.indices, pack.number, pack.started, pack.seconds)
+        return timings
 
     def _pack(self, run: str, index: int) -> Pack:
         pack = self._runs[run].pack_of(index)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from farmhand import builtin, entrypoints
 from farmhand.errors import PluginError, UnknownName, UsageError
@@ -16,11 +17,13 @@ from farmhand.progress import Frontend, FrontendOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
     from typing import Any
 
     import pluggy
 
     from farmhand.executor import Executor
+    from farmhand.hookspecs import MakeCommand
     from farmhand.store import DataManager
 
 __all__ = ["ENTRY_POINTS", "Plugins", "open_store"]
@@ -28,15 +31,16 @@ __all__ = ["ENTRY_POINTS", "Plugins", "open_store"]
 ENTRY_POINTS = "farmhand"
 
 # what to install for names that other distributions of this project provide
-_PACKAGES = {
-    ".db": "farmhand-sqlite",
-    ".sqlite": "farmhand-sqlite",
-    ".sqlite3": "farmhand-sqlite",
-    ".data": "farmhand-shelve",
-    "tk": "farmhand-tk",
-    "rich": "farmhand-rich",
-    "plot": "farmhand-plot",
-    "dask": "farmhand-dask",
+_PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "farmhand_stores": {
+        ".db": "farmhand-sqlite",
+        ".sqlite": "farmhand-sqlite",
+        ".sqlite3": "farmhand-sqlite",
+        ".data": "farmhand-shelve",
+    },
+    "farmhand_frontends": {"tk": "farmhand-tk", "rich": "farmhand-rich", "plot": "farmhand-plot"},
+    "farmhand_executors": {"dask": "farmhand-dask"},
+    "farmhand_commands": {"plot": "farmhand-plot"},
 }
 
 
@@ -91,15 +95,40 @@ class Plugins:
         executor: Executor = self._find("farmhand_executors", "executor", kind)(argument)
         return executor
 
+    def commands(
+        self, own: Collection[str], blame: Callable[[PluginError], None] | None = None
+    ) -> dict[str, MakeCommand]:
+        """The commands of all plugins, by name.
+
+        Parameters
+        ----------
+        own : collection of str
+            The names of those that are farmhand's own, which no plugin may take.
+        blame : callable, optional
+            Is told what is wrong with a plugin, which is then left out; by default that is raised.
+
+        Raises
+        ------
+        PluginError
+            A plugin fails, or claims a name that is taken; or, from what is returned, it fails there.
+        """
+        if self._manager is None:
+            self._search()
+        claims = self._ask("farmhand_commands", own, blame)
+        return {name: partial(_made, plugin, name, make) for name, (plugin, make) in claims.items()}
+
+    def missing(self, hook: str, kind: str, name: str, known: Collection[str]) -> UnknownName:
+        """What to say of a name that nobody provides."""
+        package = _PACKAGES[hook].get(name)
+        return UnknownName(kind, name, sorted(known), f"Install it: pip install {package}" if package else "")
+
     def _find(self, hook: str, kind: str, name: str) -> Callable[..., Any]:
         claims = self._claims(hook, name)
         if name not in claims:
-            package = _PACKAGES.get(name)
-            hint = f"Install it: pip install {package}" if package else ""
-            raise UnknownName(kind, name, sorted(claims), hint)
-        return claims[name]
+            raise self.missing(hook, kind, name, claims)
+        return claims[name][1]
 
-    def _claims(self, hook: str, name: str) -> Mapping[str, Callable[..., Any]]:
+    def _claims(self, hook: str, name: str) -> Mapping[str, tuple[str, Callable[..., Any]]]:
         """All that plugins offer through one hook, at least if ``name`` is not ours."""
         claims = self._ask(hook)
         if name not in claims and self._manager is None:
@@ -107,28 +136,33 @@ class Plugins:
             claims = self._ask(hook)
         return claims
 
-    def _ask(self, hook: str) -> dict[str, Callable[..., Any]]:
-        claims: dict[str, Callable[..., Any]] = {}
-        owner: dict[str, str] = {}
+    def _ask(
+        self, hook: str, own: Collection[str] = (), blame: Callable[[PluginError], None] | None = None
+    ) -> dict[str, tuple[str, Callable[..., Any]]]:
+        """What each plugin offers through one hook, with the plugin's name, by the name of what it offers."""
+        claims: dict[str, tuple[str, Callable[..., Any]]] = {}
+        owner = dict.fromkeys(own, "farmhand")
         implementations = [("farmhand", getattr(builtin, hook))]
         if self._manager is not None:
             found = getattr(self._manager.hook, hook).get_hookimpls()
             implementations += [(each.plugin_name, each.function) for each in found]
         for plugin, function in implementations:
             try:
-                offered = dict(function())
-            except Exception as error:
-                raise PluginError(
-                    f"plugin {plugin!r} failed in its hook {hook}: {type(error).__name__}: {error}. "
-                    "Uninstall it, or tell its authors"
-                ) from error
-            for name, thing in offered.items():
-                if name in claims:
-                    raise PluginError(
-                        f"plugins {owner[name]!r} and {plugin!r} both provide {name!r} ({hook}); "
-                        "uninstall one of them"
-                    )
-                claims[name], owner[name] = thing, plugin
+                try:
+                    offered = dict(function())
+                except Exception as error:
+                    raise _failed(plugin, f"failed in its hook {hook}", error) from error
+                for name, thing in offered.items():
+                    if name in owner:
+                        raise PluginError(
+                            f"plugins {owner[name]!r} and {plugin!r} both provide {name!r} ({hook}); "
+                            "uninstall one of them"
+                        )
+                    claims[name], owner[name] = (plugin, thing), plugin
+            except PluginError as error:
+                if blame is None:
+                    raise
+                blame(error)
         return claims
 
     def _search(self) -> None:
@@ -153,6 +187,20 @@ class Plugins:
                     RuntimeWarning,
                     stacklevel=4,
                 )
+
+
+def _made(plugin: str, name: str, make: MakeCommand, parser: ArgumentParser) -> Callable[[Namespace], int]:
+    """What runs a plugin's command, once that has added its arguments to the parser."""
+    try:
+        return make(parser)
+    except Exception as error:
+        raise _failed(plugin, f"could not make its command {name!r}", error) from error
+
+
+def _failed(plugin: str, what: str, error: Exception) -> PluginError:
+    return PluginError(
+        f"plugin {plugin!r} {what}: {type(error).__name__}: {error}. Uninstall it, or tell its authors"
+    )
 
 
 def open_store(location: str | os.PathLike[str], **options: Any) -> DataManager:

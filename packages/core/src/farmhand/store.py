@@ -27,6 +27,7 @@ from farmhand.kept import (
     Record,
     Result,
     RunInfo,
+    Timings,
     Turn,
     join_key,
     packs_of,
@@ -54,6 +55,7 @@ __all__ = [
     "Session",
     "Shelf",
     "StoredItem",
+    "Timings",
     "Turn",
     "computer_name",
     "join_key",
@@ -278,6 +280,12 @@ class DataManager(ABC):
             if record is not None and record.index == index:
                 about = (record.process or 0, record.started, array("d", [record.seconds]))
                 yield Pack(range(index, index + 1), *about, codec.Packed(data, 1))
+
+    def timings(self, run: str) -> Timings:
+        """When each done item of ``run`` ran, by index. No value is read, and nothing is unpickled."""
+        timings = Timings()
+        timings.add_records(record for record in self.records(run) if record.status == "done")
+        return timings
 
     def failures(self, run: str | None = None) -> list[Record]:
         """The records of all items (of one run) that failed. Nothing is unpickled."""

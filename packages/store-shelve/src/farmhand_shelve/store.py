@@ -45,6 +45,7 @@ from farmhand.store import (
     RunInfo,
     Session,
     Shelf,
+    Timings,
     Turn,
     join_key,
     split_key,
@@ -209,6 +210,13 @@ class ShelveStore(_DataManager):
     def done_indices(self, run: str) -> Iterator[int]:
         for stored in self._log(run).packs():
             yield from stored.indices
+
+    def timings(self, run: str) -> Timings:
+        timings = Timings()
+        with self._log(run).reading() as reading:
+            for stored in reading.stored:
+                timings.add_pack(stored.indices, stored.process, *reading.seconds(stored))
+        return timings
 
     def blocks(self, run: str) -> Iterator[Block]:
         with self._log(run).reading() as reading:

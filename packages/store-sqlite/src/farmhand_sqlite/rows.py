@@ -6,12 +6,12 @@ import struct
 import sys
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from farmhand.codec import REFERENCE, Packed, split_each
 from farmhand.events import ItemError, RecordFailed, Usage, starts
 from farmhand.plain import plain_items
-from farmhand.store import Block, Pack, RunInfo
+from farmhand.store import Block, Pack, RunInfo, Timings
 from farmhand_sqlite.plain import descriptions, dumps, loads
 from farmhand_sqlite.schema import SHIFT
 
@@ -38,6 +38,7 @@ __all__ = [
     "run_row",
     "text_of",
     "times_of",
+    "timings_of",
     "usage_rows",
 ]
 
@@ -122,6 +123,23 @@ def times_of(count: int, seconds: float, each: bytes | None) -> array[float]:
     if len(took) != count:
         raise ValueError("it has not the times of all items")
     return took
+
+
+def timings_of(found: Iterable[tuple[Any, ...]]) -> Timings:
+    """What rows of ``packs`` say, but for results; ValueError when one has not the times of all its items."""
+    timings, rows = Timings(), iter(found)
+    while some := list(islice(rows, MANY)):
+        ids, counts, processes, started, seconds, each = zip(*some, strict=True)
+        if counts.count(1) == each.count(None) == len(some):  # items that took long enough to come alone
+            timings.indices.extend([id & INDEX for id in ids])
+            timings.processes.extend(processes)
+            timings.started.extend(started)
+            timings.seconds.extend(seconds)
+            continue
+        for row in some:
+            pack = pack_of((*row, b""))
+            timings.add_pack(pack.indices, pack.number, pack.started, pack.seconds)
+    return timings
 
 
 def _swapped(seconds: array[float]) -> array[float]:

@@ -32,6 +32,7 @@ from farmhand.store import (
     Records,
     RunInfo,
     Session,
+    Timings,
     join_key,
     sample_of,
     split_key,
@@ -331,6 +332,17 @@ class SqliteStore(DataManager):
         query = "SELECT * FROM packs WHERE id BETWEEN :first AND :last ORDER BY id"
         try:
             yield from map(rows.pack_of, self._rows_of(run, query))
+        except ValueError as error:
+            self._file.refuse_damage(str(error))
+
+    def timings(self, run: str) -> Timings:
+        """When each done item of ``run`` ran, by index; no value is read."""
+        query = (
+            "SELECT id, count, process, started, seconds, each FROM packs "
+            "WHERE id BETWEEN :first AND :last ORDER BY id"
+        )
+        try:
+            return rows.timings_of(self._rows_of(run, query))
         except ValueError as error:
             self._file.refuse_damage(str(error))
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from farmhand import hookimpl
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
     from farmhand.progress import Frontend, FrontendOptions
     from farmhand.store import DataManager
 
@@ -25,6 +27,13 @@ def make_recorder(options: FrontendOptions) -> Frontend:
     return Recorder(options)
 
 
+def make_hours(parser: ArgumentParser) -> Callable[[Namespace], int]:
+    from farmhand_test_plugin.command import add_arguments, hours
+
+    add_arguments(parser)
+    return hours
+
+
 @hookimpl
 def farmhand_stores() -> Mapping[str, Callable[..., DataManager]]:
     """``open_store('rates.csvs')``: a folder of CSV files."""
@@ -35,3 +44,9 @@ def farmhand_stores() -> Mapping[str, Callable[..., DataManager]]:
 def farmhand_frontends() -> Mapping[str, Callable[[FrontendOptions], Frontend]]:
     """``progress='record:seen.jsonl'``: each snapshot as a line of JSON."""
     return {"record": make_recorder}
+
+
+@hookimpl
+def farmhand_commands() -> Mapping[str, Callable[[ArgumentParser], Callable[[Namespace], int]]]:
+    """``farmhand hours STORE``: how long the items of each task took, all together."""
+    return {"hours": make_hours}

@@ -7,13 +7,18 @@ import sys
 from collections.abc import Sequence
 
 from farmhand.cli.terminal import Output
-from farmhand.errors import FarmhandError
+from farmhand.errors import FarmhandError, PluginError
+from farmhand.plugins import Plugins
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    from farmhand.hookspecs import MakeCommand
+
+    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 __all__ = ["main"]
 
@@ -46,17 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     import warnings
 
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as leaving:  # --help, --version, or a mistake, which is on stderr already
-        return leaving.code if isinstance(leaving.code, int) else 2
+    words = sys.argv[1:] if argv is None else list(argv)
     out = Output()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            status: int = _command(options.command)(options, out)
+            status = _run(words, out)
         out.flush()
         return status
+    except SystemExit as leaving:  # --help, --version, or a mistake, which is on stderr already
+        return leaving.code if isinstance(leaving.code, int) else 2
     except FarmhandError as error:
         return _fail(out, str(error), getattr(error, "exit_status", 2))
     except KeyboardInterrupt:
@@ -67,6 +71,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         return _fail(out, f"{error.filename or 'output'}: {error.strerror or error}")
+
+
+def _run(words: Sequence[str], out: Output) -> int:
+    """Parse the words and do what they say; plugins are searched only for a word that is not our own."""
+    parser, commands = _parser()
+    first = words[0] if words else ""
+    if first.startswith("-"):
+        if first in ("-h", "--help"):
+            _add_to_help(commands)
+    elif first and first not in commands.choices:
+        theirs = Plugins().commands(commands.choices)
+        if first in theirs:
+            return _run_plugins(first, theirs[first], words[1:])
+        missing = Plugins().missing("farmhand_commands", "command", first, [*commands.choices, *theirs])
+        if missing.args[-1]:  # it is known what to install
+            raise missing
+        for name in theirs:  # so that the error names them
+            commands.add_parser(name)
+    options = parser.parse_args(words)
+    return _command(options.command)(options, out)
+
+
+def _run_plugins(name: str, make: MakeCommand, words: Sequence[str]) -> int:
+    """Run a command that a plugin has made."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog=f"farmhand {name}")
+    run = make(parser)
+    return run(parser.parse_args(words))
+
+
+def _add_to_help(commands: Commands) -> None:
+    """Add what plugins bring; those that fail are named, and the help does without them."""
+    import argparse
+
+    def blame(error: FarmhandError) -> None:
+        sys.stderr.write(f"farmhand: {error}\n")
+
+    for name, make in Plugins().commands(commands.choices, blame).items():
+        parser = argparse.ArgumentParser()
+        try:
+            make(parser)
+        except PluginError as error:
+            blame(error)
+            continue
+        text = " ".join((parser.description or "").split()).partition(". ")[0].rstrip(".")
+        commands.add_parser(name, help=(text[:1].lower() + text[1:]).replace("%", "%%"))
 
 
 def _fail(out: Output, text: str, status: int = 2) -> int:
@@ -105,7 +156,7 @@ def _command(name: str) -> Callable[[argparse.Namespace, Output], int]:
     return command
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Commands]:
     import argparse
 
     from farmhand import __version__
@@ -224,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--run", metavar="RUN", help="the run, by the beginning of its name")
 
     add("vacuum", "give back room that nothing needs", "Not while a farm on another computer writes to it.")
-    return parser
+    return parser, commands
 
 
 def _processes(text: str) -> int:

@@ -552,7 +552,7 @@ class StoreConformance(LargeResultsConformance):
         """An empty answer would look like a run without results."""
         for method in (
             *(store.encoded, store.decoded, store.packs, store.done_indices, store.blocks),
-            *(store.records, store.retried, store.shipped),
+            *(store.records, store.retried, store.shipped, lambda run: store.timings(run).indices),
         ):
             with pytest.raises(KeyError):
                 list(method("nobody"))
@@ -597,7 +597,7 @@ class StoreConformance(LargeResultsConformance):
             assert len(reader) == 3 + len(by_hand)
             assert str(len(reader)) in repr(reader)
             assert reader.counts(run.uid) == Counts(3, 1, 1)
-            assert list(reader.done_indices(run.uid)) == [0, 1, 2]
+            assert list(reader.done_indices(run.uid)) == list(reader.timings(run.uid).indices) == [0, 1, 2]
             assert [data for _, data in reader.encoded(run.uid)] == [poison] * 3
             assert [data for pack in reader.packs(run.uid) for data in pack.values] == [poison] * 3
             assert reader.encoded_at(run.uid, 0) == poison
@@ -717,6 +717,30 @@ class StoreConformance(LargeResultsConformance):
         for index in (1, 3, 5, 110, 1 << 40, 10**17):
             with pytest.raises(KeyError):
                 store.item(f"{run.uid}-{index}")
+
+    def test_timings_are_what_records_say(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """In columns, which a plot of a million items needs; those that failed are not among them."""
+        run = a_run()
+        session = begin(run)
+        session.record(
+            Turn([block(range(60), list(range(60)))], [done([i for i in range(60) if i % 7], [0] * 51)])
+        )
+        packed = codec.Packed(codec.pack(list(range(100))), 100)
+        times = [0.25, 0.0, 0.5, 1.0] * 25
+        session.record(Turn([], [RecordDone(ItemsDone(2, range(100, 200), packed, 1000.0, times))]))
+        session.record(Turn([], [], [failed(0), failed(7, again=True)]))
+        store.forget([join_key(run.uid, index) for index in (5, 150)])
+        for reader in (store, reread()):
+            timings = reader.timings(run.uid)
+            columns = (timings.indices, timings.processes, timings.started, timings.seconds)
+            assert list(zip(*columns, strict=True)) == [
+                (r.index, r.process, r.started, r.seconds)
+                for r in reader.records(run.uid)
+                if r.status == "done"
+            ]
+            assert len(timings) == 51 + 100 - 2
 
     def test_packs_are_all_that_another_store_needs(self, store: DataManager, begin: Begin) -> None:
         """Results with their times, as bytes: merging copies them without looking into them."""
