@@ -42,7 +42,7 @@ _OTHER = 0.7  # an item against all others
 _BEND = 0.2  # a trend, of the change that it says comes
 _DRIFT = 0.07  # the rest of a run, in ways that nobody foresees, when half of it is over
 _FRESH = 0.3  # another run of the same task
-_UNSEEN = 18.0  # what has not come yet, as one item is: so many times as long as others that scatter
+_UNSEEN = 40.0  # what has not come yet, as one item is: so many times as long as others that scatter
 _WIDER = 1.2  # the interval, against what the futures say
 _LEAST_WIDTH = 0.02  # half of the interval, as a part of the estimate
 # when things are known
@@ -270,8 +270,9 @@ class _View:
         if firsts:
             self.slower = _slower(firsts, items)
             items += [Seen(each.index, each.log - self.slower, each.weight) for each in firsts]
-        # what is kept of a large number stands for many items each; what runs, for as many
-        weight = sum(each.weight for each in items) / len(items) if items else 1.0
+        # of a large number some were kept, and stand for many each: what runs stands for itself alone
+        ended = known.items.count + known.firsts.count
+        weight = sum(each.weight for each in items) / ended if ended else 1.0
         seen = items + self._begun(running, weight)
         self.top = max([known.items.top, known.firsts.top] + [item.index + 1 for item in running])
         self.total = total if total is None else max(total, self.top)
@@ -456,7 +457,10 @@ class _Futures:
             return longest
         lanes, spread = self._lanes, self._spread
         free = [0.0] * (lanes - len(rests)) + rests[:lanes]
-        level = prospect.exact * exp(self._doubt * _normal(first)) * (1.0 + self._unseen * chance[0] ** 3)
+        level = prospect.exact * exp(self._doubt * _normal(first))
+        level *= (1.0 + self._unseen * chance[0] ** 6) / (
+            1.0 + self._unseen / 7
+        )  # as much as before, on average
         usual = prospect.waiting
         if prospect.bends:
             turn = _normal(chance[1])
