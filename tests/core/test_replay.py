@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from farmhand import MemoryStore
 from farmhand.eta import Estimator, Running, Steady
 from farmhand.progress import Estimate
-from farmhand.replay import earlier_runs, estimate_now, replay, timings_of
+from farmhand.replay import earlier_runs, replay
 from farmhand.store import Timings, Turn
-from farmhand.testing.stores import a_run, block, done, failed
+from farmhand.testing.stores import a_run, block, done
 
 BEGAN = 1000.0
 
@@ -264,18 +264,6 @@ def test_the_order_of_records_means_nothing(mixed, moment):
 # -- from stores -------------------------------------------------------------------------------------------
 
 
-def test_a_store_tells_what_has_ended_and_what_was_tried_again():
-    """Failed items have ended; one that never reached a process has no time that means anything."""
-    store, run = MemoryStore(), a_run(numitems=9)
-    session = store.begin(run)
-    unlucky = [failed(2, again=True), failed(3), failed(4, process=None)]
-    session.record(Turn([block(range(9), list(range(9)))], [done([0, 1], "ab")], unlucky))
-    ended, again = timings_of(store, run.uid)
-    assert list(ended.indices) == [0, 1, 3]
-    assert list(ended.seconds) == [0.25, 0.5, 0.25]
-    assert list(again.indices) == [2]
-
-
 def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them_first():
     """What another task took says nothing, nor what a later run did; of many, not all are read."""
     store = MemoryStore()
@@ -289,21 +277,3 @@ def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them
     assert len(indices) == len(seconds) <= 1000
     assert (indices[0], indices[-1]) == (100, 2599)
     assert seconds[0] == 0.25 * 101
-
-
-def test_the_time_that_remains_can_be_told_from_the_store_alone():
-    """Of a run in another process, or on another computer; what it has not stored yet is not known."""
-    store = MemoryStore()
-    store.begin(a_run(started=10.0)).record(Turn([block([0], "x")], [done([0], "y")]))
-    run = a_run(numitems=20, started=100.0, provenance={"processes": 3})
-    session = store.begin(run)
-    session.record(Turn([block(range(4), "abcd")], [done([0, 1], "ab"), done([2, 3], "cd", process=1)]))
-    ended, again = timings_of(store, run.uid)
-    about = {"total": 20, "processes": 3, "earlier": earlier_runs(store, run), "outcome": ""}
-    expected = replay(ended, again, began=100.0, moments=[8.0], **about)
-    assert [estimate_now(store, run, 108.0)] == expected
-    assert [indices[0] for indices, _ in earlier_runs(store, run)] == [0]
-    assert expected[0] is not None
-    assert expected[0].median > 0.0
-    assert estimate_now(store, run, 0.0) is None or estimate_now(store, run, 0.0).median >= 0.0  # its clock
-    assert estimate_now(store, a_run(), 108.0) is None

@@ -1,10 +1,10 @@
 """What a farm would have said of the time remaining, from the records that a run has left behind.
 
 A run's records say when each item started, in which process, and how long it took. That is nearly all that
-the estimate goes by, so that it can be made again, for any moment: of a run that somebody wants to
-understand (``farmhand plot``), and of one in another process, or on another computer, of which only the
-store can be seen (``farmhand status``). What records do not have is what items reported while they ran,
-and when the computer slept; there the farm itself knew more.
+the estimate goes by, so that it can be made again, for any moment of a run that somebody wants to
+understand (``farmhand plot``), and of one on another computer, of which only the store can be seen. What
+records do not have is what items reported while they ran, and when the computer slept; there the farm
+itself knew more, and whoever can reach it should ask it.
 """
 
 from __future__ import annotations
@@ -24,34 +24,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from farmhand.kept import Record, RunInfo
+    from farmhand.kept import RunInfo
 
     class Source(Protocol):
         """The part of a store that is read here."""
 
         def runs(self) -> list[RunInfo]: ...
         def timings(self, run: str) -> Timings: ...
-        def failures(self, run: str | None = None) -> list[Record]: ...
-        def retried(self, run: str | None = None) -> Iterator[Record]: ...
 
 
-__all__ = ["earlier_runs", "estimate_now", "replay", "timings_of"]
+__all__ = ["earlier_runs", "replay"]
 
 _EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
 _KNOWN = 1000  # and neither do more items of them
 _PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
 _LONGEST = 1e12  # seconds
-
-
-def timings_of(store: Source, run: str) -> tuple[Timings, Timings]:
-    """When the items of a run ran that have ended, and attempts that were followed by another.
-
-    No value is read, and nothing is unpickled.
-    """
-    ended, again = store.timings(run), Timings()
-    ended.add_records(store.failures(run))
-    again.add_records(store.retried(run))
-    return ended, again
 
 
 def earlier_runs(store: Source, run: RunInfo) -> list[tuple[Sequence[int], Sequence[float]]]:
@@ -135,42 +122,6 @@ def replay(
         estimate = estimator.remaining(left, active, running, total=total)
         shown.append(steady.show(estimate, moment))
     return shown
-
-
-def estimate_now(store: Source, run: RunInfo, now: float, *, processes: int | None = None) -> Estimate | None:
-    """Estimate the time remaining of a run that goes on elsewhere, by what the store has of it.
-
-    Parameters
-    ----------
-    store : DataManager
-        Where it is.
-    run : RunInfo
-        The run, which has not ended.
-    now : float
-        Seconds since the epoch.
-    processes : int, optional
-        How many processes it has; as many as it began with by default.
-
-    Returns
-    -------
-    Estimate or None
-        None when nothing can be said.
-    """
-    if run.numitems is None:
-        return None
-    ended, again = timings_of(store, run.uid)
-    known = processes if processes is not None else run.provenance.get("processes")
-    (estimate,) = replay(
-        ended,
-        again,
-        began=run.started,
-        moments=[max(0.0, now - run.started)],
-        total=run.numitems,
-        processes=known if isinstance(known, int) and known > 0 else 1,
-        earlier=earlier_runs(store, run),
-        outcome="",
-    )
-    return estimate
 
 
 class _Story:

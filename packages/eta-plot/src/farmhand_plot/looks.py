@@ -15,7 +15,7 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from farmhand.wording import clock_text, printable
+from farmhand.wording import clock_text, printable, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BAND",
     "COLOURS",
+    "EDGE",
     "FAINT",
     "HATCHES",
     "INK",
@@ -56,6 +57,7 @@ __all__ = [
 # Okabe and Ito's, by the status of an item; so light and so dark that they differ without colour, too.
 COLOURS = {"done": "#56B4E9", "retried": "#F0E442", "failed": "#D55E00", "running": "#FFFFFF"}
 HATCHES = {"done": "", "retried": "", "failed": "////", "running": "...."}
+EDGE = "#8A7A00"  # of what was retried, which is hardly seen on white in grey
 LINE = "#0072B2"  # what has happened
 BAND = "#9ECAE9"  # what may happen
 INK, QUIET, FAINT = "#222222", "#666666", "#E3E3E3"
@@ -143,7 +145,7 @@ def took(seconds: float) -> str:
 # -- axes --------------------------------------------------------------------------------------------------
 
 
-def time_axis(axis: Axis, longest: float, label: str) -> None:
+def time_axis(axis: Axis, longest: float, label: str, like: float = 0.0) -> None:
     """Mark an axis of seconds in the unit that suits it, which its label names.
 
     Parameters
@@ -154,8 +156,10 @@ def time_axis(axis: Axis, longest: float, label: str) -> None:
         The greatest number of seconds on it.
     label : str
         What it is a time of.
+    like : float
+        The greatest number of seconds on an axis that it is compared to, in the same unit.
     """
-    _, unit, name, steps = next(row for row in _UNITS if longest <= row[0] or row[0] == math.inf)
+    _, unit, name, steps = next(row for row in _UNITS if max(longest, like) <= row[0] or row[0] == math.inf)
     span = max(longest, 1e-9) / unit
     step = next((each for each in steps if span / each <= _MARKS), 0.0)
     if not step or span / step < 3.0:
@@ -202,7 +206,7 @@ _LOG_MARKS = (
 
 def count_axis(axis: Axis, label: str, *, marks: int = 6, whole: bool = True) -> None:
     """Mark an axis of numbers: whole ones, if they count something, and thousands and millions in short."""
-    axis.set_major_locator(MaxNLocator(nbins=marks, integer=whole, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=marks, steps=(1, 2, 2.5, 5, 10), integer=whole, min_n_ticks=1))
     axis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value)))
     caption(axis.set_label_text(label, fontsize=SIZES["label"], color=INK))
 
@@ -226,7 +230,7 @@ def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
             "bbox_transform": above.transAxes,
             "ncols": 9,
             "borderaxespad": 0.2,
-            "handlelength": 1.4,
+            "handlelength": 1.8,
             "handletextpad": 0.5,
             "columnspacing": 1.0,
         }
@@ -241,9 +245,12 @@ def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
         caption(text)
 
 
-def now_line(axes: Axes, now: float) -> None:
-    """Mark the moment that a figure of a run that goes on tells of."""
-    axes.axvline(now, color=QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1)
+def now_line(axes: Axes, course: Course) -> None:
+    """Mark the moment that a figure of a run that goes on tells of, with the time of day that it was."""
+    label = "now"
+    if course.began is not None:
+        label = f"now: {when_text(course.began + course.now, course.began)}"
+    axes.axvline(course.now, color=QUIET, linewidth=0.8, linestyle="-.", label=label, zorder=1)
 
 
 def empty(axes: Axes, text: str) -> None:
