@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from farmhand import DataManager, RunInfo, UsageError, open_store
+from farmhand import DataManager, RunInfo, UsageError, open_store, owner
 from farmhand.cli.stores import must_exist, runs_of, short_uids, snapshots_of
 from farmhand.errors import UnknownName
 from farmhand_plot import KINDS, looks
@@ -141,8 +141,10 @@ def _plot(
     newest = chosen[-1]
     each = [attempts_of(store, one) for one in chosen]
     name = short_uids(runs_of(store))[newest.uid]
-    # what it says of itself, as `farmhand status` does: it knows more than its records say
-    snapshot = snapshots_of([newest]).get(newest.uid) if kind != "durations" else None
+    # It knows more than its records say; `farmhand status` asks it, too. Our own would not answer before
+    # this call is over.
+    is_asked = kind != "durations" and newest.owner != owner.here()
+    snapshot = snapshots_of([newest]).get(newest.uid) if is_asked else None
     course = course_of(store, newest, each[-1], name, history=kind in ("estimate", "all"), snapshot=snapshot)
     if size is None:
         lanes = len(np.unique(each[-1].processes))
