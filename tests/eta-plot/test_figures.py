@@ -35,6 +35,7 @@ from farmhand.testing.stores import a_run, block, failed
 from farmhand.wording import TimeLeft, when_text
 from farmhand_plot import KINDS, looks, plot
 from farmhand_plot.course import Course
+from farmhand_plot.estimates import draw_estimates
 from farmhand_plot.figures import course_figure
 from farmhand_plot.timeline import busy_share
 from waiting import DEADLINE
@@ -235,6 +236,18 @@ def test_of_nothing_to_do_nothing_was_predicted():
     assert drawn(figure, "completions-total").get_label() == "no items"
     add(store, [(0, 0, 0.0, 2.0, "done")], ended=2.0)
     assert drawn(plot(store), "completions-total").get_label() == "the one item"
+
+
+def test_both_axes_of_the_predicted_end_are_in_one_unit():
+    """What is on the diagonal has just passed; nobody has to convert. It is that of the other figures' time."""
+    estimates = [(2.0, Estimate(300.0, 400.0, 900.0)), (20.0, Estimate(10.0, 20.0, 30.0))]
+    for state, unit in (("finished", "s"), ("running", "min")):
+        course = Course("t", state=state, now=100.0, total=9, done=9, times=[1.0], ended=[9])
+        course = replace(course, estimates=estimates[: 1 if state == "running" else 2])
+        axes = Figure().subplots()
+        draw_estimates(axes, course)
+        assert axes.get_xlabel() == f"time since the start ({unit})"
+        assert axes.get_ylabel() == f"predicted end, after the start ({unit})"
 
 
 # -- the timeline --------------------------------------------------------------------------------------------

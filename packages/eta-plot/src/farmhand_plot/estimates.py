@@ -103,8 +103,9 @@ def draw_estimates(axes: Axes, course: Course, end: float | None = None) -> None
         looks.now_line(axes, course)
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, top)
-    looks.time_axis(axes.xaxis, end, "time since the start", like=top)
-    looks.time_axis(axes.yaxis, top, "predicted end, after the start", like=end)
+    unit_of = end if course.is_complete else max(end, top)
+    looks.time_axis(axes.xaxis, end, "time since the start", unit_of)
+    looks.time_axis(axes.yaxis, top, "predicted end, after the start", unit_of)
     looks.legend(axes, above=axes)
 
 

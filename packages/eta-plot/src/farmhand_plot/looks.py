@@ -145,7 +145,7 @@ def took(seconds: float) -> str:
 # -- axes --------------------------------------------------------------------------------------------------
 
 
-def time_axis(axis: Axis, longest: float, label: str, like: float = 0.0) -> None:
+def time_axis(axis: Axis, longest: float, label: str, unit_of: float | None = None) -> None:
     """Mark an axis of seconds in the unit that suits it, which its label names.
 
     Parameters
@@ -156,10 +156,11 @@ def time_axis(axis: Axis, longest: float, label: str, like: float = 0.0) -> None
         The greatest number of seconds on it.
     label : str
         What it is a time of.
-    like : float
-        The greatest number of seconds on an axis that it is compared to, in the same unit.
+    unit_of : float, optional
+        The number of seconds that the unit suits, where two axes are to have one; by default ``longest``.
     """
-    _, unit, name, steps = next(row for row in _UNITS if max(longest, like) <= row[0] or row[0] == math.inf)
+    suited = longest if unit_of is None else unit_of
+    _, unit, name, steps = next(row for row in _UNITS if suited <= row[0] or row[0] == math.inf)
     span = max(longest, 1e-9) / unit
     step = next((each for each in steps if span / each <= _MARKS), 0.0)
     if not step or span / step < 3.0:
