@@ -239,7 +239,7 @@ def test_of_nothing_to_do_nothing_was_predicted():
 
 
 def test_both_axes_of_the_predicted_end_are_in_one_unit():
-    """What is on the diagonal has just passed; nobody has to convert. It is that of the other figures' time."""
+    """What is on the diagonal has just passed; nobody has to convert."""
     estimates = [(2.0, Estimate(300.0, 400.0, 900.0)), (20.0, Estimate(10.0, 20.0, 30.0))]
     for state, unit in (("finished", "s"), ("running", "min")):
         course = Course("t", state=state, now=100.0, total=9, done=9, times=[1.0], ended=[9])
