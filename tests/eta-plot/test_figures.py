@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, nan
@@ -247,7 +248,7 @@ def test_both_axes_of_the_predicted_end_are_in_one_unit():
         axes = Figure().subplots()
         draw_estimates(axes, course)
         assert axes.get_xlabel() == f"time since the start ({unit})"
-        assert axes.get_ylabel() == f"predicted end, after the start ({unit})"
+        assert axes.get_ylabel() == f"predicted end ({unit})"
 
 
 # -- the timeline --------------------------------------------------------------------------------------------
@@ -579,6 +580,28 @@ def test_no_record_is_too_odd_to_be_drawn(ran, outcome, ended):
     store = MemoryStore()
     add(store, ran, outcome=outcome, ended=ended)
     plot(store, "all").draw_without_rendering()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [None, (3.4, 2.6)], ids=["default", "column"])
+def test_no_text_lies_on_another(kind, size):
+    """At the default size, and in a column of a paper, where a legend goes below its title."""
+    if kind == "all" and size:
+        size = (8.0, 6.0)
+    figure = plot(
+        six(outcome="", owner=owner.here(), started=time.time() - 50.0, numitems=9), kind, size=size
+    )
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [figure._suptitle.get_window_extent()]
+        boxes += [
+            title.get_window_extent() for title in (axes._left_title, axes._right_title) if title.get_text()
+        ]
+        if kind not in ("completions", "all") and axes.get_legend() is not None:
+            boxes.append(axes.get_legend().get_window_extent())
+        for number, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:number])
+        assert all(box.x0 >= 0.0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_no_value_is_read():

@@ -105,7 +105,7 @@ def draw_estimates(axes: Axes, course: Course, end: float | None = None) -> None
     axes.set_ylim(0.0, top)
     unit_of = end if course.is_complete else max(end, top)
     looks.time_axis(axes.xaxis, end, "time since the start", unit_of)
-    looks.time_axis(axes.yaxis, top, "predicted end, after the start", unit_of)
+    looks.time_axis(axes.yaxis, top, "predicted end", unit_of)
     looks.legend(axes, above=axes)
 
 

@@ -87,7 +87,13 @@ def plain(axes: Axes, title: str = "") -> None:
     axes.set_axisbelow(True)
     axes.grid(visible=True, which="major", color=FAINT, linewidth=0.6, linestyle="-")
     if title:
-        caption(axes.set_title(title, loc="left", fontsize=SIZES["label"], color=INK, fontweight="bold"))
+        _name(axes, title)
+
+
+def _name(axes: Axes, name: str, pad: float = 6.0) -> None:
+    """Say what axes show, so many points above them."""
+    text = axes.set_title(name, loc="left", pad=pad, fontsize=SIZES["label"], color=INK, fontweight="bold")
+    caption(text)
 
 
 def caption(text: Text) -> Text:
@@ -221,15 +227,22 @@ def count_text(value: float) -> str:
 
 
 def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
-    """Say what the lines and the areas are, where there are any; perhaps in a row above some axes."""
-    if not axes.get_legend_handles_labels()[1]:
+    """Say what the lines and the areas are, where there are any; perhaps above some axes.
+
+    There it is beside the title, or, where there is no room, below it.
+    """
+    labels = axes.get_legend_handles_labels()[1]
+    if not labels:
         return
     if above is not None:
+        columns, rows = _columns(axes, above, labels)
+        if rows:
+            _name(axes, axes.get_title("left"), pad=6.0 + 13.0 * rows)
         about = {
             "loc": "lower right",
             "bbox_to_anchor": (1.0, 1.0),
             "bbox_transform": above.transAxes,
-            "ncols": 9,
+            "ncols": columns,
             "borderaxespad": 0.2,
             "handlelength": 1.8,
             "handletextpad": 0.5,
@@ -244,6 +257,17 @@ def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
     shown.set_in_layout(above is None)  # the title beside it has the room
     for text in shown.get_texts():
         caption(text)
+
+
+def _columns(axes: Axes, above: Axes, labels: Sequence[str]) -> tuple[int, int]:
+    """How many columns of a legend have room above axes, and in how many rows, none if beside the title."""
+    # inches, about: nothing has been laid out yet, when axes will get a little wider
+    room = 1.15 * (above.bbox.x1 - axes.bbox.x0) / axes.figure.dpi
+    widths = [0.4 + 0.055 * len(label) for label in labels]
+    if sum(widths) + 0.075 * len(axes.get_title("left")) <= room:
+        return len(labels), 0
+    columns = max(1, min(len(labels), int(room / max(widths))))
+    return columns, math.ceil(len(labels) / columns)
 
 
 def now_line(axes: Axes, course: Course) -> None:
