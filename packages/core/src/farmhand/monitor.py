@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from farmhand import codec
 from farmhand.bars import Bar, History
 from farmhand.errors import UsageError
-from farmhand.eta import Running
+from farmhand.eta import Running, reported
 from farmhand.events import (
     Control,
     ExecutorEvent,
@@ -306,12 +306,17 @@ class Monitor:
         )
 
     def _rest(self, attempt: _Attempt, item: Running) -> float | None:
-        """Seconds that an item that does not say how far it is probably still takes."""
-        if attempt.edition != self._outlook.edition and self._outlook.has_time():
-            attempt.edition = self._outlook.edition
+        """Seconds that an item that does not say how far it is probably still takes.
+
+        It is guessed once, and counts down; what has outlasted that may take any time. A guess that was
+        made anew would grow with the item, and waver for as long as it is watched.
+        """
+        if attempt.end is None and reported(item) is None and self._outlook.has_time():
             rest = self._outlook.rest_of(item)
             attempt.end = None if rest is None else item.elapsed + rest
-        return None if attempt.end is None else max(0.0, attempt.end - item.elapsed)
+        if attempt.end is None or attempt.end <= item.elapsed:
+            return None
+        return attempt.end - item.elapsed
 
     def _attempt(self, process: int, index: int, number: int, ledger: Ledger) -> _Attempt:
         """What a process runs now: the same as when somebody looked last, or something new."""
@@ -341,7 +346,7 @@ class _Attempt:
     The item's short text is kept, since the repr of what a user made may take its time.
     """
 
-    __slots__ = ("bar", "edition", "end", "item", "number", "report")
+    __slots__ = ("bar", "end", "item", "number", "report")
 
     def __init__(self, number: int, item: str) -> None:
         self.number = number
@@ -349,7 +354,6 @@ class _Attempt:
         self.bar = Bar()
         self.report: Reported | None = None  # the last one that the bar knows
         self.end: float | None = None  # when it will probably have ended, in seconds since it began
-        self.edition = -1  # of the outlook that says so
 
 
 def _checked(control: object) -> Control | Detach:

@@ -67,8 +67,9 @@ class ProcessView:
     expected : float or None
         Where it probably is by now, between two reports: what a bar shows.
     remaining : float or None
-        Seconds that the item probably still takes, as it reports or, if it does not, as others took;
-        None when nobody can say.
+        Seconds that the item probably still takes, as it reports; of one that does not (``complete`` is
+        None, or as good as zero), going by how long others took, which is guessed once. None when nobody
+        can say: before anything is known, and when it has outlasted that guess.
     attempts : int
         Which attempt at the item this is, from 1.
     """
