@@ -2,9 +2,9 @@
 
 What is estimated anew ten times a second wavers, and rounded numbers jump to and fro at every border.
 So each bound is said as one of the times in ``_TIMES``, whose distances are a fifteenth of their size
-or more, and stays until the estimate has gone all the way to the next one. What wavers by less than
-half such a distance, or 3 %, then never brings a text back, and what is said is never wrong by more
-than one step.
+or more, and stays until the estimate has gone all the way to the next one; of a wide range, on which
+seconds say nothing, until it has moved by a part of the range. What wavers by less than half such a
+distance, or 3 %, then never brings a text back, and what is said is never wrong by more than that.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ _NEARLY = 0.05  # seconds by which two snapshots miss a whole second
 _SMALL = 50.0  # a low end so many times below the high one is as good as none
 _WIDE = 4.0  # where the high end is so many times the low one, no time between them is "about" the end,
 _WIDE_SECONDS = 600.0  # unless they are as near to each other as this
-# Times of day are told in one of these steps, which is to be such parts of the range and of its high end.
+_FINE = 0.08  # of the range: what is said is no finer than that,
+_FINE_HIGH = 0.06  # nor is a time of day than this part of the high end
 _CLOCK_STEPS = (60.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0, _DAY)
-_FINE, _FINE_HIGH = 0.08, 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,22 +207,24 @@ def _bounds(estimate: Estimate, before: tuple[int, int] | None) -> tuple[int, in
     low, high = estimate.low, estimate.high
     if before is None:
         return _nearest(low), _nearest(high)
-    if _is_true(before[0], low) and _is_true(before[1], high):
+    fine = (high - low) * _FINE
+    if _is_true(before[0], low, fine) and _is_true(before[1], high, fine):
         return before
     # One has to move. The other goes along if it is due soon, so that the words change once and not twice.
-    new_high = _moved(before[1], high)
-    return min(_moved(before[0], low), new_high), new_high
+    new_high = _moved(before[1], high, fine)
+    return min(_moved(before[0], low, fine), new_high), new_high
 
 
-def _moved(place: int, seconds: float) -> int:
+def _moved(place: int, seconds: float, fine: float) -> int:
     nearest = _nearest(seconds)
-    return nearest if nearest < place or not _is_true(place, seconds) else place
+    return nearest if nearest < place or not _is_true(place, seconds, fine) else place
 
 
-def _is_true(place: int, seconds: float) -> bool:
-    """Whether a time lies within one step of what is said."""
+def _is_true(place: int, seconds: float, fine: float) -> bool:
+    """Whether a time lies within one step of what is said, or is as good as that."""
+    below = _TIMES[place - 1] if place else -inf
     above = _TIMES[place + 1] if place + 1 < len(_TIMES) else inf
-    return (seconds > _TIMES[place - 1] if place else True) and seconds < above
+    return below < seconds < above or abs(seconds - _TIMES[place]) < fine
 
 
 def _nearest(seconds: float) -> int:
