@@ -39,7 +39,7 @@ def bounds_in(span):
 
 
 def is_near(said, truth, estimate):
-    """One step away at most, which is a third of the time or less, or a second; or a small part of the range."""
+    """A step away at most, which is a third of the time or less, or a second; or a part of the range."""
     return abs(said - truth) <= max(1.0, truth * 0.34, 0.08 * (estimate.high - estimate.low))
 
 
