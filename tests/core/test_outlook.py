@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import Counter
 
 import pytest
@@ -20,6 +21,8 @@ from farmhand.eta import Estimator
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.progress import OVER, Estimate
 from farmhand.testing.frontends import RecordingFrontend
+from farmhand.values import replace
+from farmhand.wording import RemainingWords
 from planned_farm import Plan, PlannedFarm
 
 NOTHING = Estimate(0.0, 0.0, 0.0)
@@ -59,6 +62,16 @@ def test_even_items_are_estimated_well_and_nothing_flickers(farm):
     assert all(is_about(end, snapshots[-1].elapsed, 1.2) for end in ends)
     changes = sum(abs(after - before) > 0.1 for before, after in itertools.pairwise(ends[:-5]))
     assert changes <= len(ends) / 20
+
+
+def test_a_farm_tells_all_who_look_the_same_words(farm):
+    """They were made by one who saw all of it, and are part of the snapshot."""
+    snapshots = farm.run([0.25] * 40)
+    words = RemainingWords()
+    for snapshot in snapshots:
+        assert snapshot.told == words.of(replace(snapshot, told=None), time.time())
+    assert snapshots[20].told
+    assert not snapshots[-1].told
 
 
 def test_in_the_end_nothing_remains(farm):

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from farmhand.progress import Estimate, Snapshot
-from farmhand.timeleft import RemainingWords, TimeLeft, about_text, finish_text, remaining_text
+from farmhand.progress import Estimate, Snapshot, TimeLeft
+from farmhand.timeleft import RemainingWords, about_text, finish_text, remaining_text
+from farmhand.values import replace
 
 NOON = time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1))
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0, "days": 86400.0}
@@ -158,6 +159,21 @@ def test_a_paused_run_has_a_time_remaining_but_no_end():
     left = told(RemainingWords(), Estimate(720, 900, 1200), 1.0, "paused")
     assert str(left) == "12-20 min, when it goes on"
     assert left.whole == "12-20 min left, when it goes on"
+
+
+def test_who_begins_to_look_later_reads_what_the_farm_tells_all():
+    """Made of this estimate alone the words would be a step away from what those say who saw how it came."""
+    told_all = TimeLeft("11-20 min", "about 12:15")
+    late = Snapshot(remaining=Estimate(690, 900, 1200), told=told_all)
+    assert RemainingWords().of(late, NOON) == told_all
+    assert RemainingWords().of(replace(late, told=None), NOON).span == "12-20 min"
+
+
+@pytest.mark.parametrize("span", ["12\x1b[2J min", "a week, or " * 100])
+def test_what_a_farm_tells_has_to_be_fit_for_a_line(span):
+    """It came through a socket."""
+    snapshot = Snapshot(remaining=Estimate(720, 900, 1200), told=TimeLeft(span))
+    assert RemainingWords().of(snapshot, NOON).span == "12-20 min"
 
 
 # -- what is said of one estimate ----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -28,6 +29,7 @@ from farmhand.outlook import Outlook, ended_in
 from farmhand.progress import OVER, Detach, Failure, Frontend, Output, ProcessView, Snapshot
 from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
+from farmhand.timeleft import RemainingWords
 from farmhand.values import replace
 
 TYPE_CHECKING = False
@@ -82,6 +84,7 @@ class Monitor:
         self._history = History()
         self._attempts: dict[int, dict[int, _Attempt]] = {}  # by process, by item: what it was seen to run
         self._outlook = Outlook(began)
+        self._words = RemainingWords()
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
         self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
@@ -218,7 +221,7 @@ class Monitor:
         outputs = tuple(self._outputs)
         self._outputs.clear()
         self._outputs_size = 0
-        return Snapshot(
+        snapshot = Snapshot(
             task=self._task,
             state=state,
             store=self._store,
@@ -242,6 +245,7 @@ class Monitor:
             failures=tuple(self._failures),
             outputs=outputs,
         )
+        return replace(snapshot, told=self._words.of(snapshot, time.time()))
 
     def _work(self, scheduler: Scheduler, running: int, arriving: int) -> tuple[int | None, int, int | None]:
         """How many items have not ended, how many processes share them, and the index behind the last one.

@@ -13,10 +13,9 @@ import time
 from bisect import bisect_left
 from math import ceil, inf
 
-from farmhand.progress import Estimate, Snapshot
-from farmhand.values import dataclass
+from farmhand.progress import Estimate, Snapshot, TimeLeft
 
-__all__ = ["RemainingWords", "TimeLeft", "about_text", "finish_text", "remaining_text"]
+__all__ = ["RemainingWords", "about_text", "finish_text", "remaining_text"]
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
@@ -65,6 +64,7 @@ _UNITS = (
 )
 
 _HOLD = 1.0  # seconds for which a text stays, whatever comes: nobody reads faster
+_LONG = 60  # characters; what others have made of it may be anything
 _NEARLY = 0.05  # seconds by which two snapshots miss a whole second
 _SMALL = 50.0  # a low end so many times below the high one is as good as none
 _WIDE = 4.0  # where the high end is so many times the low one, no time between them is "about" the end,
@@ -74,42 +74,6 @@ _FINE_HIGH = 0.06  # nor is a time of day than this part of the high end
 _CLOCK_STEPS = (60.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0, _DAY)
 
 
-@dataclass(frozen=True, slots=True)
-class TimeLeft:
-    """A time remaining in words; false where there is nothing to say.
-
-    Parameters
-    ----------
-    span : str
-        How long: ``'12-20 min'``, ``'5 min to 3 h'``, ``'under 30 s'``, or ``'unknown'``.
-    end : str
-        When: ``'about 14:35'``, of a wide range the latest time that is likely (``'by 17:30'``), of a
-        run that is paused ``'when it goes on'``; or ``''``.
-    latest : bool
-        ``end`` is such a latest time.
-    """
-
-    span: str = ""
-    end: str = ""
-    latest: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.span)
-
-    def __str__(self) -> str:
-        return f"{self.span}, {self.end}" if self.end else self.span
-
-    @property
-    def left(self) -> str:
-        """The span within a line: ``'12-20 min left'``."""
-        return "time left unknown" if self.span == _UNKNOWN else f"{self.span} left"
-
-    @property
-    def whole(self) -> str:
-        """All within a line: ``'12-20 min left, about 14:35'``."""
-        return f"{self.left}, {self.end}" if self.end else self.left
-
-
 _UNKNOWN = "unknown"
 _NOTHING = TimeLeft()
 
@@ -117,8 +81,8 @@ _NOTHING = TimeLeft()
 class RemainingWords:
     """The time remaining of one run after the other, in words that do not flicker.
 
-    All frontends that are shown the same snapshots say the same; one that draws less often than it is
-    shown something still has to give each snapshot to ``of``.
+    What a farm has put into its snapshots is what is said, so that who begins to look later reads the same.
+    For other snapshots the words are made here, and each has to be given to ``of``.
     """
 
     def __init__(self) -> None:
@@ -142,6 +106,9 @@ class RemainingWords:
         now : float
             The time of day, as ``time.time()`` has it.
         """
+        told = snapshot.told
+        if told is not None and told.whole.isprintable() and len(told.whole) < _LONG:
+            return told
         elapsed, state, estimate = snapshot.elapsed, snapshot.state, snapshot.remaining
         if estimate is None or state not in ("running", "finishing", "paused"):
             self._forget()

@@ -7,8 +7,8 @@ from math import isfinite
 from unicodedata import combining, east_asian_width
 
 from farmhand.bars import REPORTED
-from farmhand.progress import OVER, ProcessView, Snapshot
-from farmhand.timeleft import RemainingWords, TimeLeft, about_text, finish_text, remaining_text
+from farmhand.progress import OVER, ProcessView, Snapshot, TimeLeft
+from farmhand.timeleft import RemainingWords, about_text, finish_text, remaining_text
 
 __all__ = [
     "RemainingWords",
