@@ -7,13 +7,11 @@ from math import isfinite
 from unicodedata import combining, east_asian_width
 
 from farmhand.bars import REPORTED
-from farmhand.progress import OVER, ProcessView, Snapshot, TimeLeft
+from farmhand.progress import OVER, ProcessView, Snapshot
 from farmhand.timeleft import RemainingWords, about_text, finish_text, remaining_text
 
 __all__ = [
     "RemainingWords",
-    "TimeLeft",
-    "about_text",
     "bar_text",
     "cells",
     "clock_text",
