@@ -270,7 +270,16 @@ def test_any_time_remaining_can_be_told(history):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(13.2, "14 s"), (95.0, "1.5 min"), (86400.0, "1 day"), (0.0, ""), (-3.0, ""), (math.nan, "")],
+    [
+        (13.2, "14 s"),
+        (0.9, "1 s"),
+        (0.3, ""),
+        (95.0, "1.5 min"),
+        (86400.0, "1 day"),
+        (0.0, ""),
+        (-3.0, ""),
+        (math.nan, ""),
+    ],
 )
 def test_one_time_is_rounded_as_ranges_are(seconds, text):
     """A guess of how long an item takes."""

@@ -157,8 +157,9 @@ def finish_text(remaining: Estimate, now: float) -> str:
 
 
 def about_text(seconds: float) -> str:
-    """One rounded time: ``'12 s'``, ``'1.5 min'``; ``''`` for none that can be told."""
-    return _time_text(_TIMES[max(1, _nearest(seconds))]) if 0.0 < seconds < inf else ""
+    """One rounded time: ``'12 s'``, ``'1.5 min'``; ``''`` for hardly any, and for none that can be told."""
+    place = _nearest(seconds) if 0.0 < seconds < inf else 0
+    return _time_text(_TIMES[place]) if place else ""
 
 
 def _is_sane(estimate: Estimate) -> bool:
