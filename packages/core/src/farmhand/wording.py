@@ -116,7 +116,8 @@ def process_text(process: ProcessView) -> str:
 def rest_text(process: ProcessView) -> str:
     """How long the item of a process still takes: ``'1m 20s'`` as it reports, ``'~1.5 min'`` as others took.
 
-    ``''`` where nobody can say, as of one that has outlasted such a guess, and for a guess of hardly any time.
+    ``''`` where nobody can say, as of one that has outlasted such a guess; and a guess of hardly any time
+    is none.
     """
     rest = process.remaining
     if rest is None or not isfinite(rest):
