@@ -171,6 +171,14 @@ def test_a_run_that_goes_on_has_something_running_in_each_process():
     assert replay(late, began=BEGAN, moments=[3.0], total=6, processes=2, outcome="") == [expected]
 
 
+def test_a_short_silence_is_no_long_item():
+    """Of tiny items thousands are on their way into the store; a hundredth of a second is nothing."""
+    known = timings(*((n, n % 2, n // 2 * 1e-5, 1e-5) for n in range(1000)))
+    for moment in (0.01, 0.06):
+        [left] = replay(known, began=BEGAN, moments=[moment], total=2000, processes=2, outcome="")
+        assert left.high < 0.1
+
+
 def test_the_last_items_are_with_the_processes_that_have_been_silent_for_longest():
     """The others have found none left, and wait."""
     known = timings((0, 0, 0.0, 2.0), (1, 1, 0.0, 3.0), (2, 2, 0.0, 4.0))

@@ -38,6 +38,7 @@ __all__ = ["earlier_runs", "replay"]
 _EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
 _KNOWN = 1000  # and neither do more items of them
 _PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
+_ON_ITS_WAY = 0.1  # seconds that results may take into the store
 _LONGEST = 1e12  # seconds
 
 
@@ -198,8 +199,10 @@ class _Story:
         if self._outcome:
             return running
         moment, head = self._moments[place], self._heads[place]
-        # a process of a run that goes on has begun another item when its last one ended
-        idle = [(moment - end, False) for _, end in self._lives.values() if end <= moment]
+        # a process of a run that goes on has begun another item when its last one ended; or many tiny ones,
+        # of which nothing is stored yet
+        silent = [moment - end for _, end in self._lives.values() if end <= moment]
+        idle = [(seconds if seconds > _ON_ITS_WAY else 0.0, False) for seconds in silent]
         if self._lives:
             start = min(start for start, _ in self._lives.values())
             unseen = self._processes - len(self._lives)

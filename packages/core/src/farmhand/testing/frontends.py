@@ -31,6 +31,7 @@ from farmhand.progress import (
     Output,
     ProcessView,
     Snapshot,
+    TimeLeft,
 )
 
 __all__ = [
@@ -506,6 +507,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         complete=fraction,
         rate=seconds,
         remaining=st.none() | st.builds(Estimate, low=seconds, median=seconds, high=seconds),
+        told=st.none() | st.builds(TimeLeft, span=text, end=text, latest=st.booleans()),
         cpu=fraction,
         wanted=count,
         history=st.lists(st.tuples(seconds, count), max_size=4).map(tuple),
