@@ -285,7 +285,7 @@ def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them
     assert [list(indices) for indices, _ in earlier_runs(store, runs[0])] == [[6], [5], [4], [2], [3]]
     many = a_run(task="t", started=650.0)
     store.begin(many).record(Turn([], [done(list(range(100, 2600)), [0] * 2500)]))
-    ((indices, seconds),) = earlier_runs(store, runs[0])[:1]
+    indices, seconds = next(earlier_runs(store, runs[0]))
     assert len(indices) == len(seconds) <= 1000
     assert (indices[0], indices[-1]) == (100, 2599)
     assert seconds[0] == 0.25 * 101
@@ -299,7 +299,7 @@ def test_the_time_that_remains_can_be_told_from_the_store_alone():
     session = store.begin(run)
     session.record(Turn([block(range(4), "abcd")], [done([0, 1], "ab"), done([2, 3], "cd", process=1)]))
     ended, again = timings_of(store, run.uid)
-    about = {"total": 20, "processes": 3, "earlier": earlier_runs(store, run), "outcome": ""}
+    about = {"total": 20, "processes": 3, "earlier": list(earlier_runs(store, run)), "outcome": ""}
     expected = replay(ended, again, began=100.0, moments=[8.0], **about)
     assert [estimate_now(store, run, 108.0)] == expected
     assert [indices[0] for indices, _ in earlier_runs(store, run)] == [0]

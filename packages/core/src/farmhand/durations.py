@@ -92,7 +92,7 @@ class Sample:
         """What is kept, by index."""
         kept = sorted(self._kept.items())
         weight = self.count / max(1, sum(len(logs) for _, logs in kept))
-        return [Seen(index, each, weight) for index, logs in kept for each in sorted(logs)]
+        return [Seen(index, each, weight, True) for index, logs in kept for each in sorted(logs)]
 
 
 def sane(value: float) -> float:
@@ -106,10 +106,7 @@ def _which(pair: int, level: int) -> int:
 
 
 def _is_kept(index: int, level: int) -> bool:
-    for each in range(1, level + 1):
-        if index >> each - 1 & 1 != _which(index >> each, each):
-            return False
-    return True
+    return all(index >> each - 1 & 1 == _which(index >> each, each) for each in range(1, level + 1))
 
 
 def _chosen(indices: Sequence[int], level: int, is_gapless: bool) -> Sequence[int]:

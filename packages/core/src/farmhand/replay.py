@@ -16,6 +16,8 @@ from itertools import accumulate, chain, compress, count, groupby, islice, repea
 from math import inf, isfinite
 from operator import add, lt, sub
 
+from farmhand.durations import LONGEST, sane
+from farmhand.errors import FarmhandError
 from farmhand.eta import Estimator, Running, Steady
 from farmhand.kept import Timings, in_order
 from farmhand.progress import Estimate
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
         def runs(self) -> list[RunInfo]: ...
         def timings(self, run: str) -> Timings: ...
+        def durations(self, run: str, most: int) -> tuple[Sequence[int], Sequence[float]]: ...
         def failures(self, run: str | None = None) -> list[Record]: ...
         def retried(self, run: str | None = None) -> Iterator[Record]: ...
 
@@ -40,7 +43,6 @@ __all__ = ["earlier_runs", "estimate_now", "replay", "timings_of"]
 _EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
 _KNOWN = 1000  # and neither do more items of them
 _PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
-_LONGEST = 1e12  # seconds
 
 
 def timings_of(store: Source, run: str) -> tuple[Timings, Timings]:
@@ -54,22 +56,24 @@ def timings_of(store: Source, run: str) -> tuple[Timings, Timings]:
     return ended, again
 
 
-def earlier_runs(store: Source, run: RunInfo) -> list[tuple[Sequence[int], Sequence[float]]]:
+def earlier_runs(store: Source, run: RunInfo) -> Iterator[tuple[Sequence[int], Sequence[float]]]:
     """Indices and durations of done items of the same task in runs that began before ``run``.
 
-    The newest run first, and no more items than an estimate needs, spread evenly.
+    The newest run first, and no more items than an estimate needs, spread evenly. What cannot be read is
+    left out: an estimate is not worth an error, and whoever needs more of the store finds out what is wrong.
     """
-    before = [each for each in in_order(store.runs()) if each.task == run.task and each.started < run.started]
-    found: list[tuple[Sequence[int], Sequence[float]]] = []
     left = _KNOWN
-    for each in before[: -_EARLIER_RUNS - 1 : -1]:
-        timings = store.timings(each.uid)
-        stride = max(1, -(-len(timings) // left))
-        found.append((timings.indices[::stride], timings.seconds[::stride]))
-        left -= len(found[-1][0])
-        if left <= 0:
-            break
-    return found
+    try:
+        before = [each for each in in_order(store.runs()) if each.task == run.task]
+        before = [each for each in before if each.started < run.started]
+        for each in before[: -_EARLIER_RUNS - 1 : -1]:
+            indices, seconds = store.durations(each.uid, left)
+            yield indices, seconds
+            left -= len(indices)
+            if left <= 0:
+                return
+    except (FarmhandError, OSError, KeyError):
+        return
 
 
 def replay(
@@ -353,10 +357,6 @@ def _stretches(values: Sequence[int]) -> Iterator[tuple[int, slice]]:
 
 def _each_sane(times: array[float]) -> array[float]:
     # a look at the sum is cheaper than one at each of a million
-    if times and not (isfinite(sum(times)) and min(times) >= 0.0 and max(times) <= _LONGEST):
-        return array("d", map(_sane, times))
+    if times and not (isfinite(sum(times)) and min(times) >= 0.0 and max(times) <= LONGEST):
+        return array("d", map(sane, times))
     return times
-
-
-def _sane(value: float) -> float:
-    return min(max(value, 0.0), _LONGEST) if value == value else 0.0

@@ -131,16 +131,20 @@ class Spread:
         """The factor that so many of one are below."""
         return self._table[min(int(part * _DRAWS), _DRAWS - 1)] if part < 0.97 else exp(self._log_at(part))
 
-    def above(self, least: float) -> Callable[[float], float]:
-        """The same of those that are longer than ``least``."""
+    def left(self, age: float, usual: float) -> Callable[[float], float]:
+        """What an item still needs that has run for ``age`` seconds, where such items take ``usual`` ones.
+
+        It says how many seconds such a part of all are below.
+        """
+        least = age / usual
         value = log(least) if least > 0.0 else -inf
         if value >= self._last:
             # Longer than anything before: that it is another kind of item becomes ever likelier.
             index = min(self._index + _surprise(value - self._last), _HEAVIEST)
-            return lambda part: least * exp(self._beyond((1.0 - part) * 0.1, index, 0.1))
-        below = self._part(value)
+            return lambda part: max(0.0, age * exp(self._beyond((1.0 - part) * 0.1, index, 0.1)) - age)
+        below, log_at = self._part(value), self._log_at
         rest = 1.0 - below
-        return lambda part: max(least, exp(self._log_at(below + part * rest)))
+        return lambda part: max(0.0, exp(log_at(below + part * rest)) * usual - age)
 
     def _part(self, value: float) -> float:
         logs, below = self._logs, self._below

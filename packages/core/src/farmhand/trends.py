@@ -199,10 +199,11 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
     weight = sum(weight for _, weight, _ in recent)
     if weight > 4 * one:
         error = deviation**2 * one / weight
-        indices = [index for index, _, _ in recent]
+        places = _places([index for index, _, _ in recent], length)
+        mean = sum(each * value for _, each, value in recent) / weight
+        shares = [each / weight for _, each, _ in recent]
         for nth, law in enumerate(found):
-            offs = (w * (value - usual) for (_, w, value), usual in zip(recent, law.along(indices), strict=True))
-            off = sum(offs) / weight
+            off = mean - law.level - sum(map(mul, shares, law.curve.heights(places)))
             if off * off > 4 * error:
                 found[nth] = replace(law, level=law.level + off * (1.0 - 4 * error / off**2))
     return found, Spread.about(seen, _typical(found, [each.index for each in seen]))
@@ -210,9 +211,12 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
 
 def _typical(found: Sequence[Law], indices: Sequence[float]) -> list[float]:
     """What all laws together say of items: the logarithms of their seconds."""
-    mean = [0.0] * len(indices)
+    places = _places(indices, found[0].length)
+    mean = [sum(law.weight * law.level for law in found)] * len(places)
     for law in found:
-        mean = [so_far + law.weight * each for so_far, each in zip(mean, law.along(indices), strict=True)]
+        if law.curve.kind != "flat":
+            weight, heights = law.weight, law.curve.heights(places)
+            mean = [so_far + weight * height for so_far, height in zip(mean, heights, strict=True)]
     return mean
 
 
