@@ -76,6 +76,8 @@ class Sample:
         while is_gapless and size >> self._level > 2 * _KEPT:
             self._thin_out()  # it would come to that anyway, after a look at all of them
         for place in _chosen(indices, self._level, is_gapless):
+            if seconds[place] < 0.0:  # others made up for it
+                continue
             logs = self._kept.setdefault(indices[place], [])
             logs.append(log(max(seconds[place], SHORTEST)))
             if len(logs) > _TRIES:

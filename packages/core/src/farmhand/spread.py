@@ -34,6 +34,8 @@ class Spread:
         The mean of their squares.
     middle, variance : float
         The mean and the variance of their logarithms, of those that were seen.
+    average_rest : float
+        What is left of an item at a random moment, on average.
     upward : float
         How far those scatter that are longer than usual: the standard deviation (log) if all were as they.
     """
@@ -49,6 +51,7 @@ class Spread:
         self._index = index
         self._far = log(1.0 / tail)
         self._table = [exp(self._log_at((draw + 0.5) / _DRAWS)) for draw in range(_DRAWS)]
+        self.average_rest = fsum(map(mul, self._table, self._table)) / fsum(self._table) / 2
         total = squares = before = 0.0
         for value, below in points:
             factor = exp(value)
@@ -156,11 +159,6 @@ class Spread:
         width = logs[place] - logs[place - 1]
         share = (value - logs[place - 1]) / width if width else 0.0
         return below[place - 1] + share * (below[place] - below[place - 1])
-
-    @property
-    def average_rest(self) -> float:
-        """What is left of an item at a random moment, on average."""
-        return fsum(map(mul, self._table, self._table)) / fsum(self._table) / 2
 
     def last_rest(self, part: float) -> float:
         """What is left of an item at a random moment: the factor that so many of one are below."""
