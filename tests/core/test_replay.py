@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from farmhand import MemoryStore
 from farmhand.eta import Estimator, Running, Steady
 from farmhand.progress import Estimate
-from farmhand.replay import earlier_runs, replay
+from farmhand.replay import earlier_runs, estimate_now, replay
 from farmhand.store import Timings, Turn
 from farmhand.testing.stores import a_run, block, done
 
@@ -281,7 +281,24 @@ def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them
     assert [list(indices) for indices, _ in earlier_runs(store, runs[0])] == [[6], [5], [4], [2], [3]]
     many = a_run(task="t", started=650.0)
     store.begin(many).record(Turn([], [done(list(range(100, 2600)), [0] * 2500)]))
-    ((indices, seconds),) = earlier_runs(store, runs[0])[:1]
+    indices, seconds = next(earlier_runs(store, runs[0]))
     assert len(indices) == len(seconds) <= 1000
     assert (indices[0], indices[-1]) == (100, 2599)
     assert seconds[0] == 0.25 * 101
+
+
+def test_the_time_that_remains_can_be_told_from_the_store_alone():
+    """Of a run in another process, or on another computer; what it has not stored yet is not known."""
+    store = MemoryStore()
+    store.begin(a_run(started=10.0)).record(Turn([block([0], "x")], [done([0], "y")]))
+    run = a_run(numitems=20, started=100.0, provenance={"processes": 3})
+    session = store.begin(run)
+    session.record(Turn([block(range(4), "abcd")], [done([0, 1], "ab"), done([2, 3], "cd", process=1)]))
+    about = {"total": 20, "processes": 3, "earlier": list(earlier_runs(store, run)), "outcome": ""}
+    expected = replay(store.timings(run.uid), began=100.0, moments=[8.0], **about)
+    assert [estimate_now(store, run, 108.0)] == expected
+    assert [indices[0] for indices, _ in earlier_runs(store, run)] == [0]
+    assert expected[0] is not None
+    assert expected[0].median > 0.0
+    assert estimate_now(store, run, 0.0) is None or estimate_now(store, run, 0.0).median >= 0.0  # its clock
+    assert estimate_now(store, a_run(), 108.0) is None

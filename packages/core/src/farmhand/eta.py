@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from heapq import heapify, heapreplace
 from math import exp, fsum, log, log1p, sqrt
+from operator import attrgetter
 
 from farmhand.bars import REPORTED
 from farmhand.durations import LONGEST, SHORTEST, Sample, Seen, sane
@@ -24,14 +25,20 @@ from farmhand.progress import Estimate
 from farmhand.trends import Law, laws
 from farmhand.values import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 __all__ = ["Estimator", "Running", "Steady", "reported"]
 
 # how much is played
-_FUTURES = 64
-_LEAST_FUTURES = 16
-_MOST_DRAWS = 6000  # in all futures together: with many processes there are fewer futures
+_FUTURES = (64, 48, 32, 24, 16)  # with many processes there are fewer of them
+_MOST_DRAWS = 6000  # in all futures together
 _MOST_LANES = 256  # processes that are played one by one; more are played as so many
 _MOST_RUNNING = 64  # items that are looked at as to how long others take
+_MOST_EARLIER = 64  # of earlier runs: the same
 _MOST_ITEMS = 10**15
 _LONGEST_RUN = 1e18  # seconds
 _PLACES = 12  # of the waiting items, at which a trend is looked at
@@ -50,11 +57,13 @@ _LEAST_WIDTH = 0.02  # half of the interval, as a part of the estimate
 _TELLING = 0.2  # of an item: when so much is done, its reports say how long such items take
 _LAST = 0.25  # of an item that has reported its end: so long it may still take, against what it took
 _SLOWER = 0.25  # the first items of processes are apart if they take so much longer (log)
-_EARLIER = 20.0  # items of this run that weigh as much as all those of earlier runs
+_EARLIER = 20.0  # items of this run from which on one of an earlier run weighs less than one of these
 _SETTLED = 20  # items of each process after which it shows what the farm itself costs
 # when what is shown changes
 _STEP = 0.15  # of the interval: so much is not worth a change
 _NEAR = 0.02  # of the estimate: the same
+_MOMENT = 1.0  # seconds for which the estimate must be elsewhere,
+_NEAR_END = 0.1  # or such a part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +214,7 @@ class Estimator:
             self._view = _View(self, (), None)
         if not self._view.laws:
             return None
-        return self._view.rest(item, self._view.laws[0])(0.5)
+        return self._view.rest(item, self._view.laws[0].at(item.index))(0.5)
 
     @property
     def attempts(self) -> float:
@@ -262,8 +271,10 @@ class _View:
 
     def __init__(self, known: Estimator, running: Sequence[Running], total: int | None) -> None:
         self._known = known
-        self.silent = [item for item in running if reported(item) is None]
-        self.reporting = [item for item in running if reported(item) is not None]
+        self.silent: list[Running] = []
+        self.reporting: list[Running] = []
+        for item in running:
+            (self.silent if reported(item) is None else self.reporting).append(item)
         self.slower = self.level_error = 0.0
         self.exact = 1.0
         items, firsts = known.items.seen(), known.firsts.seen()
@@ -276,7 +287,7 @@ class _View:
         seen = items + self._begun(running, weight)
         self.top = max([known.items.top, known.firsts.top] + [item.index + 1 for item in running])
         self.total = total if total is None else max(total, self.top)
-        earlier = known.earlier.seen()
+        earlier = _evenly(known.earlier.seen(), _MOST_EARLIER)
         if earlier:
             seen += self._shifted(earlier, seen)
         elif known.items.count > len(items):
@@ -284,7 +295,7 @@ class _View:
             self.exact = known.items.total / known.items.count / kept
         if not any(each.whole for each in seen):  # better a bold guess, by the first reports, than none
             seen = [_whole(item) for item in self.reporting]
-        seen.sort(key=_index)
+        seen.sort(key=attrgetter("index"))
         self.count = max(known.items.count, sum(each.whole for each in seen))
         self.laws: list[Law] = []
         if seen:
@@ -296,8 +307,8 @@ class _View:
     def _begun(self, running: Sequence[Running], weight: float) -> list[Seen]:
         """What the running items say about how long others take."""
         found = []
-        step = max(1, -(-len(running) // _MOST_RUNNING))
-        for item in running[::step]:
+        some = _evenly(running, _MOST_RUNNING)
+        for item in some:
             age, rest = self._known.awake(item.index, sane(item.elapsed)), reported(item)
             # what has only just begun to report says that it runs, and not how long it takes
             whole = rest is not None and (item.complete or 0.0) >= _TELLING
@@ -305,10 +316,10 @@ class _View:
             if seconds > 0.0:
                 slower = self.slower if item.first else 0.0
                 long = log(max(seconds, SHORTEST)) - slower
-                found.append(Seen(item.index, long, weight * step, whole))
+                found.append(Seen(item.index, long, weight * len(running) / len(some), whole))
         return found
 
-    def _shifted(self, earlier: list[Seen], seen: list[Seen]) -> list[Seen]:
+    def _shifted(self, earlier: Sequence[Seen], seen: Sequence[Seen]) -> list[Seen]:
         """Observations of earlier runs, shifted to where those of this one are."""
         whole = [each for each in seen if each.whole]
         (before, *_), spread = laws(earlier, self.total)
@@ -327,26 +338,28 @@ class _View:
         """Seconds of a process that an item takes beside its duration; zero before that is known."""
         return self._idle / self.count if self.count >= _SETTLED * processes else 0.0
 
-    def rest(self, item: Running, law: Law) -> Callable[[float], float]:
-        """What an item still needs, going by others: the seconds that such a part of all are below."""
-        age = self._known.awake(item.index, sane(item.elapsed))
-        usual = exp(law.at(item.index) + (self.slower if item.first else 0.0))
-        draw = self.spread.above(age / usual)
-        return lambda part: max(0.0, draw(part) * usual - age)
+    def rest(self, item: Running, usual: float) -> Callable[[float], float]:
+        """What an item still needs, going by others: the seconds that such a part of all are below.
 
-    def reported(self, item: Running, law: Law) -> Callable[[float], float]:
+        ``usual`` is the logarithm of the seconds that such items take.
+        """
+        age = self._known.awake(item.index, sane(item.elapsed))
+        return self.spread.left(age, exp(usual + (self.slower if item.first else 0.0)))
+
+    def reported(self, item: Running, usual: float) -> Callable[[float], float]:
         """The same of an item that reports.
 
         The earlier a report is the less it says about the whole, and the more do other items.
         """
         rest, complete = reported(item) or 0.0, min(item.complete or 0.0, 1.0)
+        others = self.rest(item, usual)
+        if not rest:  # it says that it is done, and has something left to do
+            most = _LAST * sane(item.elapsed)
+            return lambda part: min(others(part), most)
         error = _PACE * (1.0 - complete) / complete**0.25
         wrong = error**2 / (error**2 + self.spread.variance + _OTHER**2)
-        others = self.rest(item, law)
 
         def draw(part: float) -> float:
-            if not rest:  # it says that it is done, and has something left to do
-                return min(others(part), _LAST * sane(item.elapsed))
             if part < wrong:
                 return others(part / wrong)
             return rest * exp(error * _normal((part - wrong) / (1.0 - wrong)))
@@ -402,11 +415,15 @@ class _Futures:
         self._processes = processes = max(1, min(processes, waiting + running))
         self._lanes = min(processes, _MOST_LANES)
         self._crowd = max(1.0, processes / _MOST_LANES)  # processes that each lane stands for
+        self._reporting, self._silent = (
+            _evenly(items, int(len(items) / self._crowd)) for items in (view.reporting, view.silent)
+        )
         self._one_by_one = waiting <= max(2 * self._lanes, _ONE_BY_ONE) and self._crowd == 1.0
         self._overhead = view.overhead(processes)
         draws = max(1.0, running / self._crowd + (waiting if self._one_by_one else 0))
-        self._count = int(min(_FUTURES, max(_LEAST_FUTURES, _MOST_DRAWS / draws)))
-        self._chance = [_parts(self._count, dimension) for dimension in range(_DIMENSIONS)]
+        # one of a few numbers, as what is played of chance is kept for each of them
+        self._count = next((each for each in _FUTURES if each * draws <= _MOST_DRAWS), _FUTURES[-1])
+        self._chances = _chances(self._count)
         last = view.top + waiting if view.total is None else max(view.total, view.top + 1)
         looks = waiting if self._one_by_one else min(waiting, _PLACES)
         gap = (last - view.top) / max(1, looks)
@@ -438,18 +455,20 @@ class _Futures:
         return Estimate(low, median, max(high, median * (1.0 + _LEAST_WIDTH)))
 
     def _under(self, law: Law) -> _Prospect:
-        view, step = self._view, int(self._crowd)
-        rests = [view.reported(item, law) for item in view.reporting[::step]]
-        rests += [view.rest(item, law) for item in view.silent[::step]]
-        waiting = [law.at(place) for place in self._places]
+        view = self._view
+        rests = [
+            draw(item, usual)
+            for draw, items in ((view.reported, self._reporting), (view.rest, self._silent))
+            for item, usual in zip(items, law.along([item.index for item in items]), strict=True)
+        ]
+        now, *waiting = law.along([view.top, *self._places])
         if law.curve.kind == "flat":
             return _Prospect(rests, waiting, (), view.exact)
-        now = law.at(view.top)
         return _Prospect(rests, waiting, [_BEND * (each - now) for each in waiting], 1.0)
 
     def _end(self, future: int, prospect: _Prospect) -> float:
         """When the last item ends, in one future."""
-        first, *chance = [numbers[future] for numbers in self._chance]
+        first, *chance = self._chances[future]
         rests = [draw(chance[(4 + place) % len(chance)]) for place, draw in enumerate(prospect.rests)]
         rests.sort()
         longest = rests[-1] if rests else 0.0
@@ -482,6 +501,12 @@ class _Futures:
         return max(longest, _level(free, work / self._crowd) + over)
 
 
+def _evenly(items: Sequence[T], most: int) -> Sequence[T]:
+    """So many of the items at most."""
+    count = len(items)
+    return items if count <= most else [items[place * count // most] for place in range(most)]
+
+
 def _level(free: Sequence[float], work: float) -> float:
     """When all processes have done so much work together; ``free`` says, rising, when each begins."""
     used, before = len(free), fsum(free)
@@ -499,7 +524,12 @@ def _quantile(ordered: Sequence[float], part: float) -> float:
 
 
 @cache
-def _parts(futures: int, dimension: int) -> tuple[float, ...]:
+def _chances(futures: int) -> list[tuple[float, ...]]:
+    """Numbers between 0 and 1 for each future; each dimension of them is evenly spread over all futures."""
+    return list(zip(*(_parts(futures, dimension) for dimension in range(_DIMENSIONS)), strict=True))
+
+
+def _parts(futures: int, dimension: int) -> list[float]:
     """A number between 0 and 1 for each future, spread evenly, in an order of this dimension's own."""
     parts = [(future + 0.5) / futures for future in range(futures)]
     state = 0x2545F491 * (dimension + 1) + futures
@@ -507,7 +537,7 @@ def _parts(futures: int, dimension: int) -> tuple[float, ...]:
         state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
         other = (state >> 33) % (place + 1)
         parts[place], parts[other] = parts[other], parts[place]
-    return tuple(parts)
+    return parts
 
 
 def _normal(part: float) -> float:
@@ -520,11 +550,12 @@ class Steady:
     """An estimate that can be read: it counts down, and changes only when it is worth a change.
 
     Bounds of the time of the end stay where they are until what is estimated anew is clearly
-    elsewhere; so the words that a frontend makes of them do not flicker.
+    elsewhere, and has been so for a moment; so the words that a frontend makes of them do not flicker.
     """
 
     def __init__(self) -> None:
         self._held: tuple[float, float, float] | None = None  # times of the end
+        self._agreed = 0.0  # when these were last about what was estimated
 
     def show(self, estimate: Estimate | None, elapsed: float) -> Estimate | None:
         """What to show of an estimate made so many seconds after the run began."""
@@ -532,14 +563,14 @@ class Steady:
             self._held = None
             return None
         new = (elapsed + estimate.low, elapsed + estimate.median, elapsed + estimate.high)
-        held = self._held
-        if held is None or any(
-            abs(one - other) > _STEP * (estimate.high - estimate.low) + _NEAR * estimate.median
-            for one, other in zip(new, held, strict=True)
-        ):
-            held = self._held = new
+        held = self._held or new
+        enough = _STEP * (estimate.high - estimate.low) + _NEAR * estimate.median
+        is_near = all(abs(one - other) <= enough for one, other in zip(new, held, strict=True))
+        # one item that ends may move the estimate, and the next one may move it back
+        waited = elapsed - self._agreed
+        if not is_near and not 0.0 <= waited < min(_MOMENT, _NEAR_END * estimate.median):
+            held, is_near = new, True
+        if is_near:
+            self._agreed = elapsed
+        self._held = held
         return Estimate(*(max(0.0, end - elapsed) for end in held))
-
-
-def _index(seen: Seen) -> int:
-    return seen.index

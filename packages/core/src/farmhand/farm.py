@@ -44,10 +44,10 @@ from farmhand.executor import Executor, Job
 from farmhand.feed import Feed, Identity, Ledger, Reading, text_block
 from farmhand.interrupts import Interrupts
 from farmhand.monitor import Display, Monitor
-from farmhand.outlook import durations_before
 from farmhand.plugins import Plugins
 from farmhand.progress import Frontend, Snapshot
 from farmhand.provenance import Checkout
+from farmhand.replay import earlier_runs
 from farmhand.resources import MemoryWatch
 from farmhand.resume import done_before
 from farmhand.scheduler import Scheduler
@@ -413,14 +413,15 @@ class _Farm:
             self._server = ControlServer.open(self._uid, self._store.basepath)
             display = Display(makers, self._server)
             try:
-                session = self._store.begin(self._info())
+                info = self._info()
+                session = self._store.begin(info)
             except BaseException:
                 display.close()
                 raise
             outcome = "broken"
             try:
                 self._checkout = Checkout(self._task)
-                self._loop(session, display, interrupts)
+                self._loop(info, session, display, interrupts)
                 outcome = "stopped" if scheduler.stopped else "finished"
                 broken = bool(scheduler.error or feed.error or self._users_error)
                 if broken and not interrupts.asked:
@@ -456,7 +457,7 @@ class _Farm:
 
     # -- the loop ----------------------------------------------------------------------------------
 
-    def _loop(self, session: Session, display: Display, interrupts: Interrupts) -> None:
+    def _loop(self, info: RunInfo, session: Session, display: Display, interrupts: Interrupts) -> None:
         scheduler, executor, monitor = self._scheduler, self._executor, self._monitor
         clock = time.monotonic
         next_look = self._began
@@ -482,7 +483,7 @@ class _Farm:
                 if display.is_watched():
                     if not watched:  # the processes have been told to start, which takes them longer
                         watched = True
-                        monitor.learn(durations_before(self._store, self._task.name, self._uid))
+                        monitor.learn(earlier_runs(self._store, info))
                     snapshot = self._look(now, reason=self._reason)
                     for control in display.show(snapshot):
                         self._handle(control)

@@ -10,22 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from farmhand.errors import FarmhandError
 from farmhand.eta import Estimator, Running, Steady
 from farmhand.events import ExecutorEvent, ItemFailed, ItemsDone, ProcessDied, ProcessStarted, RecordFailed
-from farmhand.kept import in_order
 from farmhand.progress import OVER, Estimate
 from farmhand.scheduler import Scheduler
-from farmhand.store import DataManager
 
-__all__ = ["Outlook", "durations_before", "ended_in"]
+__all__ = ["Outlook", "ended_in"]
 
 _REST = 50  # so many times as long as an estimate took, before the next
 _LONG = 0.005  # seconds in one look for what running items still take
 _OFTEN = 5.0  # seconds of a run in which only that counts; from then on
 _INTERVAL = 0.5  # seconds between two estimates
-_KNOWN = 1000  # durations of earlier runs that are looked at
-_RUNS = 5  # in so many runs, the newest
 
 
 class Outlook:
@@ -104,8 +99,10 @@ class Outlook:
 
     def look(self, now: float, *about: object) -> None:
         """Somebody looks: decide whether to think anew, as when something of ``about`` has changed."""
-        self._anew = now >= self._due or about != self._about
-        self._about = about
+        self._anew = now >= self._due
+        if about != self._about:
+            self._about, self._anew = about, True
+            self._steady = Steady()  # of what is another case now nothing need be held
         if self._rests_cost:
             self._rests_from, self._rests_cost = now + _REST * self._rests_cost, 0.0
         self._asks = now >= self._rests_from
@@ -186,33 +183,3 @@ def ended_in(events: Iterable[ExecutorEvent], seconds: float) -> Iterator[int]:
             case ItemFailed() | ProcessDied():
                 if event.index is not None and event.seconds >= seconds:
                     yield event.index
-
-
-def durations_before(
-    store: DataManager, task: str, run: str
-) -> Iterator[tuple[Sequence[int], Sequence[float]]]:
-    """Indices and durations of items of earlier runs of a task, the newest run first.
-
-    No more are read than an estimate needs. What cannot be read is left out: who writes to the store
-    finds out what is wrong with it.
-
-    Parameters
-    ----------
-    store : DataManager
-        Where they are.
-    task : str
-        The name of the task.
-    run : str
-        The uid of the run that is to be estimated.
-    """
-    left = _KNOWN
-    try:
-        earlier = [info.uid for info in in_order(store.runs()) if info.task == task and info.uid != run]
-        for uid in earlier[: -_RUNS - 1 : -1]:
-            indices, seconds = store.durations(uid, left)
-            yield indices, seconds
-            left -= len(indices)
-            if left <= 0:
-                return
-    except (FarmhandError, OSError, KeyError):
-        return

@@ -16,6 +16,8 @@ from itertools import accumulate, chain, compress, count, groupby, islice, repea
 from math import inf, isfinite
 from operator import add, lt, sub
 
+from farmhand.durations import LONGEST, sane
+from farmhand.errors import FarmhandError
 from farmhand.eta import Estimator, Running, Steady
 from farmhand.kept import Timings, in_order
 from farmhand.progress import Estimate
@@ -24,40 +26,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from farmhand.kept import RunInfo
+    from farmhand.kept import Record, RunInfo
 
     class Source(Protocol):
         """The part of a store that is read here."""
 
         def runs(self) -> list[RunInfo]: ...
         def timings(self, run: str) -> Timings: ...
+        def durations(self, run: str, most: int) -> tuple[Sequence[int], Sequence[float]]: ...
+        def failures(self, run: str | None = None) -> list[Record]: ...
+        def retried(self, run: str | None = None) -> Iterator[Record]: ...
 
 
-__all__ = ["earlier_runs", "replay"]
+__all__ = ["earlier_runs", "estimate_now", "replay"]
 
 _EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
 _KNOWN = 1000  # and neither do more items of them
 _PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
 _ON_ITS_WAY = 0.1  # seconds that results may take into the store
-_LONGEST = 1e12  # seconds
 
 
-def earlier_runs(store: Source, run: RunInfo) -> list[tuple[Sequence[int], Sequence[float]]]:
+def earlier_runs(store: Source, run: RunInfo) -> Iterator[tuple[Sequence[int], Sequence[float]]]:
     """Indices and durations of done items of the same task in runs that began before ``run``.
 
-    The newest run first, and no more items than an estimate needs, spread evenly.
+    The newest run first, and no more items than an estimate needs, spread evenly. What cannot be read is
+    left out: an estimate is not worth an error, and whoever needs more of the store finds out what is wrong.
     """
-    before = [each for each in in_order(store.runs()) if each.task == run.task and each.started < run.started]
-    found: list[tuple[Sequence[int], Sequence[float]]] = []
     left = _KNOWN
-    for each in before[: -_EARLIER_RUNS - 1 : -1]:
-        timings = store.timings(each.uid)
-        stride = max(1, -(-len(timings) // left))
-        found.append((timings.indices[::stride], timings.seconds[::stride]))
-        left -= len(found[-1][0])
-        if left <= 0:
-            break
-    return found
+    try:
+        before = [each for each in in_order(store.runs()) if each.task == run.task]
+        before = [each for each in before if each.started < run.started]
+        for each in before[: -_EARLIER_RUNS - 1 : -1]:
+            indices, seconds = store.durations(each.uid, left)
+            yield indices, seconds
+            left -= len(indices)
+            if left <= 0:
+                return
+    except (FarmhandError, OSError, KeyError):
+        return
 
 
 def replay(
@@ -123,6 +129,42 @@ def replay(
         estimate = estimator.remaining(left, active, running, total=total)
         shown.append(steady.show(estimate, moment))
     return shown
+
+
+def estimate_now(store: Source, run: RunInfo, now: float) -> Estimate | None:
+    """Estimate the time remaining of a run that goes on elsewhere, by what the store has of it.
+
+    Parameters
+    ----------
+    store : DataManager
+        Where it is.
+    run : RunInfo
+        The run, which has not ended.
+    now : float
+        Seconds since the epoch.
+
+    Returns
+    -------
+    Estimate or None
+        None when nothing can be said.
+    """
+    if run.numitems is None:
+        return None
+    ended, again = store.timings(run.uid), Timings()
+    ended.add_records(store.failures(run.uid))
+    again.add_records(store.retried(run.uid))
+    known = run.provenance.get("processes")
+    (estimate,) = replay(
+        ended,
+        again,
+        began=run.started,
+        moments=[max(0.0, now - run.started)],
+        total=run.numitems,
+        processes=known if isinstance(known, int) and known > 0 else 1,
+        earlier=earlier_runs(store, run),
+        outcome="",
+    )
+    return estimate
 
 
 class _Story:
@@ -307,10 +349,6 @@ def _stretches(values: Sequence[int]) -> Iterator[tuple[int, slice]]:
 
 def _each_sane(times: array[float]) -> array[float]:
     # a look at the sum is cheaper than one at each of a million
-    if times and not (isfinite(sum(times)) and min(times) >= 0.0 and max(times) <= _LONGEST):
-        return array("d", map(_sane, times))
+    if times and not (isfinite(sum(times)) and min(times) >= 0.0 and max(times) <= LONGEST):
+        return array("d", map(sane, times))
     return times
-
-
-def _sane(value: float) -> float:
-    return min(max(value, 0.0), _LONGEST) if value == value else 0.0

@@ -34,6 +34,8 @@ class Spread:
         The mean of their squares.
     middle, variance : float
         The mean and the variance of their logarithms, of those that were seen.
+    average_rest : float
+        What is left of an item at a random moment, on average.
     upward : float
         How far those scatter that are longer than usual: the standard deviation (log) if all were as they.
     """
@@ -49,6 +51,7 @@ class Spread:
         self._index = index
         self._far = log(1.0 / tail)
         self._table = [exp(self._log_at((draw + 0.5) / _DRAWS)) for draw in range(_DRAWS)]
+        self.average_rest = fsum(map(mul, self._table, self._table)) / fsum(self._table) / 2
         total = squares = before = 0.0
         for value, below in points:
             factor = exp(value)
@@ -131,16 +134,20 @@ class Spread:
         """The factor that so many of one are below."""
         return self._table[min(int(part * _DRAWS), _DRAWS - 1)] if part < 0.97 else exp(self._log_at(part))
 
-    def above(self, least: float) -> Callable[[float], float]:
-        """The same of those that are longer than ``least``."""
+    def left(self, age: float, usual: float) -> Callable[[float], float]:
+        """What an item still needs that has run for ``age`` seconds, where such items take ``usual`` ones.
+
+        It says how many seconds such a part of all are below.
+        """
+        least = age / usual
         value = log(least) if least > 0.0 else -inf
         if value >= self._last:
             # Longer than anything before: that it is another kind of item becomes ever likelier.
             index = min(self._index + _surprise(value - self._last), _HEAVIEST)
-            return lambda part: least * exp(self._beyond((1.0 - part) * 0.1, index, 0.1))
-        below = self._part(value)
+            return lambda part: max(0.0, age * exp(self._beyond((1.0 - part) * 0.1, index, 0.1)) - age)
+        below, log_at = self._part(value), self._log_at
         rest = 1.0 - below
-        return lambda part: max(least, exp(self._log_at(below + part * rest)))
+        return lambda part: max(0.0, exp(log_at(below + part * rest)) * usual - age)
 
     def _part(self, value: float) -> float:
         logs, below = self._logs, self._below
@@ -152,11 +159,6 @@ class Spread:
         width = logs[place] - logs[place - 1]
         share = (value - logs[place - 1]) / width if width else 0.0
         return below[place - 1] + share * (below[place] - below[place - 1])
-
-    @property
-    def average_rest(self) -> float:
-        """What is left of an item at a random moment, on average."""
-        return fsum(map(mul, self._table, self._table)) / fsum(self._table) / 2
 
     def last_rest(self, part: float) -> float:
         """What is left of an item at a random moment: the factor that so many of one are below."""

@@ -29,75 +29,40 @@ _RATES = tuple(side * rate / 4 for rate in range(1, 17) for side in (-1, 1))  # 
 _GAINS = tuple(0.35 * 1.5**step for step in range(20))  # (last - first) / first
 _LOSSES = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.99)  # (first - last) / first
 _MODEST = 1.5  # trends that change durations by a larger factor (log) are rarer
-_TICKS = 128  # of a curve's table
 _RECENT = 4  # one part in so many of what was seen, the last one, must fit, too
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A way in which durations may depend on the item's index.
+    """A way in which durations may depend on how far a run is, from 0 to 1.
 
     Parameters
     ----------
     kind : str
-        ``'flat'``; ``'power'``: ``1 + size * u ** power`` where ``u`` goes from 0 to 1 over the run;
-        ``'exponential'``; ``'step'``.
+        ``'flat'``; ``'power'``: ``1 + size * u ** power`` where ``u`` is how far; ``'exponential'``;
+        ``'step'``.
     size, power : float
         How much, and how bent.
     begin : float
         Where a step is.
-    length : float
-        Over how many items ``u`` goes from 0 to 1.
     """
 
     kind: str
     size: float = 0.0
     power: float = 1.0
     begin: float = 0.0
-    length: float = 1.0
 
-    def at(self, index: float) -> float:
-        """The logarithm of the factor by which an item differs from the first one."""
-        if self.kind == "flat":
-            return 0.0
-        if self.kind == "step":
-            return self.size if index >= self.begin else 0.0
-        u = min(max(index / self.length, 0.0), 1.0)
-        if self.kind == "exponential":
-            return self.size * u
-        return log(1.0 + self.size * u**self.power)
-
-
-@cache
-def _smooth_curves() -> list[tuple[Curve, float, tuple[float, ...]]]:
-    """Curves over the whole run: how likely each is beforehand (log), and its heights at even distances."""
-    curves = [Curve("exponential", rate) for rate in _RATES]
-    curves += [Curve("power", gain, power) for power in (0.5, 1.0, 2.0, 3.0) for gain in _GAINS]
-    curves += [Curve("power", -loss, power) for power in (0.5, 1.0, 2.0) for loss in _LOSSES]
-    ticks = [tick / _TICKS for tick in range(_TICKS + 1)]
-    shares = [exp(-abs(curve.at(1.0)) / _MODEST) for curve in curves]
-    all_ = fsum(shares) / (_TREND * 4 / 5)
-    return [
-        (curve, log(share / all_), tuple(map(curve.at, ticks)))
-        for curve, share in zip(curves, shares, strict=True)
-    ]
-
-
-def _curves(centres: Sequence[float], top: int, total: int) -> list[tuple[float, Curve, list[float]]]:
-    """The curves that are tried: how likely before anything is seen, and the height at each centre."""
-    length = float(max(total, 1))
-    ticks = [min(max(int(centre / length * _TICKS + 0.5), 0), _TICKS) for centre in centres]
-    tried = [(log(1.0 - _TREND), Curve("flat"), [0.0] * len(centres))]
-    for curve, prior, table in _smooth_curves():
-        tried.append(
-            (prior, Curve(curve.kind, curve.size, curve.power, 0.0, length), [table[tick] for tick in ticks])
-        )
-    prior = log(_TREND / 5 / 4 / len(_STEPS))
-    for part in (0.3, 0.5, 0.7, 0.85):
-        after = [centre >= top * part for centre in centres]
-        for size in _STEPS:
-            tried.append((prior, Curve("step", size, begin=top * part), [size * each for each in after]))
-    return tried
+    def heights(self, places: Sequence[float]) -> list[float]:
+        """The logarithms of the factors by which items there differ from the first one."""
+        size, power, begin = self.size, self.power, self.begin
+        match self.kind:
+            case "power":
+                return [log(1.0 + size * u**power) for u in places]
+            case "exponential":
+                return [size * u for u in places]
+            case "step":
+                return [size if u >= begin else 0.0 for u in places]
+        return [0.0] * len(places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +77,46 @@ class Law:
         The logarithm of the seconds of the first item, but for the scatter.
     curve : Curve
         How it goes on from there.
+    length : float
+        Over how many items.
     """
 
     weight: float
     level: float
     curve: Curve
+    length: float
 
     def at(self, index: float) -> float:
         """The logarithm of the seconds of an item, but for the scatter."""
-        return self.level + self.curve.at(index)
+        return self.along((index,))[0]
+
+    def along(self, indices: Sequence[float]) -> list[float]:
+        """The same of several items."""
+        return [self.level + each for each in self.curve.heights(_places(indices, self.length))]
+
+
+def _places(indices: Sequence[float], length: float) -> list[float]:
+    return [min(max(index / length, 0.0), 1.0) for index in indices]
+
+
+@cache
+def _smooth_curves() -> list[tuple[float, Curve]]:
+    """Curves over the whole run, and how likely each is before anything is seen (log)."""
+    curves = [Curve("exponential", rate) for rate in _RATES]
+    curves += [Curve("power", gain, power) for power in (0.5, 1.0, 2.0, 3.0) for gain in _GAINS]
+    curves += [Curve("power", -loss, power) for power in (0.5, 1.0, 2.0) for loss in _LOSSES]
+    shares = [exp(-abs(curve.heights((1.0,))[0]) / _MODEST) for curve in curves]
+    all_ = fsum(shares) / (_TREND * 4 / 5)
+    return [(log(share / all_), curve) for curve, share in zip(curves, shares, strict=True)]
+
+
+def _curves(end: float) -> list[tuple[float, Curve]]:
+    """The curves that are tried when the run is so far, and how likely each is beforehand (log)."""
+    prior = log(_TREND / 5 / 4 / len(_STEPS))
+    steps = [
+        (prior, Curve("step", size, begin=end * part)) for part in (0.3, 0.5, 0.7, 0.85) for size in _STEPS
+    ]
+    return [(log(1.0 - _TREND), Curve("flat")), *_smooth_curves(), *steps]
 
 
 def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
@@ -137,20 +133,23 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
     bins = [seen[first : first + size] for first in range(0, len(seen), size)]
     centres = [sum(each.index for each in bin_) / len(bin_) for bin_ in bins]
     top = seen[-1].index + 1
-    curves = _curves(centres, top, max(top, 2 * top if total is None else total))
+    length = float(max(top, 2 * top if total is None else total, 1))
+    places = _places(centres, length)
+    curves = [(prior, curve, curve.heights(places)) for prior, curve in _curves(top / length)]
     whole = [each for each in seen if each.whole]
     of_whole = [_sums((each.weight, each.log) for each in bin_ if each.whole) for bin_ in bins]
     running = [(place, each) for place, bin_ in enumerate(bins) for each in bin_ if not each.whole]
+    runs = [each.index for _, each in running]
     together, sum_, squares = (sum(column) for column in zip(*of_whole, strict=True))
     one = together / len(whole)  # the weight of one item
     level = sum_ / together
     deviation = sqrt(max(0.0, squares / together - level * level) + DOUBT**2 / len(whole))
-    expected = [level] * len(running)
     imputed: list[tuple[float, float]] = []  # weight and value of what runs
     found: list[Law] = []
     # An item that has not ended takes longer than that: how long, the others say, and so on. It has
     # something to say only as far as others would have ended by now.
     for _ in range(3 if running else 1):
+        expected = _typical(found, runs) if found else [level] * len(runs)
         imputed = []
         sums = [list(each) for each in of_whole]
         for (place, each), mean in zip(running, expected, strict=True):
@@ -166,29 +165,27 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
         inside = sum(each[2] - each[1] * mean for each, mean in zip(sums, means, strict=True))
         half = max(together / one - 1.0, 0.0) / 2
         tried = []
-        close = []
         best = inf
-        for prior, curve, height in curves:
-            if curve.kind == "step" and not _step_shows(height, weights, 4 * one):
+        for prior, curve, heights in curves:
+            if curve.kind == "step" and not _step_shows(heights, weights, 4 * one):
                 continue
-            rests = list(map(sub, means, height))
+            rests = list(map(sub, means, heights))
             level = sum(map(mul, weights, rests)) / together
             squares = sum(map(mul, weights, map(mul, rests, rests))) - together * level * level
             misfit = half * log(max(inside + squares, 0.0) / one + _SCATTER**2) - prior
             if misfit < best + 2 * _WORTH:
                 best = min(best, misfit)
-                close.append((prior, curve, height))
-                tried.append((misfit, level, curve))
-        curves = close  # what was far off does not come back
-        tried = [
-            (exp(best - misfit), level, curve) for misfit, level, curve in tried if misfit < best + _WORTH
+                tried.append((misfit, level, prior, curve, heights))
+        curves = [each[2:] for each in tried]  # what was far off does not come back
+        tried = [each for each in tried if each[0] < best + _WORTH]
+        likely = [exp(best - each[0]) for each in tried]
+        all_ = sum(likely)
+        found = [
+            Law(weight / all_, level, curve, length)
+            for weight, (_, level, _, curve, _) in zip(likely, tried, strict=True)
         ]
-        all_ = sum(weight for weight, _, _ in tried)
-        found = [Law(weight / all_, level, curve) for weight, level, curve in tried]
-        typical = [_typical(found, centre) for centre in centres]
-        apart = [(mean - height) ** 2 for mean, height in zip(means, typical, strict=True)]
+        apart = [(mean - height) ** 2 for mean, height in zip(means, _typical(found, centres), strict=True)]
         deviation = sqrt(max(0.0, inside + sum(map(mul, weights, apart))) / together + _LEAST**2)
-        expected = [_typical(found, each.index) for _, each in running]
     found.sort(key=attrgetter("weight"), reverse=True)
     # where the last ones say clearly something else than a law, they are right
     last = bins[len(bins) - max(1, len(bins) // _RECENT) :]
@@ -202,11 +199,25 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
     weight = sum(weight for _, weight, _ in recent)
     if weight > 4 * one:
         error = deviation**2 * one / weight
-        for place, law in enumerate(found):
-            off = sum(weight * (value - law.at(index)) for index, weight, value in recent) / weight
+        places = _places([index for index, _, _ in recent], length)
+        mean = sum(each * value for _, each, value in recent) / weight
+        shares = [each / weight for _, each, _ in recent]
+        for nth, law in enumerate(found):
+            off = mean - law.level - sum(map(mul, shares, law.curve.heights(places)))
             if off * off > 4 * error:
-                found[place] = replace(law, level=law.level + off * (1.0 - 4 * error / off**2))
-    return found, Spread.about(seen, [_typical(found, each.index) for each in seen])
+                found[nth] = replace(law, level=law.level + off * (1.0 - 4 * error / off**2))
+    return found, Spread.about(seen, _typical(found, [each.index for each in seen]))
+
+
+def _typical(found: Sequence[Law], indices: Sequence[float]) -> list[float]:
+    """What all laws together say of items: the logarithms of their seconds."""
+    places = _places(indices, found[0].length)
+    mean = [sum(law.weight * law.level for law in found)] * len(places)
+    for law in found:
+        if law.curve.kind != "flat":
+            weight, heights = law.weight, law.curve.heights(places)
+            mean = [so_far + weight * height for so_far, height in zip(mean, heights, strict=True)]
+    return mean
 
 
 def _sums(weighted: Iterable[tuple[float, float]]) -> tuple[float, float, float]:
@@ -223,12 +234,6 @@ def _step_shows(height: Sequence[float], weights: Sequence[float], least: float)
     """Whether enough items are on either side of a step to tell it from a few odd ones."""
     after = sum(weight for weight, each in zip(weights, height, strict=True) if each)
     return least <= after <= sum(weights) - least
-
-
-def _typical(found: Sequence[Law], index: float) -> float:
-    if len(found) == 1:
-        return found[0].at(index)
-    return sum(law.weight * law.at(index) for law in found)
 
 
 def _longer(least: float, mean: float, deviation: float) -> tuple[float, float]:
