@@ -29,11 +29,11 @@ from matplotlib.figure import Figure
 from farmhand import MemoryStore, UsageError, call, codec, owner, run_tasks
 from farmhand.errors import UnknownName
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed
-from farmhand.progress import Estimate
+from farmhand.progress import Estimate, TimeLeft
 from farmhand.replay import replay
 from farmhand.store import Timings, Turn
 from farmhand.testing.stores import a_run, block, failed
-from farmhand.wording import TimeLeft, when_text
+from farmhand.wording import when_text
 from farmhand_plot import KINDS, looks, plot
 from farmhand_plot.course import Course
 from farmhand_plot.estimates import draw_estimates

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from farmhand.progress import OVER, Estimate
+from farmhand.progress import OVER, Estimate, TimeLeft
 from farmhand.values import dataclass
-from farmhand.wording import TimeLeft
 
 __all__ = ["Course"]
 

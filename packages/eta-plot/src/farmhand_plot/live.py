@@ -6,8 +6,8 @@ import time
 from itertools import accumulate
 from math import isfinite
 
-from farmhand.progress import Estimate, Snapshot
-from farmhand.wording import RemainingWords, TimeLeft, printable
+from farmhand.progress import Estimate, Snapshot, TimeLeft
+from farmhand.wording import RemainingWords, printable
 from farmhand_plot.course import Course
 
 __all__ = ["Watched", "ordered"]
