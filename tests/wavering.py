@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from farmhand.progress import Estimate, ProcessView, Snapshot
+from farmhand.progress import Estimate, ProcessView, Snapshot, TimeLeft
 from farmhand.values import replace
-from farmhand.wording import RemainingWords, TimeLeft
+from farmhand.wording import RemainingWords
 
 NOON = 1_772_625_600.0  # a time of day
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import Counter
 
 import pytest
@@ -20,6 +21,8 @@ from farmhand.eta import Estimator
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.progress import OVER, Estimate
 from farmhand.testing.frontends import RecordingFrontend
+from farmhand.values import replace
+from farmhand.wording import RemainingWords
 from planned_farm import Plan, PlannedFarm
 
 NOTHING = Estimate(0.0, 0.0, 0.0)
@@ -59,6 +62,16 @@ def test_even_items_are_estimated_well_and_nothing_flickers(farm):
     assert all(is_about(end, snapshots[-1].elapsed, 1.2) for end in ends)
     changes = sum(abs(after - before) > 0.1 for before, after in itertools.pairwise(ends[:-5]))
     assert changes <= len(ends) / 20
+
+
+def test_a_farm_tells_all_who_look_the_same_words(farm):
+    """They were made by one who saw all of it, and are part of the snapshot."""
+    snapshots = farm.run([0.25] * 40)
+    words = RemainingWords()
+    for snapshot in snapshots:
+        assert snapshot.told == words.of(replace(snapshot, told=None), time.time())
+    assert snapshots[20].told
+    assert not snapshots[-1].told
 
 
 def test_in_the_end_nothing_remains(farm):
@@ -221,6 +234,29 @@ def test_an_item_that_says_nothing_is_judged_by_those_that_have_ended(farm):
     assert all(0.0 <= view.remaining <= 1.5 for view in later.processes)
 
 
+def test_what_an_item_still_takes_is_guessed_once_and_counts_down(farm):
+    """A guess that grows with an item that outlasts the others says something else at each look."""
+    snapshots = farm.run([1.0] * 10 + [30.0] + [1.0] * 40, poolsize=2)
+    views = [view for each in snapshots for view in each.processes if view.index == 10]
+    guessed = [view for view in views if view.remaining is not None]
+    ends = [view.elapsed + view.remaining for view in guessed]
+    assert max(ends) - min(ends) < 1e-6
+    assert is_about(ends[0], 1.0)
+    assert [view.remaining for view in views[len(guessed) :]] == [None] * (len(views) - len(guessed))
+    assert views[-1].elapsed > 29.0
+
+
+def test_an_item_that_begins_to_report_is_no_guess_any_more(farm):
+    """What it says itself is better than what others took."""
+    reports = tuple((k / 20, k / 20) for k in range(20))
+    snapshots = farm.run([1.0] * 6 + [Plan(10.0, reports)], poolsize=2)
+    views = [view for each in snapshots for view in each.processes if view.index == 6]
+    guessed = [view for view in views if view.complete == 0.0]
+    assert guessed
+    assert all(is_about(view.elapsed + view.remaining, 1.0) for view in guessed)
+    assert all(is_about(view.elapsed + view.remaining, 10.0) for view in views if view.complete > 0.0)
+
+
 # -- earlier runs ----------------------------------------------------------------------------------
 
 
@@ -314,8 +350,8 @@ def test_an_estimate_takes_a_fiftieth_of_the_time_at_most(farm, costly):
 
 def test_each_of_many_running_items_has_its_turn(farm, costly):
     """What one look has no time for, a later one has."""
-    snapshots = farm.run([1.0] * 8 + [30.0] * 8, poolsize=8)
-    running = at(snapshots, 15.0).processes
+    snapshots = farm.run([20.0] * 16, poolsize=8)
+    running = at(snapshots, 35.0).processes
     assert all(view.remaining is not None for view in running)
 
 

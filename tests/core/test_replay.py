@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from farmhand import MemoryStore
 from farmhand.eta import Estimator, Running, Steady
 from farmhand.progress import Estimate
-from farmhand.replay import earlier_runs, estimate_now, replay, timings_of
+from farmhand.replay import earlier_runs, estimate_now, replay
 from farmhand.store import Timings, Turn
-from farmhand.testing.stores import a_run, block, done, failed
+from farmhand.testing.stores import a_run, block, done
 
 BEGAN = 1000.0
 
@@ -171,6 +171,14 @@ def test_a_run_that_goes_on_has_something_running_in_each_process():
     assert replay(late, began=BEGAN, moments=[3.0], total=6, processes=2, outcome="") == [expected]
 
 
+def test_a_short_silence_is_no_long_item():
+    """Of tiny items thousands are on their way into the store; a hundredth of a second is nothing."""
+    known = timings(*((n, n % 2, n // 2 * 1e-5, 1e-5) for n in range(1000)))
+    for moment in (0.01, 0.06):
+        [left] = replay(known, began=BEGAN, moments=[moment], total=2000, processes=2, outcome="")
+        assert left.high < 0.1
+
+
 def test_the_last_items_are_with_the_processes_that_have_been_silent_for_longest():
     """The others have found none left, and wait."""
     known = timings((0, 0, 0.0, 2.0), (1, 1, 0.0, 3.0), (2, 2, 0.0, 4.0))
@@ -264,18 +272,6 @@ def test_the_order_of_records_means_nothing(mixed, moment):
 # -- from stores -------------------------------------------------------------------------------------------
 
 
-def test_a_store_tells_what_has_ended_and_what_was_tried_again():
-    """Failed items have ended; one that never reached a process has no time that means anything."""
-    store, run = MemoryStore(), a_run(numitems=9)
-    session = store.begin(run)
-    unlucky = [failed(2, again=True), failed(3), failed(4, process=None)]
-    session.record(Turn([block(range(9), list(range(9)))], [done([0, 1], "ab")], unlucky))
-    ended, again = timings_of(store, run.uid)
-    assert list(ended.indices) == [0, 1, 3]
-    assert list(ended.seconds) == [0.25, 0.5, 0.25]
-    assert list(again.indices) == [2]
-
-
 def test_earlier_runs_are_those_of_the_task_that_began_before_the_newest_of_them_first():
     """What another task took says nothing, nor what a later run did; of many, not all are read."""
     store = MemoryStore()
@@ -298,9 +294,8 @@ def test_the_time_that_remains_can_be_told_from_the_store_alone():
     run = a_run(numitems=20, started=100.0, provenance={"processes": 3})
     session = store.begin(run)
     session.record(Turn([block(range(4), "abcd")], [done([0, 1], "ab"), done([2, 3], "cd", process=1)]))
-    ended, again = timings_of(store, run.uid)
     about = {"total": 20, "processes": 3, "earlier": list(earlier_runs(store, run)), "outcome": ""}
-    expected = replay(ended, again, began=100.0, moments=[8.0], **about)
+    expected = replay(store.timings(run.uid), began=100.0, moments=[8.0], **about)
     assert [estimate_now(store, run, 108.0)] == expected
     assert [indices[0] for indices, _ in earlier_runs(store, run)] == [0]
     assert expected[0] is not None

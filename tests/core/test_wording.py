@@ -85,9 +85,12 @@ def test_what_is_cut_fits_and_is_the_beginning(text, width):
     [
         (0.4, 80.0, "1m 20s"),
         (1.0, 0.0, "0s"),
+        (0.0, 80.0, "~80 s"),
+        (math.nan, 80.0, "~80 s"),
         (None, 80.0, "~80 s"),
         (None, 13.2, "~14 s"),
-        (None, 0.3, "~1 s"),
+        (None, 1.2, "~1 s"),
+        (None, 0.3, ""),
         (None, 0.0, ""),
         (None, -5.0, ""),
         (None, None, ""),
@@ -97,7 +100,10 @@ def test_what_is_cut_fits_and_is_the_beginning(text, width):
     ],
 )
 def test_what_an_item_still_takes_is_told_from_a_guess(complete, remaining, text):
-    """One that reports knows; of another, how long the others took. Past its guess nobody can say."""
+    """One that reports knows; of another, how long others took. One that is at zero has said nothing.
+
+    Of items that take milliseconds, a second would be too much, and come and go.
+    """
     process = ProcessView(0, 77, "busy", 3, elapsed=10.0, complete=complete, remaining=remaining)
     assert rest_text(process) == text
 

@@ -11,7 +11,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -27,11 +30,13 @@ from farmhand import MemoryStore, UsageError, call, codec, owner, run_tasks
 from farmhand.errors import UnknownName
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed
 from farmhand.progress import Estimate
-from farmhand.replay import replay, timings_of
-from farmhand.store import Turn
-from farmhand.testing.stores import a_run, block
+from farmhand.replay import replay
+from farmhand.store import Timings, Turn
+from farmhand.testing.stores import a_run, block, failed
+from farmhand.wording import TimeLeft, when_text
 from farmhand_plot import KINDS, looks, plot
 from farmhand_plot.course import Course
+from farmhand_plot.estimates import draw_estimates
 from farmhand_plot.figures import course_figure
 from farmhand_plot.timeline import busy_share
 from waiting import DEADLINE
@@ -111,6 +116,13 @@ def texts(figure: Figure) -> str:
     return "\n".join(text.get_text() for axes in figure.axes for text in axes.texts)
 
 
+def labels(axes: Axes) -> list[str]:
+    """What the legend explains."""
+    legend = axes.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def save(figure: Figure, format: str = "png") -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format=format)
@@ -143,11 +155,12 @@ def test_a_run_that_is_over_has_no_projection():
     """But its end, in words."""
     figure = plot(six())
     assert not is_drawn(figure, "completions-band")
-    assert figure.axes[0].get_title("right") == "ended after 45 s"
+    at = f"at {when_text(BEGAN + 45.0, BEGAN)}"
+    assert figure.axes[0].get_title("right") == f"ended after 45 s, {at}"
     assert "5 done, 1 failed" in title(figure)
     for outcome, said in (("stopped", "stopped after"), ("broken", "broken off after"), ("", "killed after")):
         ended = plot(six(outcome=outcome, numitems=10))
-        assert ended.axes[0].get_title("right") == f"{said} 45 s"
+        assert ended.axes[0].get_title("right") == f"{said} 45 s, {at}"
         assert "5 of 10 done, 1 failed" in title(ended)
         assert not is_drawn(ended, "completions-band")
 
@@ -157,7 +170,11 @@ def test_a_run_that_goes_on_is_projected_to_its_total():
     remaining = Estimate(40.0, 50.0, 70.0)
     counts = {"total": 100, "done": 45, "failed": 5, "skipped": 20}
     course = Course("t", now=30.0, **counts, times=[10.0, 30.0], ended=[20, 50], remaining=remaining)
+    course = replace(course, left=TimeLeft("40-70 s", "about 14:35"), began=BEGAN)
     figure = course_figure(course)
+    assert figure.axes[0].get_title("right") == "40-70 s left, about 14:35"
+    for axes in figure.axes:
+        assert f"now: {when_text(BEGAN + 30.0, BEGAN)}" in labels(axes)
     corners = drawn(figure, "completions-band").get_xy()
     assert corners[:3].tolist() == [[30.0, 50.0], [70.0, 80.0], [100.0, 80.0]]
     assert np.transpose(drawn(figure, "completions-projected").get_data()).tolist() == [
@@ -168,6 +185,15 @@ def test_a_run_that_goes_on_is_projected_to_its_total():
     above, below = figure.axes
     assert above.get_xlim() == below.get_xlim()
     assert above.get_xlim()[1] >= 100.0
+
+
+def test_a_paused_run_says_that_it_is():
+    """Its time remaining counts from when it goes on; on another computer it may not run at all."""
+    left = TimeLeft("12-20 min", "when it goes on")
+    paused = course_figure(Course("t", state="paused", now=30.0, total=9, left=left))
+    assert paused.axes[0].get_title("right") == "paused: 12-20 min left, when it goes on"
+    elsewhere = course_figure(Course("t", state="unknown", now=30.0, total=9, left=TimeLeft("5-6 h")))
+    assert elsewhere.axes[0].get_title("right") == "if it still runs: 5-6 h left"
 
 
 def test_without_a_total_there_is_no_target():
@@ -186,8 +212,10 @@ def test_the_history_of_the_estimate_is_what_a_replay_says():
     figure = plot(store, "estimate")
     moments, ends = drawn(figure, "estimate-predicted").get_data()
     assert len(moments) > 50
-    ended, again = timings_of(store, store.runs()[0].uid)
-    expected = replay(ended, again, began=BEGAN, moments=np.linspace(0.0, 45.0, 101).tolist(), total=6)
+    ended, again = Timings(), Timings()
+    for index, process, start, seconds, status in SIX:
+        (again if status == "retried" else ended).add(index, process, start, seconds)
+    expected = replay(ended, again, began=0.0, moments=np.linspace(0.0, 45.0, 101).tolist(), total=6)
     assert list(ends - moments) == pytest.approx([each.median for each in expected if each is not None])
     assert ends[-1] == 45.0
 
@@ -197,6 +225,30 @@ def test_what_happened_is_a_line_once_it_has():
     assert list(drawn(plot(six(), "estimate"), "estimate-truth").get_ydata()) == [45.0, 45.0]
     for other in (six(outcome="stopped"), six(outcome=""), six(outcome="", owner=owner.here())):
         assert not is_drawn(plot(other, "estimate"), "estimate-truth")
+
+
+def test_of_nothing_to_do_nothing_was_predicted():
+    """An end that came at once needs no band; one item is not "all 1 items"."""
+    store = MemoryStore()
+    add(store, [], ended=0.01)
+    figure = plot(store, "all")
+    assert "there was nothing to predict" in texts(figure)
+    assert not is_drawn(figure, "estimate-predicted")
+    assert drawn(figure, "completions-total").get_label() == "no items"
+    add(store, [(0, 0, 0.0, 2.0, "done")], ended=2.0)
+    assert drawn(plot(store), "completions-total").get_label() == "the one item"
+
+
+def test_both_axes_of_the_predicted_end_are_in_one_unit():
+    """What is on the diagonal has just passed; nobody has to convert."""
+    estimates = [(2.0, Estimate(300.0, 400.0, 900.0)), (20.0, Estimate(10.0, 20.0, 30.0))]
+    for state, unit in (("finished", "s"), ("running", "min")):
+        course = Course("t", state=state, now=100.0, total=9, done=9, times=[1.0], ended=[9])
+        course = replace(course, estimates=estimates[: 1 if state == "running" else 2])
+        axes = Figure().subplots()
+        draw_estimates(axes, course)
+        assert axes.get_xlabel() == f"time since the start ({unit})"
+        assert axes.get_ylabel() == f"predicted end ({unit})"
 
 
 # -- the timeline --------------------------------------------------------------------------------------------
@@ -218,9 +270,21 @@ def test_each_process_has_a_lane_with_its_items_as_bars():
     assert bars("retried") == [(3.0, 4.0, 1)]
 
 
+def test_an_item_that_reached_no_process_is_in_no_lane():
+    """It has failed, but nobody has spent any time on it."""
+    store = MemoryStore()
+    session = store.begin(a_run(started=BEGAN, numitems=3, owner=KILLED))
+    session.record(
+        Turn([block(range(3), range(3))], [], [failed(0, again=True), failed(1), failed(2, process=None)])
+    )
+    figure = plot(store, "timeline")
+    assert [len(drawn(figure, f"timeline-{name}").get_paths()) for name in ("retried", "failed")] == [1, 1]
+    assert title(figure).endswith("0 of 3 done, 2 failed")
+
+
 def test_stragglers_are_named():
     """Who looks at the figure wants to know which item it was."""
-    assert texts(plot(six(), "timeline")) == "5"
+    assert texts(plot(six(), "timeline")) == "#5"
 
 
 def test_an_item_that_has_not_ended_has_a_bar_in_a_run_that_goes_on():
@@ -472,7 +536,8 @@ def test_whatever_the_run_is_there_is_a_labelled_figure(store):
         assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()
     if store in (nothing, no_items, nothing_ended_yet):
         assert texts(figure).count("no item has ended") == 3
-        assert "nothing has been predicted" in texts(figure)
+        why = "there was nothing to predict" if store is no_items else "nothing has been predicted"
+        assert why in texts(figure)
         for kind in KINDS:
             assert title(plot(store(), kind))
 
@@ -515,6 +580,28 @@ def test_no_record_is_too_odd_to_be_drawn(ran, outcome, ended):
     store = MemoryStore()
     add(store, ran, outcome=outcome, ended=ended)
     plot(store, "all").draw_without_rendering()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [None, (3.4, 2.6)], ids=["default", "column"])
+def test_no_text_lies_on_another(kind, size):
+    """At the default size, and in a column of a paper, where a legend goes below its title."""
+    if kind == "all" and size:
+        size = (8.0, 6.0)
+    figure = plot(
+        six(outcome="", owner=owner.here(), started=time.time() - 50.0, numitems=9), kind, size=size
+    )
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [figure._suptitle.get_window_extent()]
+        boxes += [
+            title.get_window_extent() for title in (axes._left_title, axes._right_title) if title.get_text()
+        ]
+        if kind not in ("completions", "all") and axes.get_legend() is not None:
+            boxes.append(axes.get_legend().get_window_extent())
+        for number, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:number])
+        assert all(box.x0 >= 0.0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_no_value_is_read():

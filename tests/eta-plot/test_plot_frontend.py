@@ -31,6 +31,7 @@ from farmhand_plot.files import ENDINGS, clean, save
 from farmhand_plot.frontend import PlotFrontend
 from farmhand_plot.live import Watched
 from waiting import DEADLINE, wait_for, wait_until
+from wavering import NOON, told, wavering_run
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -119,6 +120,21 @@ class PlotFrontendHere(PlotFrontend):
         return DrawnHere(self._path)
 
 
+class Listening(Companion):
+    """For a process that draws, what it would be told."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        super().__init__(0, ours, -1)
+        self.run = RemoteRun(theirs)
+
+    def is_alive(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        self.run.close()
+
+
 class TestPlotFrontend(FrontendConformance):
     """Nothing that a farm can show keeps it from drawing: a drawing that fails is raised."""
 
@@ -168,6 +184,14 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_run(tmp_path, monke
     assert not store.runs() or not len(store)
 
 
+@pytest.mark.skipif(not os.geteuid(), reason="root may write anywhere")
+def test_a_folder_that_is_read_only_is_refused_before_the_run(target):
+    """And not after a night of work."""
+    target.parent.chmod(0o500)
+    with pytest.raises(UsageError, match=r"the folder '.*figures' is read-only; choose another"):
+        frontend_of(target)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_ending_that_is_promised_can_be_written(target, ending):
     """Matplotlib, and pillow with it, know them all."""
@@ -198,6 +222,25 @@ def test_the_course_of_a_run_is_what_was_shown_of_it():
     assert [at for at, _ in course.estimates] == [each.elapsed for each in history[:-1]] + [5.0]
     assert course.estimates[10][1] == history[10].remaining
     assert len(course.failures) == 4
+
+
+@pytest.mark.parametrize("begin", [0.0, 5000.0], ids=["from the start", "after an hour"])
+def test_the_figure_says_the_time_remaining_in_the_words_of_the_terminal(target, monkeypatch, begin):
+    """Of a long run what draws is told every ten seconds, but of new words at once."""
+    monkeypatch.setattr("time.time", lambda: NOON)
+    history = [replace(snapshot, elapsed=snapshot.elapsed + begin) for snapshot in wavering_run()]
+    listening, watched = Listening(), Watched()
+    frontend = frontend_of(target)
+    frontend._start = lambda: listening
+    heard = 0
+    for snapshot, left in zip(history, told(history, NOON), strict=True):
+        frontend.show(snapshot)
+        for each in listening.run.snapshots():
+            watched.add(each)
+            heard += 1
+        assert not heard or watched.course().left == left
+    frontend.close()
+    assert begin == 0.0 or heard < len(history) / 3
 
 
 def test_a_long_run_takes_no_more_room_than_a_short_one():

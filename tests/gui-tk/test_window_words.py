@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farmhand.events import Finish, ItemError, Pause, Resize, Resume, Stop
-from farmhand.progress import Estimate, Failure, ProcessView, Snapshot
+from farmhand.progress import Estimate, Failure, ProcessView, Snapshot, TimeLeft
 from farmhand.testing.frontends import NASTY_TEXTS, a_failure, a_run, snapshots
-from farmhand.wording import RemainingWords, TimeLeft
+from farmhand.wording import RemainingWords
 from farmhand_tk.window.failed import Failed
 from farmhand_tk.window.looks import chosen_theme, desktop_is_dark
 from farmhand_tk.window.orders import Orders

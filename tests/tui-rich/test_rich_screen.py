@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.segment import Segment
 
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
-from farmhand.progress import Detach, Estimate, FrontendOptions, Output, ProcessView, Snapshot
+from farmhand.progress import Detach, Estimate, FrontendOptions, Output, ProcessView, Snapshot, TimeLeft
 from farmhand.testing.frontends import NASTY_TEXTS, FrontendConformance, a_failure, a_run, play, snapshots
 from farmhand.text import TextFrontend
-from farmhand.wording import TimeLeft
 from farmhand_rich.frontend import RichFrontend
 from farmhand_rich.keys import Steering, presses
 from farmhand_rich.layout import Layout, Message

@@ -7,8 +7,10 @@ the next report can be expected to bring it.
 
 from __future__ import annotations
 
-__all__ = ["Bar", "History"]
+__all__ = ["REPORTED", "Bar", "History"]
 
+#: So much of an item it has to have reported: below it the rest is anybody's guess, as Brian has it.
+REPORTED = 0.001
 _ALMOST = 0.99  # only a report says that an item is done
 _CREEP = 0.5  # how much further than one expected step a bar may go when the next report is late
 _AGAIN = 0.5  # of what was reported last; who says so little begins again
@@ -64,8 +66,7 @@ class Bar:
     def remaining(self, elapsed: float) -> float | None:
         """Seconds that the item probably still takes; None when nobody can say."""
         took = self._at - self._began
-        # Brian's threshold, below which the rest is anybody's guess
-        if self.complete is None or self.complete <= 0.001 or took <= 0.0:
+        if self.complete is None or self.complete <= REPORTED or took <= 0.0:
             return None
         return max(0.0, took / self.complete - (elapsed - self._began))
 

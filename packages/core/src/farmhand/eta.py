@@ -19,6 +19,7 @@ from heapq import heapify, heapreplace
 from math import exp, fsum, log, log1p, sqrt
 from operator import attrgetter
 
+from farmhand.bars import REPORTED
 from farmhand.durations import LONGEST, SHORTEST, Sample, Seen, sane
 from farmhand.progress import Estimate
 from farmhand.trends import Law, laws
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Estimator", "Running", "Steady"]
+__all__ = ["Estimator", "Running", "Steady", "reported"]
 
 # how much is played
 _FUTURES = (64, 48, 32, 24, 16)  # with many processes there are fewer of them
@@ -53,7 +54,6 @@ _UNSEEN = 40.0  # what has not come yet, as one item is: so many times as long a
 _WIDER = 1.2  # the interval, against what the futures say
 _LEAST_WIDTH = 0.02  # half of the interval, as a part of the estimate
 # when things are known
-_REPORTED = 0.001  # of an item; below it is anybody's guess, as Brian has it
 _TELLING = 0.2  # of an item: when so much is done, its reports say how long such items take
 _LAST = 0.25  # of an item that has reported its end: so long it may still take, against what it took
 _SLOWER = 0.25  # the first items of processes are apart if they take so much longer (log)
@@ -236,7 +236,7 @@ class Estimator:
 def reported(item: Running) -> float | None:
     """Seconds that an item still takes, going by its reports; None when it does not report."""
     complete = item.complete
-    if complete is None or not complete > _REPORTED:
+    if complete is None or not complete > REPORTED:
         return None
     if item.rest is not None and item.rest == item.rest:
         return sane(item.rest)

@@ -38,7 +38,7 @@ from math import isfinite
 from operator import attrgetter
 
 from farmhand.events import Control, Finish, ItemError, Pause, Resize, Resume, Stop
-from farmhand.progress import Estimate, Failure, Output, ProcessView, Snapshot
+from farmhand.progress import Estimate, Failure, Output, ProcessView, Snapshot, TimeLeft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ _MOST_OUTPUT = 1 << 20  # and characters of them
 _MOST_TEXT = 1 << 18  # characters of failures in one message, and those of one more
 _ORDERS: Mapping[str, Control] = {"pause": Pause(), "resume": Resume(), "finish": Finish(), "stop": Stop()}
 # What is not passed on as it is.
-_SPECIAL = frozenset({"remaining", "processes", "failures", "outputs", "history"})
+_SPECIAL = frozenset({"remaining", "told", "processes", "failures", "outputs", "history"})
 _COUNTS = ("state", "total", "done", "failed", "skipped", "wanted")
 
 
@@ -147,6 +147,8 @@ class SnapshotEncoder:
             fields = dict(zip(_OWN, _own_values(snapshot), strict=True))
             if snapshot.remaining is not None:
                 fields["remaining"] = _fields(snapshot.remaining)
+            if snapshot.told is not None:
+                fields["told"] = _fields(snapshot.told)
             fields["processes"] = list(map(_view_fields, snapshot.processes))
             self._body = self.encode(fields)[:-1]
             self._snapshot = snapshot
@@ -246,11 +248,12 @@ class SnapshotReader:
                     raise ValueError
                 new = tuple((float(seconds), int(ended)) for seconds, ended in points)
                 self._history = self._history[:stand] + new
-            remaining = fields.get("remaining")
+            remaining, told = fields.get("remaining"), fields.get("told")
             snapshot: Snapshot = _value(
                 Snapshot,
                 about,
                 remaining=None if remaining is None else _value(Estimate, remaining),
+                told=None if told is None else _value(TimeLeft, told),
                 processes=tuple(_value(ProcessView, each) for each in fields.get("processes", ())),
                 failures=tuple(self._failures),
                 outputs=tuple(_value(Output, each) for each in fields.get("outputs", ())),
@@ -309,12 +312,13 @@ def _view_fields(view: ProcessView) -> dict[str, Any]:
 # What each kind of field may hold. Annotations are text here, as nothing evaluates them.
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
+    "bool": (bool,),
     "int": (int,),
     "int | None": (int, type(None)),
     "float": (float,),
     "float | None": (float, type(None)),
 }
-_CLASSES = (Snapshot, Estimate, ProcessView, Failure, ItemError, Output)
+_CLASSES = (Snapshot, Estimate, TimeLeft, ProcessView, Failure, ItemError, Output)
 _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
     kind: {name: _KINDS[said] for name, said in kind.__annotations__.items() if said in _KINDS}
     for kind in _CLASSES

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from farmhand import codec
 from farmhand.bars import Bar, History
 from farmhand.errors import UsageError
-from farmhand.eta import Running
+from farmhand.eta import Running, reported
 from farmhand.events import (
     Control,
     ExecutorEvent,
@@ -28,6 +29,7 @@ from farmhand.outlook import Outlook, ended_in
 from farmhand.progress import OVER, Detach, Failure, Frontend, Output, ProcessView, Snapshot
 from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
+from farmhand.timeleft import RemainingWords
 from farmhand.values import replace
 
 TYPE_CHECKING = False
@@ -82,6 +84,7 @@ class Monitor:
         self._history = History()
         self._attempts: dict[int, dict[int, _Attempt]] = {}  # by process, by item: what it was seen to run
         self._outlook = Outlook(began)
+        self._words = RemainingWords()
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
         self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
@@ -218,7 +221,7 @@ class Monitor:
         outputs = tuple(self._outputs)
         self._outputs.clear()
         self._outputs_size = 0
-        return Snapshot(
+        snapshot = Snapshot(
             task=self._task,
             state=state,
             store=self._store,
@@ -242,6 +245,7 @@ class Monitor:
             failures=tuple(self._failures),
             outputs=outputs,
         )
+        return replace(snapshot, told=self._words.of(snapshot, time.time()))
 
     def _work(self, scheduler: Scheduler, running: int, arriving: int) -> tuple[int | None, int, int | None]:
         """How many items have not ended, how many processes share them, and the index behind the last one.
@@ -306,12 +310,17 @@ class Monitor:
         )
 
     def _rest(self, attempt: _Attempt, item: Running) -> float | None:
-        """Seconds that an item that does not say how far it is probably still takes."""
-        if attempt.edition != self._outlook.edition and self._outlook.has_time():
-            attempt.edition = self._outlook.edition
+        """Seconds that an item that does not say how far it is probably still takes.
+
+        It is guessed once, and counts down; what has outlasted that may take any time. A guess that was
+        made anew would grow with the item, and waver for as long as it is watched.
+        """
+        if attempt.end is None and reported(item) is None and self._outlook.has_time():
             rest = self._outlook.rest_of(item)
             attempt.end = None if rest is None else item.elapsed + rest
-        return None if attempt.end is None else max(0.0, attempt.end - item.elapsed)
+        if attempt.end is None or attempt.end <= item.elapsed:
+            return None
+        return attempt.end - item.elapsed
 
     def _attempt(self, process: int, index: int, number: int, ledger: Ledger) -> _Attempt:
         """What a process runs now: the same as when somebody looked last, or something new."""
@@ -341,7 +350,7 @@ class _Attempt:
     The item's short text is kept, since the repr of what a user made may take its time.
     """
 
-    __slots__ = ("bar", "edition", "end", "item", "number", "report")
+    __slots__ = ("bar", "end", "item", "number", "report")
 
     def __init__(self, number: int, item: str) -> None:
         self.number = number
@@ -349,7 +358,6 @@ class _Attempt:
         self.bar = Bar()
         self.report: Reported | None = None  # the last one that the bar knows
         self.end: float | None = None  # when it will probably have ended, in seconds since it began
-        self.edition = -1  # of the outlook that says so
 
 
 def _checked(control: object) -> Control | Detach:

@@ -1,8 +1,8 @@
 """The time that a run will still take: tells the estimator what happens, and asks it when it is worth it.
 
 An estimate takes milliseconds, and ten a second are shown. So it is made anew about twice a second, and
-for no more than a fiftieth of the time; in between the last one counts down. What single items still take
-costs another fiftieth, and where there are many of them, some wait until the next look.
+for no more than a fiftieth of the time; in between the last one counts down. Guesses of what single items
+take cost another fiftieth, and where there are many of them, some wait until the next look.
 """
 
 from __future__ import annotations
@@ -30,11 +30,6 @@ class Outlook:
     ----------
     began : float
         The clock at the beginning.
-
-    Attributes
-    ----------
-    edition : int
-        Changes when it is time to ask anew how long running items still take.
     """
 
     def __init__(self, began: float) -> None:
@@ -52,9 +47,7 @@ class Outlook:
         self._anew = True
         self._rests_from = began  # the clock from which on running items are asked about,
         self._rests_cost = 0.0  # seconds that this has taken in this look,
-        self._asks = True
-        self._is_left = False  # and whether there were more of them than could be asked about
-        self.edition = 0
+        self._asks = True  # and whether it is time for that
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -112,16 +105,11 @@ class Outlook:
             self._steady = Steady()  # of what is another case now nothing need be held
         if self._rests_cost:
             self._rests_from, self._rests_cost = now + _REST * self._rests_cost, 0.0
-        if self._anew and not self._is_left:
-            self.edition += 1
-        self._is_left = False
         self._asks = now >= self._rests_from
 
     def has_time(self) -> bool:
-        """Whether :meth:`rest_of` may be asked, in this look; if not, the next one goes on from there."""
-        has_time = self._asks and self._rests_cost < _LONG
-        self._is_left = self._is_left or not has_time
-        return has_time
+        """Whether :meth:`rest_of` may be asked, in this look; if not, a later one has the time."""
+        return self._asks and self._rests_cost < _LONG
 
     def rest_of(self, item: Running) -> float | None:
         """Seconds that a running item probably still takes; None when nobody can say."""

@@ -23,6 +23,7 @@ __all__ = [
     "Output",
     "ProcessView",
     "Snapshot",
+    "TimeLeft",
 ]
 
 #: The states of the last snapshot of a run.
@@ -39,6 +40,42 @@ class Estimate:
     low: float
     median: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """A time remaining in words; false where there is nothing to say.
+
+    Parameters
+    ----------
+    span : str
+        How long: ``'12-20 min'``, ``'5 min to 3 h'``, ``'under 30 s'``, or ``'unknown'``.
+    end : str
+        When: ``'about 14:35'``, of a wide range the latest time that is likely (``'by 17:30'``), of a
+        run that is paused ``'when it goes on'``; or ``''``.
+    latest : bool
+        ``end`` is such a latest time.
+    """
+
+    span: str = ""
+    end: str = ""
+    latest: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.span)
+
+    def __str__(self) -> str:
+        return f"{self.span}, {self.end}" if self.end else self.span
+
+    @property
+    def left(self) -> str:
+        """The span within a line: ``'12-20 min left'``."""
+        return "time left unknown" if self.span == "unknown" else f"{self.span} left"
+
+    @property
+    def whole(self) -> str:
+        """All within a line: ``'12-20 min left, about 14:35'``."""
+        return f"{self.left}, {self.end}" if self.end else self.left
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +104,9 @@ class ProcessView:
     expected : float or None
         Where it probably is by now, between two reports: what a bar shows.
     remaining : float or None
-        Seconds that the item probably still takes, as it reports or, if it does not, as others took;
-        None when nobody can say.
+        Seconds that the item probably still takes, as it reports; of one that does not (``complete`` is
+        None, or as good as zero), going by how long others took, which is guessed once. None when nobody
+        can say: before anything is known, and when it has outlasted that guess.
     attempts : int
         Which attempt at the item this is, from 1.
     """
@@ -169,6 +207,9 @@ class Snapshot:
         between two estimates. While the run is paused, it is as if it went on now; while it finishes, it is
         what its running items still take. None when nothing can be said: before anything is known, while
         the run is being stopped, and where nobody knows how many items there are. Zero at the very end.
+    told : TimeLeft or None
+        ``remaining`` in words, which stay for as long as they are nearly true; None where they are to be
+        made by who shows them (:class:`farmhand.wording.RemainingWords` knows both).
     cpu : float or None
         The fraction of the CPUs that the run may use which was busy lately, whoever used them;
         None when nobody knows.
@@ -200,6 +241,7 @@ class Snapshot:
     complete: float | None = None
     rate: float = 0.0
     remaining: Estimate | None = None
+    told: TimeLeft | None = None
     cpu: float | None = None
     wanted: int = 0
     history: tuple[tuple[float, int], ...] = ()

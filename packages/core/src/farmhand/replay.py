@@ -1,10 +1,10 @@
 """What a farm would have said of the time remaining, from the records that a run has left behind.
 
 A run's records say when each item started, in which process, and how long it took. That is nearly all that
-the estimate goes by, so that it can be made again, for any moment: of a run that somebody wants to
-understand (``farmhand plot``), and of one in another process, or on another computer, of which only the
-store can be seen (``farmhand status``). What records do not have is what items reported while they ran,
-and when the computer slept; there the farm itself knew more.
+the estimate goes by, so that it can be made again, for any moment of a run that somebody wants to
+understand (``farmhand plot``), and of one on another computer, of which only the store can be seen. What
+records do not have is what items reported while they ran, and when the computer slept; there the farm
+itself knew more, and whoever can reach it should ask it.
 """
 
 from __future__ import annotations
@@ -38,22 +38,12 @@ if TYPE_CHECKING:
         def retried(self, run: str | None = None) -> Iterator[Record]: ...
 
 
-__all__ = ["earlier_runs", "estimate_now", "replay", "timings_of"]
+__all__ = ["earlier_runs", "estimate_now", "replay"]
 
 _EARLIER_RUNS = 5  # that are learnt from, the newest; those before them hardly say more,
 _KNOWN = 1000  # and neither do more items of them
 _PAUSE = 2.0  # seconds in which no process runs anything: a farm hands out items faster than that
-
-
-def timings_of(store: Source, run: str) -> tuple[Timings, Timings]:
-    """When the items of a run ran that have ended, and attempts that were followed by another.
-
-    No value is read, and nothing is unpickled.
-    """
-    ended, again = store.timings(run), Timings()
-    ended.add_records(store.failures(run))
-    again.add_records(store.retried(run))
-    return ended, again
+_ON_ITS_WAY = 0.1  # seconds that results may take into the store
 
 
 def earlier_runs(store: Source, run: RunInfo) -> Iterator[tuple[Sequence[int], Sequence[float]]]:
@@ -141,7 +131,7 @@ def replay(
     return shown
 
 
-def estimate_now(store: Source, run: RunInfo, now: float, *, processes: int | None = None) -> Estimate | None:
+def estimate_now(store: Source, run: RunInfo, now: float) -> Estimate | None:
     """Estimate the time remaining of a run that goes on elsewhere, by what the store has of it.
 
     Parameters
@@ -152,8 +142,6 @@ def estimate_now(store: Source, run: RunInfo, now: float, *, processes: int | No
         The run, which has not ended.
     now : float
         Seconds since the epoch.
-    processes : int, optional
-        How many processes it has; as many as it began with by default.
 
     Returns
     -------
@@ -162,8 +150,10 @@ def estimate_now(store: Source, run: RunInfo, now: float, *, processes: int | No
     """
     if run.numitems is None:
         return None
-    ended, again = timings_of(store, run.uid)
-    known = processes if processes is not None else run.provenance.get("processes")
+    ended, again = store.timings(run.uid), Timings()
+    ended.add_records(store.failures(run.uid))
+    again.add_records(store.retried(run.uid))
+    known = run.provenance.get("processes")
     (estimate,) = replay(
         ended,
         again,
@@ -251,8 +241,10 @@ class _Story:
         if self._outcome:
             return running
         moment, head = self._moments[place], self._heads[place]
-        # a process of a run that goes on has begun another item when its last one ended
-        idle = [(moment - end, False) for _, end in self._lives.values() if end <= moment]
+        # a process of a run that goes on has begun another item when its last one ended; or many tiny ones,
+        # of which nothing is stored yet
+        silent = [moment - end for _, end in self._lives.values() if end <= moment]
+        idle = [(seconds if seconds > _ON_ITS_WAY else 0.0, False) for seconds in silent]
         if self._lives:
             start = min(start for start, _ in self._lives.values())
             unseen = self._processes - len(self._lives)

@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterable
 
 from farmhand.events import Control
-from farmhand.progress import OVER, FrontendOptions, Snapshot
+from farmhand.progress import OVER, FrontendOptions, Snapshot, TimeLeft
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
     RemainingWords,
-    TimeLeft,
     bar_text,
     cells,
     clock_text,

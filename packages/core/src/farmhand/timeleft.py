@@ -2,9 +2,9 @@
 
 What is estimated anew ten times a second wavers, and rounded numbers jump to and fro at every border.
 So each bound is said as one of the times in ``_TIMES``, whose distances are a fifteenth of their size
-or more, and stays until the estimate has gone all the way to the next one. What wavers by less than
-half such a distance, or 3 %, then never brings a text back, and what is said is never wrong by more
-than one step.
+or more, and stays until the estimate has gone all the way to the next one; of a wide range, on which
+seconds say nothing, until it has moved by a part of the range. What wavers by less than half such a
+distance, or 3 %, then never brings a text back, and what is said is never wrong by more than that.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import time
 from bisect import bisect_left
 from math import ceil, inf
 
-from farmhand.progress import Estimate, Snapshot
-from farmhand.values import dataclass
+from farmhand.progress import Estimate, Snapshot, TimeLeft
 
-__all__ = ["RemainingWords", "TimeLeft", "about_text", "finish_text", "remaining_text"]
+__all__ = ["RemainingWords", "about_text", "finish_text", "remaining_text"]
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
@@ -65,49 +64,14 @@ _UNITS = (
 )
 
 _HOLD = 1.0  # seconds for which a text stays, whatever comes: nobody reads faster
+_LONG = 60  # characters; what others have made of it may be anything
 _NEARLY = 0.05  # seconds by which two snapshots miss a whole second
 _SMALL = 50.0  # a low end so many times below the high one is as good as none
 _WIDE = 4.0  # where the high end is so many times the low one, no time between them is "about" the end,
 _WIDE_SECONDS = 600.0  # unless they are as near to each other as this
-# Times of day are told in one of these steps, which is to be such parts of the range and of its high end.
+_FINE = 0.08  # of the range: what is said is no finer than that,
+_FINE_HIGH = 0.06  # nor is a time of day than this part of the high end
 _CLOCK_STEPS = (60.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0, _DAY)
-_FINE, _FINE_HIGH = 0.08, 0.06
-
-
-@dataclass(frozen=True, slots=True)
-class TimeLeft:
-    """A time remaining in words; false where there is nothing to say.
-
-    Parameters
-    ----------
-    span : str
-        How long: ``'12-20 min'``, ``'5 min to 3 h'``, ``'under 30 s'``, or ``'unknown'``.
-    end : str
-        When: ``'about 14:35'``, of a wide range the latest time that is likely (``'by 17:30'``), of a
-        run that is paused ``'when it goes on'``; or ``''``.
-    latest : bool
-        ``end`` is such a latest time.
-    """
-
-    span: str = ""
-    end: str = ""
-    latest: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.span)
-
-    def __str__(self) -> str:
-        return f"{self.span}, {self.end}" if self.end else self.span
-
-    @property
-    def left(self) -> str:
-        """The span within a line: ``'12-20 min left'``."""
-        return "time left unknown" if self.span == _UNKNOWN else f"{self.span} left"
-
-    @property
-    def whole(self) -> str:
-        """All within a line: ``'12-20 min left, about 14:35'``."""
-        return f"{self.left}, {self.end}" if self.end else self.left
 
 
 _UNKNOWN = "unknown"
@@ -117,8 +81,8 @@ _NOTHING = TimeLeft()
 class RemainingWords:
     """The time remaining of one run after the other, in words that do not flicker.
 
-    All frontends that are shown the same snapshots say the same; one that draws less often than it is
-    shown something still has to give each snapshot to ``of``.
+    What a farm has put into its snapshots is what is said, so that who begins to look later reads the same.
+    For other snapshots the words are made here, and each has to be given to ``of``.
     """
 
     def __init__(self) -> None:
@@ -142,6 +106,9 @@ class RemainingWords:
         now : float
             The time of day, as ``time.time()`` has it.
         """
+        told = snapshot.told
+        if told is not None and told.whole.isprintable() and len(told.whole) < _LONG:
+            return told
         elapsed, state, estimate = snapshot.elapsed, snapshot.state, snapshot.remaining
         if estimate is None or state not in ("running", "finishing", "paused"):
             self._forget()
@@ -190,8 +157,9 @@ def finish_text(remaining: Estimate, now: float) -> str:
 
 
 def about_text(seconds: float) -> str:
-    """One rounded time: ``'12 s'``, ``'1.5 min'``; ``''`` for none that can be told."""
-    return _time_text(_TIMES[max(1, _nearest(seconds))]) if 0.0 < seconds < inf else ""
+    """One rounded time: ``'12 s'``, ``'1.5 min'``; ``''`` for hardly any, and for none that can be told."""
+    place = _nearest(seconds) if 0.0 < seconds < inf else 0
+    return _time_text(_TIMES[place]) if place else ""
 
 
 def _is_sane(estimate: Estimate) -> bool:
@@ -207,22 +175,24 @@ def _bounds(estimate: Estimate, before: tuple[int, int] | None) -> tuple[int, in
     low, high = estimate.low, estimate.high
     if before is None:
         return _nearest(low), _nearest(high)
-    if _is_true(before[0], low) and _is_true(before[1], high):
+    fine = (high - low) * _FINE
+    if _is_true(before[0], low, fine) and _is_true(before[1], high, fine):
         return before
     # One has to move. The other goes along if it is due soon, so that the words change once and not twice.
-    new_high = _moved(before[1], high)
-    return min(_moved(before[0], low), new_high), new_high
+    new_high = _moved(before[1], high, fine)
+    return min(_moved(before[0], low, fine), new_high), new_high
 
 
-def _moved(place: int, seconds: float) -> int:
+def _moved(place: int, seconds: float, fine: float) -> int:
     nearest = _nearest(seconds)
-    return nearest if nearest < place or not _is_true(place, seconds) else place
+    return nearest if nearest < place or not _is_true(place, seconds, fine) else place
 
 
-def _is_true(place: int, seconds: float) -> bool:
-    """Whether a time lies within one step of what is said."""
+def _is_true(place: int, seconds: float, fine: float) -> bool:
+    """Whether a time lies within one step of what is said, or is as good as that."""
+    below = _TIMES[place - 1] if place else -inf
     above = _TIMES[place + 1] if place + 1 < len(_TIMES) else inf
-    return (seconds > _TIMES[place - 1] if place else True) and seconds < above
+    return below < seconds < above or abs(seconds - _TIMES[place]) < fine
 
 
 def _nearest(seconds: float) -> int:

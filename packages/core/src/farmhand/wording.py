@@ -6,13 +6,12 @@ import time
 from math import isfinite
 from unicodedata import combining, east_asian_width
 
+from farmhand.bars import REPORTED
 from farmhand.progress import OVER, ProcessView, Snapshot
-from farmhand.timeleft import RemainingWords, TimeLeft, about_text, finish_text, remaining_text
+from farmhand.timeleft import RemainingWords, about_text, finish_text, remaining_text
 
 __all__ = [
     "RemainingWords",
-    "TimeLeft",
-    "about_text",
     "bar_text",
     "cells",
     "clock_text",
@@ -103,8 +102,7 @@ def progress_text(elapsed: float, complete: float | None) -> str:
     parts = [f"{_brian_clock(elapsed)} elapsed"]
     if complete is not None:
         parts.insert(0, f"{percent(complete)}% complete")
-        # The same threshold as Brian's, below which the rest is anybody's guess.
-        if complete > 0.001:
+        if complete > REPORTED:
             parts.append(f"approximately {_brian_clock(elapsed / min(complete, 1.0) - elapsed)} remaining")
     return ", ".join(parts)
 
@@ -118,12 +116,13 @@ def process_text(process: ProcessView) -> str:
 def rest_text(process: ProcessView) -> str:
     """How long the item of a process still takes: ``'1m 20s'`` as it reports, ``'~1.5 min'`` as others took.
 
-    ``''`` where nobody can say, as of one that has already run for longer than such a guess.
+    ``''`` where nobody can say, as of one that has outlasted such a guess; and a guess of hardly any time
+    is none.
     """
     rest = process.remaining
     if rest is None or not isfinite(rest):
         return ""
-    if process.complete is not None:
+    if process.complete is not None and process.complete > REPORTED:
         return clock_text(rest)
     guess = about_text(rest)
     return f"~{guess}" if guess else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -49,6 +50,8 @@ def plot(options: Namespace) -> int:
     path = options.output or f"{stem}-{options.kind}.png"
     whole = checked(path)
     with open_existing(options.store) as store:
+        # where its folder cannot be written, matplotlib says so in two lines, at each start, to no avail
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         from farmhand_plot.figures import plot as draw  # half a second
 
         figure = draw(store, options.kind, run=options.run, task=options.task, parameter=options.parameter)

@@ -6,7 +6,7 @@ from math import isfinite
 
 import numpy as np
 
-from farmhand.wording import finish_text, remaining_text
+from farmhand.wording import when_text
 from farmhand_plot import looks
 from farmhand_plot.course import Course
 
@@ -58,7 +58,7 @@ def draw_completions(axes: Axes, course: Course) -> None:
         color=looks.LINE,
         linewidth=1.8,
         linestyle="-",
-        drawstyle="steps-post" if len(times) < 100 else "default",
+        drawstyle="steps-post",  # nothing ends between
         label="ended",
         zorder=3,
         gid="completions-ended",
@@ -103,18 +103,18 @@ def draw_completions(axes: Axes, course: Course) -> None:
             gid="completions-total",
         )
     if now and not course.is_over:
-        looks.now_line(axes, now)
+        looks.now_line(axes, course)
     axes.plot([now], [ended], color=looks.LINE, marker="o", markersize=4.5, zorder=5, gid="completions-end")
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, max(1.0, goal or 0.0, ended) * 1.06)
     looks.time_axis(axes.xaxis, end, "time since the start")
     looks.count_axis(axes.yaxis, "items")
-    says = _says(course, estimate)
+    says = _says(course)
     if says:
         looks.caption(axes.set_title(says, loc="right", fontsize=looks.SIZES["small"], color=looks.INK))
     if not ended:
         looks.empty(axes, "no item has ended yet" if not course.is_over else "no item has ended")
-    looks.legend(axes, loc="lower right")
+    looks.legend(axes)
 
 
 def _draw_failures(axes: Axes, course: Course, times: Floats, counts: Floats) -> None:
@@ -134,9 +134,10 @@ def _draw_failures(axes: Axes, course: Course, times: Floats, counts: Floats) ->
     elif len(at):
         cross: dict[str, Any] = {
             "linestyle": "none",
-            "marker": "x",
-            "markersize": 5.0,
-            "markeredgewidth": 1.3,
+            "marker": "X",
+            "markersize": 6.5,
+            "markeredgewidth": 0.6,
+            "markeredgecolor": "white",  # which is seen on the line in grey, too
         }
         axes.plot(at, np.interp(at, times, counts), **cross, **about)
 
@@ -144,15 +145,17 @@ def _draw_failures(axes: Axes, course: Course, times: Floats, counts: Floats) ->
 def _goal_text(course: Course, goal: int) -> str:
     if course.skipped:
         return f"{looks.count_text(goal)} to do, {looks.count_text(course.skipped)} skipped"
-    return f"all {looks.count_text(goal)} items"
+    return f"all {looks.count_text(goal)} items" if goal > 1 else "the one item" if goal else "no items"
 
 
-def _says(course: Course, estimate: object) -> str:
+def _says(course: Course) -> str:
     """The end, as far as it is known, in words."""
     if course.state in _ENDED:
-        return f"{_ENDED[course.state]} {looks.took(course.now)}"
-    if estimate is None or course.remaining is None:
-        return "" if course.state == "running" else course.state
-    if course.began is None:
-        return f"remaining: {remaining_text(course.remaining)}"
-    return f"remaining: {finish_text(course.remaining, course.began + course.now)}"
+        after = f"{_ENDED[course.state]} {looks.took(course.now)}"
+        if course.began is None or not course.now:
+            return after
+        return f"{after}, at {when_text(course.began + course.now, course.began)}"
+    left = course.left.whole if course.left else ""
+    if course.state == "unknown":
+        return f"if it still runs: {left}" if left else "it still runs, or was killed"
+    return ": ".join(filter(None, ["" if course.state == "running" else course.state, left]))

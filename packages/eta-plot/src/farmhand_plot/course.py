@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from farmhand.progress import OVER, Estimate
 from farmhand.values import dataclass
+from farmhand.wording import TimeLeft
 
 __all__ = ["Course"]
 
@@ -39,6 +40,8 @@ class Course:
         When items failed, some of them if there are many.
     remaining : Estimate or None
         The time remaining at ``now``; None when nothing can be said.
+    left : TimeLeft
+        That in words, as all frontends say it.
     estimates : sequence of (float, Estimate or None)
         Ascending: what the time remaining was thought to be at some moments.
     """
@@ -56,6 +59,7 @@ class Course:
     ended: Sequence[int] = ()
     failures: Sequence[float] = ()
     remaining: Estimate | None = None
+    left: TimeLeft = TimeLeft()  # it is frozen
     estimates: Sequence[tuple[float, Estimate | None]] = ()
 
     @property

@@ -162,6 +162,7 @@ def _draw_over(
             zorder=1,
             gid="durations-density",
         )
+        axes.fill([], [], facecolor=_DENSITY(0.5), label="done (darker: more)")
     if not names and done.sum() >= 5 * _SMALLEST:
         at, medians = _medians(over[done], shown[done])
         axes.plot(
@@ -182,7 +183,7 @@ def _draw_over(
             axes.plot(
                 over[some],
                 shown[some],
-                color=looks.COLOURS["failed"] if number == FAILED else "#8A7A00",
+                color=looks.COLOURS["failed"] if number == FAILED else looks.EDGE,
                 linestyle="none",
                 marker=marker,
                 markersize=5.5 if len(some) < 100 else 3.5,
@@ -218,7 +219,7 @@ def _draw_histogram(axes: Axes, shown: Floats, status: Ints, edges: Floats) -> N
             left=before[there],
             align="edge",
             facecolor=looks.COLOURS[name],
-            edgecolor=looks.INK if number == FAILED else "white",
+            edgecolor={FAILED: looks.INK, RETRIED: looks.EDGE}.get(number, "white"),
             hatch=looks.HATCHES[name] or None,
             linewidth=0.4,
             zorder=2,

@@ -18,7 +18,7 @@ __all__ = ["draw_estimates"]
 _HIGHEST = 2.5  # times the true end, or the last one predicted, that are shown
 
 
-def draw_estimates(axes: Axes, course: Course) -> None:
+def draw_estimates(axes: Axes, course: Course, end: float | None = None) -> None:
     """Draw the predicted end of the run over the moments at which it was predicted.
 
     The better the predictions, the flatter the line; and four times out of five the end is in the band.
@@ -29,6 +29,8 @@ def draw_estimates(axes: Axes, course: Course) -> None:
         Where to draw.
     course : Course
         The run.
+    end : float, optional
+        The end of the x axis; by default, what that needs.
     """
     looks.plain(axes, "Predicted end")
     now = max(0.0, course.now)
@@ -39,7 +41,8 @@ def draw_estimates(axes: Axes, course: Course) -> None:
     ]
     truth = now if course.is_complete else None
     reference = truth
-    if known and now:
+    is_predicted = bool(known and now and _had_items(course))
+    if is_predicted:
         at, low, median, high = np.asarray(known, dtype=float).T
         reference = float(median[-1]) if truth is None else truth
         # what is far outside has dotted edges of millions of dots, each of which is drawn
@@ -83,9 +86,9 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             zorder=2,
             gid="estimate-truth",
         )
-    end = looks.end_of(now)
+    end = looks.end_of(now) if end is None else end
     top = looks.end_of(max(highest, now) * 1.05)
-    if now:
+    if is_predicted:
         axes.fill(
             [0.0, now, now],
             [0.0, now, 0.0],
@@ -97,15 +100,23 @@ def draw_estimates(axes: Axes, course: Course) -> None:
             gid="estimate-past",
         )
     if now and not course.is_over:
-        looks.now_line(axes, now)
+        looks.now_line(axes, course)
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, top)
-    looks.time_axis(axes.xaxis, end, "time since the start")
-    looks.time_axis(axes.yaxis, top, "predicted end, after the start")
-    looks.legend(axes, loc="best", ncols=2)
+    unit_of = end if course.is_complete else max(end, top)
+    looks.time_axis(axes.xaxis, end, "time since the start", unit_of)
+    looks.time_axis(axes.yaxis, top, "predicted end", unit_of)
+    looks.legend(axes, above=axes)
+
+
+def _had_items(course: Course) -> bool:
+    """Whether there was anything to do."""
+    return not course.is_complete or course.done + course.failed > 0
 
 
 def _why(course: Course) -> str:
+    if not _had_items(course):
+        return "there was nothing to predict"
     if course.total is None and course.times:
         return "nobody knew how many items there are:\nno end could be predicted"
     return "nothing has been predicted"

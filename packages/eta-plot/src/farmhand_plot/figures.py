@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from farmhand import DataManager, RunInfo, UsageError, open_store
-from farmhand.cli.stores import must_exist, runs_of, short_uids
+from farmhand import DataManager, RunInfo, UsageError, open_store, owner
+from farmhand.cli.stores import must_exist, runs_of, short_uids, snapshots_of
 from farmhand.errors import UnknownName
 from farmhand_plot import KINDS, looks
 from farmhand_plot.completions import draw_completions
@@ -114,10 +114,7 @@ def course_figure(course: Course, *, size: tuple[float, float] | None = None) ->
     looks.heading(figure, course)
     above, below = figure.subplots(2, 1, sharex=True)
     draw_completions(above, course)
-    end = above.get_xlim()[1]
-    draw_estimates(below, course)
-    below.set_xlim(0.0, end)
-    looks.time_axis(below.xaxis, end, "time since the start")
+    draw_estimates(below, course, above.get_xlim()[1])
     above.set_xlabel("")
     above.tick_params(labelbottom=False)
     return figure
@@ -144,7 +141,11 @@ def _plot(
     newest = chosen[-1]
     each = [attempts_of(store, one) for one in chosen]
     name = short_uids(runs_of(store))[newest.uid]
-    course = course_of(store, newest, each[-1], name, history=kind in ("estimate", "all"))
+    # It knows more than its records say; `farmhand status` asks it, too. Our own would not answer before
+    # this call is over.
+    is_asked = kind != "durations" and newest.owner != owner.here()
+    snapshot = snapshots_of([newest]).get(newest.uid) if is_asked else None
+    course = course_of(store, newest, each[-1], name, history=kind in ("estimate", "all"), snapshot=snapshot)
     if size is None:
         lanes = len(np.unique(each[-1].processes))
         size = _SIZES.get(kind, (7.0, min(12.0, 1.8 + 0.32 * max(lanes, 2))))
@@ -179,7 +180,7 @@ def _draw(
         status = np.concatenate([attempts.status for attempts in each])
         draw_durations(left, right, seconds, status, over, label, names)
 
-    beside: dict[str, Any] = {"width_ratios": (3, 1), "wspace": 0.02}
+    beside: dict[str, Any] = {"width_ratios": (3, 1), "wspace": 0.04}
     if kind == "completions":
         draw_completions(figure.subplots(), course)
     elif kind == "estimate":

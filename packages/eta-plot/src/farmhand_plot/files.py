@@ -81,11 +81,13 @@ def save(figure: Figure, path: str) -> None:
         with open(part, "wb") as file:
             file.write(drawn.getbuffer())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         try:
             os.unlink(part)
         except OSError:
             pass  # it was never there, or nothing can be done here
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = path, None  # the hidden one means nothing to anybody
         raise
 
 

@@ -17,6 +17,7 @@ from farmhand.companion import Companion
 from farmhand.events import Control
 from farmhand.progress import OVER, Detach, FrontendOptions, Snapshot
 from farmhand.values import replace
+from farmhand.wording import RemainingWords, TimeLeft
 from farmhand_plot.files import checked, clean
 
 __all__ = ["PlotFrontend"]
@@ -54,24 +55,34 @@ class PlotFrontend:
         self._next = 0.0  # seconds of the run at which the next snapshot is handed on
         self._last_state = ""
         self._failed_items = 0
+        self._words = RemainingWords()
+        self._left = TimeLeft()  # what other frontends say now
+        self._early: list[Snapshot] = []  # where that changed before there was a process to be told
 
     def show(self, snapshot: Snapshot) -> None:
         """Hand ``snapshot`` on, if it is time for one."""
         over = snapshot.state in OVER
+        left, self._left = self._left, self._words.of(snapshot, time.time())
         if over and not snapshot.run and snapshot.skipped and os.path.exists(self._path):
             return  # there was nothing to do; the figure of the run before says more
         if self._companion is None:
             if not (over or self._watching or snapshot.elapsed >= _SOON):
+                if self._left != left:
+                    self._early.append(_slim(snapshot))
                 return
             self._companion = self._start()
+            while self._early:
+                self._companion.remote.show(self._early.pop(0))
         failed, self._failed_items = self._failed_items, snapshot.failed
-        if not over and snapshot.elapsed < self._next and snapshot.failed == failed:
+        # new words are handed on at once, so that those below the figure follow
+        is_news = over or snapshot.failed != failed or self._left != left
+        if not is_news and snapshot.elapsed < self._next:
             self._companion.remote.stream.flush()
             return
         pause = min(max(_INTERVAL, snapshot.elapsed * _SHARE), _MOST_INTERVAL)
         self._next = snapshot.elapsed + pause
         self._last_state = snapshot.state
-        self._companion.remote.show(replace(snapshot, processes=(), failures=(), outputs=()))
+        self._companion.remote.show(_slim(snapshot))
 
     def controls(self) -> Iterable[Control | Detach]:
         """Nothing can be asked for; but what went wrong is raised."""
@@ -119,3 +130,8 @@ class PlotFrontend:
         if reason is None:
             reason = f"the process that draws it has ended ({companion.last_words() or 'it was closed'})"
         return FarmhandError(f"{self._name!r} is not written any more: {reason}")
+
+
+def _slim(snapshot: Snapshot) -> Snapshot:
+    """Without what is not drawn."""
+    return replace(snapshot, processes=(), failures=(), outputs=())

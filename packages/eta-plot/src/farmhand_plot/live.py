@@ -7,10 +7,10 @@ from itertools import accumulate
 from math import isfinite
 
 from farmhand.progress import Estimate, Snapshot
-from farmhand.wording import printable
+from farmhand.wording import RemainingWords, TimeLeft, printable
 from farmhand_plot.course import Course
 
-__all__ = ["Watched"]
+__all__ = ["Watched", "ordered"]
 
 _MOST = 400  # moments that are remembered; when there are more, every second one goes
 _SOON = 2.0  # seconds of a run in which whoever looks has seen it from its beginning
@@ -34,11 +34,14 @@ class Watched:
         self._failures: list[float] = []
         self._now = 0.0  # seconds of the run,
         self._at = 0.0  # and the time of day, of the newest snapshot
+        self._words = RemainingWords()
+        self._left = TimeLeft()
 
     def add(self, snapshot: Snapshot) -> None:
         """Take in a snapshot; they come in order."""
         before, self.last = self.last, snapshot
         self._at = time.time()
+        self._left = self._words.of(snapshot, self._at)
         now = _sane(snapshot.elapsed)
         if before is None or before.run != snapshot.run or now < self._now:
             self._estimates, self._failures, self._interval = [], [], 0.0
@@ -51,7 +54,7 @@ class Watched:
             if len(self._failures) > _MOST:
                 del self._failures[1::2]
         if not self._estimates or now >= self._estimates[-1][0] + self._interval:
-            self._estimates.append((now, _ordered(snapshot.remaining)))
+            self._estimates.append((now, ordered(snapshot.remaining)))
             if len(self._estimates) > _MOST:
                 del self._estimates[1::2]
                 kept = self._estimates
@@ -61,7 +64,7 @@ class Watched:
         """All of it, to be drawn; there must have been a snapshot."""
         last = self.last
         assert last is not None
-        remaining = _ordered(last.remaining)
+        remaining = ordered(last.remaining)
         points = [(_sane(seconds), ended) for seconds, ended in last.history]
         points.append((self._now, last.done + last.failed))
         estimates = self._estimates
@@ -82,6 +85,7 @@ class Watched:
             ended=list(accumulate((ended for _, ended in points), max)),
             failures=tuple(self._failures),
             remaining=remaining,
+            left=self._left,
             estimates=tuple(estimates),
         )
 
@@ -91,7 +95,8 @@ def _sane(seconds: float) -> float:
     return min(max(seconds, 0.0), _LONGEST) if isfinite(seconds) else 0.0
 
 
-def _ordered(estimate: Estimate | None) -> Estimate | None:
+def ordered(estimate: Estimate | None) -> Estimate | None:
+    """``estimate``, if it can be drawn, in order; others may have made it."""
     if estimate is None or not all(map(isfinite, (estimate.low, estimate.median, estimate.high))):
         return None
     return Estimate(*sorted(map(_sane, (estimate.low, estimate.median, estimate.high))))

@@ -15,7 +15,7 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from farmhand.wording import clock_text, printable
+from farmhand.wording import clock_text, printable, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BAND",
     "COLOURS",
+    "EDGE",
     "FAINT",
     "HATCHES",
     "INK",
@@ -56,6 +57,7 @@ __all__ = [
 # Okabe and Ito's, by the status of an item; so light and so dark that they differ without colour, too.
 COLOURS = {"done": "#56B4E9", "retried": "#F0E442", "failed": "#D55E00", "running": "#FFFFFF"}
 HATCHES = {"done": "", "retried": "", "failed": "////", "running": "...."}
+EDGE = "#8A7A00"  # of what was retried, which is hardly seen on white in grey
 LINE = "#0072B2"  # what has happened
 BAND = "#9ECAE9"  # what may happen
 INK, QUIET, FAINT = "#222222", "#666666", "#E3E3E3"
@@ -85,7 +87,13 @@ def plain(axes: Axes, title: str = "") -> None:
     axes.set_axisbelow(True)
     axes.grid(visible=True, which="major", color=FAINT, linewidth=0.6, linestyle="-")
     if title:
-        caption(axes.set_title(title, loc="left", fontsize=SIZES["label"], color=INK, fontweight="bold"))
+        _name(axes, title)
+
+
+def _name(axes: Axes, name: str, pad: float = 6.0) -> None:
+    """Say what axes show, so many points above them."""
+    text = axes.set_title(name, loc="left", pad=pad, fontsize=SIZES["label"], color=INK, fontweight="bold")
+    caption(text)
 
 
 def caption(text: Text) -> Text:
@@ -143,7 +151,7 @@ def took(seconds: float) -> str:
 # -- axes --------------------------------------------------------------------------------------------------
 
 
-def time_axis(axis: Axis, longest: float, label: str) -> None:
+def time_axis(axis: Axis, longest: float, label: str, unit_of: float | None = None) -> None:
     """Mark an axis of seconds in the unit that suits it, which its label names.
 
     Parameters
@@ -154,8 +162,11 @@ def time_axis(axis: Axis, longest: float, label: str) -> None:
         The greatest number of seconds on it.
     label : str
         What it is a time of.
+    unit_of : float, optional
+        The number of seconds that the unit suits, where two axes are to have one; by default ``longest``.
     """
-    _, unit, name, steps = next(row for row in _UNITS if longest <= row[0] or row[0] == math.inf)
+    suited = longest if unit_of is None else unit_of
+    _, unit, name, steps = next(row for row in _UNITS if suited <= row[0] or row[0] == math.inf)
     span = max(longest, 1e-9) / unit
     step = next((each for each in steps if span / each <= _MARKS), 0.0)
     if not step or span / step < 3.0:
@@ -202,7 +213,7 @@ _LOG_MARKS = (
 
 def count_axis(axis: Axis, label: str, *, marks: int = 6, whole: bool = True) -> None:
     """Mark an axis of numbers: whole ones, if they count something, and thousands and millions in short."""
-    axis.set_major_locator(MaxNLocator(nbins=marks, integer=whole, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=marks, steps=(1, 2, 2.5, 5, 10), integer=whole, min_n_ticks=1))
     axis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value)))
     caption(axis.set_label_text(label, fontsize=SIZES["label"], color=INK))
 
@@ -216,17 +227,24 @@ def count_text(value: float) -> str:
 
 
 def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
-    """Say what the lines and the areas are, where there are any; perhaps in a row above some axes."""
-    if not axes.get_legend_handles_labels()[1]:
+    """Say what the lines and the areas are, where there are any; perhaps above some axes.
+
+    There it is beside the title, or, where there is no room, below it.
+    """
+    labels = axes.get_legend_handles_labels()[1]
+    if not labels:
         return
     if above is not None:
+        columns, rows = _columns(axes, above, labels)
+        if rows:
+            _name(axes, axes.get_title("left"), pad=6.0 + 13.0 * rows)
         about = {
             "loc": "lower right",
             "bbox_to_anchor": (1.0, 1.0),
             "bbox_transform": above.transAxes,
-            "ncols": 9,
+            "ncols": columns,
             "borderaxespad": 0.2,
-            "handlelength": 1.4,
+            "handlelength": 1.8,
             "handletextpad": 0.5,
             "columnspacing": 1.0,
         }
@@ -241,9 +259,23 @@ def legend(axes: Axes, above: Axes | None = None, **about: Any) -> None:
         caption(text)
 
 
-def now_line(axes: Axes, now: float) -> None:
-    """Mark the moment that a figure of a run that goes on tells of."""
-    axes.axvline(now, color=QUIET, linewidth=0.8, linestyle="-.", label="now", zorder=1)
+def _columns(axes: Axes, above: Axes, labels: Sequence[str]) -> tuple[int, int]:
+    """How many columns of a legend have room above axes, and in how many rows, none if beside the title."""
+    # inches, about: nothing has been laid out yet, when axes will get a little wider
+    room = 1.15 * (above.bbox.x1 - axes.bbox.x0) / axes.figure.dpi
+    widths = [0.4 + 0.055 * len(label) for label in labels]
+    if sum(widths) + 0.075 * len(axes.get_title("left")) <= room:
+        return len(labels), 0
+    columns = max(1, min(len(labels), int(room / max(widths))))
+    return columns, math.ceil(len(labels) / columns)
+
+
+def now_line(axes: Axes, course: Course) -> None:
+    """Mark the moment that a figure of a run that goes on tells of, with the time of day that it was."""
+    label = "now"
+    if course.began is not None:
+        label = f"now: {when_text(course.began + course.now, course.began)}"
+    axes.axvline(course.now, color=QUIET, linewidth=0.8, linestyle="-.", label=label, zorder=1)
 
 
 def empty(axes: Axes, text: str) -> None:

@@ -11,12 +11,14 @@ from farmhand import DataManager, RunInfo, UsageError
 from farmhand.cli.stores import find_run, runs_of, state_of
 from farmhand.errors import UnknownName
 from farmhand.plain import plain_items
-from farmhand.progress import Estimate
+from farmhand.progress import Estimate, Snapshot
 from farmhand.replay import earlier_runs, replay
 from farmhand.store import Timings
 from farmhand.tables import arguments_of
 from farmhand.values import dataclass
+from farmhand.wording import RemainingWords
 from farmhand_plot.course import Course
+from farmhand_plot.live import ordered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,6 +155,7 @@ def course_of(
     *,
     history: bool = False,
     now: float | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Course:
     """How a run has gone, for its figures.
 
@@ -170,6 +173,8 @@ def course_of(
         Whether what was estimated when is wanted; else only what is estimated now.
     now : float, optional
         Seconds since the epoch; the present by default.
+    snapshot : Snapshot, optional
+        What a run that goes on says of itself.
     """
     state = state_of(run)
     final = attempts.status != RETRIED
@@ -190,6 +195,12 @@ def course_of(
     if history or goes_on:
         moments = np.linspace(0.0, end, _MOMENTS + 1).tolist() if history and end > 0.0 else [end]
         estimates = list(zip(moments, _replayed(store, run, attempts, moments), strict=True))
+    skipped = _skipped(run, state, attempts.indices[final], counts.done + counts.failed)
+    remaining = estimates[-1][1] if goes_on else None
+    if snapshot is not None:
+        state, skipped, remaining = snapshot.state, snapshot.skipped, ordered(snapshot.remaining)
+        estimates[-1] = estimates[-1][0], remaining
+    told = Snapshot(state="running" if state == "unknown" else state, elapsed=end, remaining=remaining)
     return Course(
         task=run.task,
         run=name,
@@ -199,11 +210,12 @@ def course_of(
         total=run.numitems,
         done=counts.done,
         failed=counts.failed,
-        skipped=_skipped(run, state, attempts.indices[final], counts.done + counts.failed),
+        skipped=skipped,
         times=times,
         ended=ended,
         failures=_some(failures, _MARKED).tolist(),
-        remaining=estimates[-1][1] if goes_on and estimates else None,
+        remaining=remaining,
+        left=RemainingWords().of(told, run.started + end),
         estimates=estimates,
     )
 

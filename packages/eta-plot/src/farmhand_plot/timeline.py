@@ -67,7 +67,7 @@ def draw_timeline(axes: Axes, attempts: Attempts, course: Course) -> None:
         _draw_running(axes, attempts, course, lanes)
     _label_stragglers(axes, attempts, lanes, end)
     if course.now and not course.is_over:
-        looks.now_line(axes, course.now)
+        looks.now_line(axes, course)
     axes.set_xlim(0.0, end)
     axes.set_ylim(max(len(lanes), 1) - 0.4, -0.6)
     looks.time_axis(axes.xaxis, end, "time since the start")
@@ -90,7 +90,7 @@ def _draw_bars(axes: Axes, some: Attempts, lanes: dict[int, int], status: int, e
     # one that took no time is seen all the same
     stops = some.starts + np.maximum(some.seconds, end * 5e-4)
     places = np.array([lanes[number] for number in some.processes.tolist()], dtype=np.float64)
-    edge = looks.INK if status == FAILED else "white"
+    edge = {FAILED: looks.INK, RETRIED: looks.EDGE}.get(status, "white")
     _add_bars(axes, some.starts, stops, places, _NAMES[status], _NAMES[status], edge, 2 + status)
 
 
@@ -200,7 +200,7 @@ def _label_stragglers(axes: Axes, attempts: Attempts, lanes: dict[int, int], end
             axes.text(
                 attempts.starts[place] + attempts.seconds[place] / 2,
                 lanes[int(attempts.processes[place])],
-                str(attempts.indices[place]),
+                f"#{attempts.indices[place]}",
                 ha="center",
                 va="center",
                 fontsize=small,

@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 
-from farmhand.progress import ProcessView, Snapshot
+from farmhand.progress import ProcessView, Snapshot, TimeLeft
 from farmhand.text import NewsLine
 from farmhand.values import dataclass
 from farmhand.wording import (
-    TimeLeft,
     bar_text,
     clock_text,
     fraction,

@@ -11,12 +11,11 @@ from math import isfinite
 from IPython.display import DisplayHandle, display
 
 from farmhand.events import Control
-from farmhand.progress import OVER, Detach, Failure, FrontendOptions, ProcessView, Snapshot
+from farmhand.progress import OVER, Detach, Failure, FrontendOptions, ProcessView, Snapshot, TimeLeft
 from farmhand.text import News
 from farmhand.values import replace
 from farmhand.wording import (
     RemainingWords,
-    TimeLeft,
     clock_text,
     duration_text,
     fraction,

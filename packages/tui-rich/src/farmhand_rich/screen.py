@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.segment import Segment
 
 from farmhand.events import Control
-from farmhand.progress import OVER, Detach, FrontendOptions, Snapshot
+from farmhand.progress import OVER, Detach, FrontendOptions, Snapshot, TimeLeft
 from farmhand.stdlib import signal
 from farmhand.text import News, NewsLine
 from farmhand.values import replace
-from farmhand.wording import RemainingWords, TimeLeft, printable, summary_text
+from farmhand.wording import RemainingWords, printable, summary_text
 from farmhand_rich.keys import Keyboard, Steering, presses
 from farmhand_rich.layout import Layout, Message
 from farmhand_rich.printing import Redirection

@@ -13,7 +13,7 @@ from farmhand.plain import plain_value
 from farmhand.plugins import Plugins
 from farmhand.store import Block, Counts, DataManager, Record, RunInfo
 from farmhand.task import Call
-from farmhand.wording import RemainingWords, clock_text, printable, state_text, when_text
+from farmhand.wording import RemainingWords, clock_text, printable, remaining_text, state_text, when_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _SHORT = 6  # letters of a uid that are shown at least
+_AFTER = 0.01  # seconds after an item's end in which it has ended for sure: sums of times are not exact
 _ANSWER = 1.0  # seconds in which farms show how far they are: they do so ten times a second
 
 
@@ -200,6 +201,8 @@ def open_run_text(
     last = last_stored(store, run)
     if last:
         far += f", the last one {_ago(now - last)}"
+        if state == "unknown" or (state == "running" and snapshot is None):
+            far += _left_then(store, run, ended, last)
     who = f"{names[run.uid]} ({printable(run.task, 40)})"
     if state == "killed":
         return f"{who} was killed: {far}. With resume=True the rest will run."
@@ -213,6 +216,19 @@ def open_run_text(
         if left := RemainingWords().of(snapshot, now):
             line += f"; {left.whole}"
     return f"{line}."
+
+
+def _left_then(store: DataManager, run: RunInfo, ended: int, last: float) -> str:
+    """What the records say of the rest of a run that cannot be asked: as of the last one.
+
+    As of now would be a guess: it may have been suspended, or killed, and its computer's clock may differ.
+    """
+    if run.numitems is None or ended >= run.numitems:
+        return ""
+    from farmhand.replay import estimate_now
+
+    rest = estimate_now(store, run, last + _AFTER)
+    return "" if rest is None else f", with {remaining_text(rest)} left then"
 
 
 def last_stored(store: DataManager, run: RunInfo) -> float | None:

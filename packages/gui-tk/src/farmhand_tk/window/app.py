@@ -9,10 +9,10 @@ from collections.abc import Callable
 from tkinter import ttk
 
 from farmhand.messages import MessageError, encoded
-from farmhand.progress import OVER, Snapshot
+from farmhand.progress import OVER, Snapshot, TimeLeft
 from farmhand.remote import RemoteRun
 from farmhand.values import replace
-from farmhand.wording import RemainingWords, TimeLeft, summary_text
+from farmhand.wording import RemainingWords, summary_text
 from farmhand_tk.window.chart import ChartPane
 from farmhand_tk.window.controls import ControlsPane
 from farmhand_tk.window.failures import FailuresPane

@@ -5,8 +5,7 @@ from __future__ import annotations
 import tkinter as tk
 from tkinter import ttk
 
-from farmhand.progress import OVER, Snapshot
-from farmhand.wording import TimeLeft
+from farmhand.progress import OVER, Snapshot, TimeLeft
 from farmhand_tk.window.looks import Looks
 from farmhand_tk.window.plan import Plan, count_label, plan_of
 

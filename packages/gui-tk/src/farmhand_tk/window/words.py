@@ -5,10 +5,9 @@ from __future__ import annotations
 from math import isfinite
 from pathlib import PurePath
 
-from farmhand.progress import OVER, Failure, ProcessView, Snapshot
+from farmhand.progress import OVER, Failure, ProcessView, Snapshot, TimeLeft
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
-    TimeLeft,
     clock_text,
     duration_text,
     fraction,
