@@ -284,15 +284,19 @@ def test_what_is_shown_follows_when_the_end_is_elsewhere():
 def test_what_comes_and_goes_in_less_than_a_second_is_not_shown():
     """A long item moves the estimate, and the next short one moves it back: nobody can read that."""
     steady = Steady()
-    held = [steady.show(Estimate(80.0 - at, 100.0 - at, 120.0 - at), at) for at in (0.0, 0.1, 0.2)]
-    held += [steady.show(Estimate(150.0, 200.0, 250.0), at) for at in (0.3, 0.7, 1.1)]
-    held.append(steady.show(Estimate(78.6, 98.6, 118.6), 1.4))
-    assert [at + each.high for at, each in zip((0.0, 0.1, 0.2, 0.3, 0.7, 1.1, 1.4), held, strict=True)] == (
-        pytest.approx([120.0] * 7)
-    )
-    shown = [steady.show(Estimate(150.0 - at, 200.0 - at, 250.0 - at), 1.4 + at) for at in (0.1, 0.6, 1.1)]
-    assert shown[0].high < 120.0
-    assert shown[-1].high == pytest.approx(248.9)
+    steady.show(Estimate(80.0, 100.0, 120.0), 100.0)
+    for now in (100.1, 100.5, 100.9):
+        assert now + steady.show(Estimate(150.0, 200.0, 250.0), now).high == pytest.approx(220.0)
+    assert steady.show(Estimate(79.0, 99.0, 119.0), 101.0).high == pytest.approx(119.0)
+    assert steady.show(Estimate(150.0, 200.0, 250.0), 101.9).high == pytest.approx(118.1)
+    assert steady.show(Estimate(150.0, 200.0, 250.0), 102.1).high == pytest.approx(250.0)
+
+
+def test_early_in_a_run_what_is_shown_does_not_wait():
+    """Each of the first items says much, and what was shown before was a guess."""
+    steady = Steady()
+    steady.show(Estimate(80.0, 100.0, 120.0), 1.0)
+    assert steady.show(Estimate(20.0, 25.0, 30.0), 1.2) == Estimate(20.0, 25.0, 30.0)
 
 
 def test_near_the_end_what_is_shown_waits_for_less():

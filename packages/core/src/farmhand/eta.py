@@ -62,8 +62,8 @@ _SETTLED = 20  # items of each process after which it shows what the farm itself
 # when what is shown changes
 _STEP = 0.15  # of the interval: so much is not worth a change
 _NEAR = 0.02  # of the estimate: the same
-_MOMENT = 1.0  # seconds for which the estimate must be elsewhere,
-_NEAR_END = 0.1  # or such a part of it
+_MOMENT = 1.0  # seconds for which the estimate must be elsewhere, unless
+_SHORT = 0.1  # such a part of what has passed, or of what is left, is less than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,7 +568,7 @@ class Steady:
         is_near = all(abs(one - other) <= enough for one, other in zip(new, held, strict=True))
         # one item that ends may move the estimate, and the next one may move it back
         waited = elapsed - self._agreed
-        if not is_near and not 0.0 <= waited < min(_MOMENT, _NEAR_END * estimate.median):
+        if not is_near and not 0.0 <= waited < min(_MOMENT, _SHORT * elapsed, _SHORT * estimate.median):
             held, is_near = new, True
         if is_near:
             self._agreed = elapsed

@@ -227,8 +227,8 @@ class Feed:
             return 0
         if self._sample is None:
             self._sample = self._look_ahead()
-        places = [has for place, has in self._sample if place >= self._next]
-        return round(sum(places) / len(places) * max(0, len(self._whole) - self._next)) if places else 0
+        ahead = [has for place, has in self._sample if place >= self._next]
+        return round(sum(ahead) / len(ahead) * max(0, len(self._whole) - self._next)) if ahead else 0
 
     def _look_ahead(self) -> list[tuple[int, bool]]:
         """Some items, evenly spread over those that were not read yet, and whether the store has them."""
