@@ -51,7 +51,8 @@ class OnIt:
     index: int
     elapsed: float  # seconds since it started
     first: bool  # it is the first of its process
-    complete: float | None = None  # as it last reported
+    reported: float | None = None  # the fraction that is done, as it said last
+    complete: float | None = None  # as it probably is by now, as the farm's bar shows it
     rest: float | None = None  # seconds that it still takes, going by its reports
     left: float = 0.0  # seconds that it really still takes
 
@@ -296,4 +297,6 @@ class Replay:
             at = number * period
             when = self._clock(attempt.began + at) - self._clock(attempt.began)
             bar.report(course(min(1.0, at / attempt.seconds)), when)
-        return replace(seen, complete=bar.complete, rest=bar.remaining(elapsed))
+        return replace(
+            seen, reported=bar.complete, complete=bar.expected(elapsed), rest=bar.remaining(elapsed)
+        )

@@ -50,7 +50,7 @@ from farmhand.events import (
 )
 from farmhand.scheduler import Scheduler
 
-GATHER = 0.002  # seconds of work after which a process sends what has ended, as a worker does
+GATHER = 0.02  # seconds of work after which a process sends what has ended, as a worker does
 TURN = 0.01  # seconds for which the farm attends to messages before it looks whether a tick is due
 SLOW_STARTS = 0.05  # of all processes take ...
 SLOW = 10  # ... so many times as long to start
@@ -230,7 +230,7 @@ class Process:
             self._on = None
 
     def _take_some(self) -> tuple[list[int], list[float]]:
-        """Items that end well, of about 2 ms together, or one that is longer.
+        """Items that end well, of about 20 ms together, or one that is longer.
 
         They count as begun all at once, and all that happens is that they have ended: a happening for
         each tiny item would cost more than everything else.
