@@ -127,6 +127,9 @@ class _Recorder(Farm):
             overhead=trace.overhead,
             checks=False,
         )
+        position = {index: place for place, index in enumerate(order)}
+        for index, seconds in trace.retried:
+            self.world.failing.setdefault(position[index], []).append(seconds)
         self._order = order
         self._fresh: dict[int, bool] = {}  # by process, whether no item of it has ended
         self._ready: set[int] = set()

@@ -93,6 +93,14 @@ def test_what_is_skipped_never_runs():
     assert sorted([index for look in looks for index in ended(look)] + last) == [1, 2, 5, 6, 7, 8, 9]
 
 
+def test_attempts_that_were_recorded_as_failures_fail_again():
+    """For as long as they took then; the item is done after the last of them."""
+    replay = Replay(run_of(*[1.0] * 10, processes=1, retried=((3, 5.0), (3, 6.0), (7, 2.0))))
+    assert replay.makespan == pytest.approx(10.0 + 5.0 + 6.0 + 2.0, rel=0.01)
+    failed = [each for look in replay.looks(100) for each in look.ended if each.again]
+    assert sorted((each.indices[0], each.seconds[0]) for each in failed) == [(3, 5.0), (3, 6.0), (7, 2.0)]
+
+
 def test_a_sleep_is_in_what_the_clock_shows_but_not_in_the_truth():
     """The items that were running have measured it; nobody else has."""
     awake = Replay(run_of(*[1.0] * 20))
@@ -351,6 +359,9 @@ def test_a_recorded_run_is_replayed_as_it_was_and_with_more_processes(tmp_path):
         ({"split": "both"}, "'both'"),
         ({"processes": 0}, "'processes' is 0"),
         ({"first": [77]}, "'first'"),
+        ({"retried": [[6, 1.0]]}, "'retried'"),
+        ({"retried": [[5, -1.0]]}, "'retried'"),
+        ({"retried": [5]}, "is no trace"),
         ({"fractions": {"at": [0.1, 1.0], "complete": [0.5]}}, "'fractions'"),
         ({"fractions": {"at": [0.1], "complete": [1.5]}}, "'fractions'"),
         ({"fractions": {"at": [0.1]}}, "'complete' is missing"),
