@@ -245,6 +245,14 @@ def test_brian_by_hand():
     running = [OnIt(4, 1.0, False, 0.5, 0.9), OnIt(5, 1.0, False, 0.5, 0.9)]
     assert brian.look(look_at(running=running)) == pytest.approx(10.0)
     assert brian.look(look_at(done=0, left=10)) is None
+    resumed = peers.Brian(run_of(*[1.0] * 15, skipped=frozenset(range(5))))
+    assert resumed.look(look_at(running=running)) == pytest.approx(10.0)
+
+
+def test_gnu_parallel_counts_what_it_skips_from_the_beginning():
+    """Five were skipped and one has ended in six seconds: one a second, as it sees it."""
+    parallel = peers.GnuParallel(run_of(*[1.0] * 10, skipped=frozenset(range(5))))
+    assert parallel.look(look_at(elapsed=6.0, done=1, left=4, ended=[at(6.0, 5)])) == pytest.approx(4.0)
 
 
 def test_farmhand_is_told_what_a_farm_would_tell(monkeypatch):
@@ -304,7 +312,8 @@ def test_who_knows_the_family_is_right_four_times_out_of_five():
 
 @pytest.mark.parametrize("few", [True, False])
 def test_what_is_tuned_on_is_not_reported_on(few):
-    """Neither a family nor a duration nor a name is in both parts."""
+    """Neither a family nor a duration nor a name is in both parts, nor a seed."""
+    assert not set(families.SEEDS["tune"]) & set(families.SEEDS["report"])
     tune, report = ([*families.all_traces(split, few=few)] for split in families.SPLITS)
     assert not {trace.name for trace in tune} & {trace.name for trace in report}
     assert not {trace.family for trace in tune} & {trace.family for trace in report} - {""}
