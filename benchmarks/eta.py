@@ -376,8 +376,8 @@ one; it should be 80 %. elapsed/done counts what a resumed run skips as done; el
 expert knows from which family durations were drawn, as if it had run such items very often."""
 MORE = """\
 to elapsed/done: farmhand's error at 10 % divided by that of elapsed/done, both as logarithms. high/low: how
-wide the range is. The oracle knows how long all items take, but not their order. Where there is no family,
-the expert isn't asked."""
+wide the range is. The oracle knows how long all items take, but neither their order nor which attempts fail.
+Where there is no family, the expert isn't asked."""
 HINT = "All checkpoints, how wide the ranges are, and the best that anybody could do: --verbose."
 
 

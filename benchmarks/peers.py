@@ -186,6 +186,7 @@ class Brian:
 class Oracle:
     """Knows how long all items take that have not ended, but not in which order those come that wait.
 
+    Nor does it know which attempts fail, or that the number of processes changes.
     What is left of its error is that of the end, when processes become idle one by one.
     """
 
