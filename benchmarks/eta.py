@@ -221,13 +221,15 @@ TOTALS: dict[str, Callable[[Row], bool]] = {
 
 
 def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each group, and of all; those without rows are left out."""
+    """The rows of each group, and of several together where there are several."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     for name, belongs in TOTALS.items():
-        groups[name] = [row for row in rows if belongs(row)]
-    return {name: some for name, some in groups.items() if some}
+        some = [row for row in rows if belongs(row)]
+        if some and some not in groups.values():
+            groups[name] = some
+    return groups
 
 
 def short_table(rows: Sequence[Row]) -> str:

@@ -474,7 +474,7 @@ def test_a_small_evaluation_asks_everybody_at_every_checkpoint():
 
 
 def test_the_short_table_has_both_errors_and_what_was_in_range():
-    """Of a group, and of all; its numbers are those of the rows."""
+    """Its numbers are those of the rows; one group has no total, two have."""
     rows = [
         *rows_of("uniform", "farmhand", (9.0, 11.0, 12.0), (10.5, 11.0, 12.0)),
         *rows_of("uniform", "farmhand", (4.0, 5.0, 20.0), at=0.5),
@@ -490,7 +490,9 @@ def test_the_short_table_has_both_errors_and_what_was_in_range():
         "in range",
     ]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == ["uniform", "1.10, 2.00", "10, 1.25", "67%"]
-    assert len(totals) == 2
+    assert totals == []
+    more = eta.short_table(rows + rows_of("recorded: numpy", "farmhand", (9.0, 11.0, 12.0))).splitlines()
+    assert [line.split("|")[1].strip() for line in more[2:]] == ["uniform", "recorded: numpy", "all"]
 
 
 def command_line(*arguments):
