@@ -32,6 +32,7 @@ from peers import AT_CHECKPOINTS, CONTENDERS, Answer, Contender, Farmhand
 from replay import CHECKPOINTS, LOOKS, Look, Replay
 
 WORST = math.log(10.0)
+SHOWN = (0.1, 0.5)  # the checkpoints in the short table
 QUICK = 20  # looks
 
 
@@ -220,13 +221,29 @@ TOTALS: dict[str, Callable[[Row], bool]] = {
 
 
 def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each group, and of all; those without rows are left out."""
+    """The rows of each group, and of several together where there are several."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     for name, belongs in TOTALS.items():
-        groups[name] = [row for row in rows if belongs(row)]
-    return {name: some for name, some in groups.items() if some}
+        some = [row for row in rows if belongs(row)]
+        if some and some not in groups.values():
+            groups[name] = some
+    return groups
+
+
+def short_table(rows: Sequence[Row]) -> str:
+    """Everybody's errors at two checkpoints, and how often farmhand's intervals hold the truth, by group."""
+    names = [name for name in dict.fromkeys(row.contender for row in rows) if name not in AT_CHECKPOINTS]
+    lines = [[f"error at {' and '.join(f'{at:.0%}' for at in SHOWN)}", *names, "in range"]]
+    for group, some in by_group(rows).items():
+        line = [group]
+        for name in names:
+            theirs = [row for row in some if row.contender == name]
+            line.append(", ".join(number(error(row for row in theirs if row.at == at)) for at in SHOWN))
+        line.append(percent(coverage(row for row in some if row.contender == "farmhand")))
+        lines.append(line)
+    return markdown(lines)
 
 
 def errors_table(rows: Sequence[Row]) -> str:
@@ -246,7 +263,7 @@ def intervals_table(rows: Sequence[Row]) -> str:
     """How often farmhand's intervals hold the truth, by group."""
     compared = any(row.contender == "expert" for row in rows)
     lines = [["truth in interval", *(f"{at:.0%}" for at in CHECKPOINTS), "all", "high/low"]]
-    lines[0] += ["expert's, all", "high/low"] * compared
+    lines[0] += ["expert's", "high/low"] * compared
     for group, some in by_group(rows).items():
         ours = [row for row in some if row.contender == "farmhand"]
         parts = [[row for row in ours if row.at == at] for at in CHECKPOINTS]
@@ -301,6 +318,13 @@ def said(row: Row) -> str:
     return f"{middle} ({row.low / row.truth:.2f} - {row.high / row.truth:.2f}){missed}"
 
 
+def number(logarithm: float | None) -> str:
+    """An error where there is little room."""
+    if logarithm is None:
+        return ""
+    return "10" if logarithm >= WORST else f"{math.exp(logarithm):.2f}"
+
+
 def factor(logarithm: float | None) -> str:
     """An error as it is read."""
     return "" if logarithm is None else f"x{math.exp(logarithm):.2f}" if logarithm < 700 else "x∞"
@@ -314,8 +338,7 @@ def percent(part: float | None) -> str:
 def markdown(lines: Sequence[Sequence[str]], names: int = 1) -> str:
     """A table that can be read as it is: so many columns of names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * size + ("" if place < names else ":") for place, size in enumerate(widths)]
-    widths = [size + (place >= names) for place, size in enumerate(widths)]
+    rule = ["-" * size if place < names else "-" * (size - 1) + ":" for place, size in enumerate(widths)]
     padded = []
     for line in (lines[0], rule, *lines[1:]):
         cells = [
@@ -326,18 +349,20 @@ def markdown(lines: Sequence[Sequence[str]], names: int = 1) -> str:
     return "\n".join(padded)
 
 
-def report(split: str, rows: Sequence[Row], *, verbose: bool = False) -> str:
-    """All tables of one part, and what was reached."""
+def report(split: str, rows: Sequence[Row], *, verbose: bool = False, each: bool = False) -> str:
+    """The table of one part, more of them if ``verbose``, a line for ``each`` trace, and what was reached."""
     title = {"tune": "Traces to tune on", "report": "Traces never tuned on"}[split]
-    parts = [f"### {title}", ""]
-    if verbose:
-        parts += [traces_table(rows), ""]
-    if any(row.contender == "farmhand" for row in rows):
-        parts += ["farmhand:", "", errors_table(rows), "", intervals_table(rows), ""]
-    if len({row.contender for row in rows}) > 1:
-        parts += [peers_table(rows, 0.1), "", peers_table(rows, 0.5), "", course_table(rows), ""]
-    parts += ["Aims" if split == "report" else "Aims (which are about the others)", ""]
-    parts += [f"- {aim}" for aim in aims(rows)]
+    parts = [f"### {title}", "", short_table(rows)]
+    ours = any(row.contender == "farmhand" for row in rows)
+    if ours and verbose:
+        parts += ["", "farmhand:", "", errors_table(rows), "", intervals_table(rows)]
+    if verbose and len({row.contender for row in rows}) > 1:
+        parts += ["", *(f"{peers_table(rows, at)}\n" for at in SHOWN), course_table(rows)]
+    if each:
+        parts += ["", traces_table(rows)]
+    if ours:
+        parts += ["", "Aims" if split == "report" else "Aims (which are about the others)", ""]
+        parts += [f"- {aim}" for aim in aims(rows)]
     costs = [row.cost for row in rows if row.cost]
     if costs:
         usual, slowest = 1e3 * median(costs), 1e3 * max(costs)
@@ -346,12 +371,16 @@ def report(split: str, rows: Sequence[Row], *, verbose: bool = False) -> str:
 
 
 ABOUT = """\
-Errors are medians over traces of |log(said / true)|, shown as factors: x1.25 is a quarter too much, or a
-fifth too little; both silence and whatever is off by more than ten times count as x10. to elapsed/done:
-farmhand's error at 10 % divided by that of elapsed/done. truth in interval: how often the 80 % interval
-held it, where there was one; high/low: the interval's median width. elapsed/done counts what a resumed
-run skips as done; elapsed/own leaves it out. oracle: knows how long all items take, but not their order.
-expert: knows from which family the durations were drawn; where there is none it isn't asked."""
+An error is how far off the middle estimate was at so much of a run: 1.25 is a quarter too much, or a fifth
+too little. Each number is the median of a group's runs. Silence, and what is off by more than ten times,
+count as 10. in range: how often the time that was left was in the range that farmhand gave, when it gave
+one; it should be 80 %. elapsed/done counts what a resumed run skips as done; elapsed/own leaves it out. The
+expert knows from which family durations were drawn, as if it had run such items very often."""
+MORE = """\
+to elapsed/done: farmhand's error at 10 % divided by that of elapsed/done, both as logarithms. high/low: how
+wide the range is. The oracle knows how long all items take, but neither their order nor which attempts fail.
+Where there is no family, the expert isn't asked."""
+HINT = "All checkpoints, how wide the ranges are, and the best that anybody could do: --verbose."
 
 
 def main() -> None:
@@ -364,8 +393,9 @@ def main() -> None:
         )
         kept += rows
         if rows:
-            print(report(split, rows, verbose=options.verbose), flush=True)
+            print(report(split, rows, verbose=options.verbose, each=options.traces), flush=True)
     print(ABOUT)
+    print(MORE if options.verbose else HINT)
     if options.json is not None:
         about = {
             "commit": machine.commit(),
@@ -392,7 +422,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--group", action="append", default=[], metavar="NAME", help="of this group alone")
     parser.add_argument("--only", action="append", default=[], choices=CONTENDERS, help="ask these alone")
     parser.add_argument("--quick", action="store_true", help="fewer traces, and fewer looks at each")
-    parser.add_argument("--verbose", action="store_true", help="a line for each trace")
+    parser.add_argument("--verbose", action="store_true", help="more tables: all checkpoints, ranges, limits")
+    parser.add_argument("--traces", action="store_true", help="a line for each trace, too")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes to use (as many as there are CPUs)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every answer")
     options = parser.parse_args()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,6 +60,7 @@ class Trace:
     resizes: tuple[tuple[float, int], ...] = ()  # at which part of the run, to how many processes
     failures: float = 0.0  # of attempts that raise at their end
     deaths: float = 0.0  # of attempts in which the process dies
+    retried: tuple[tuple[int, float], ...] = ()  # attempts that raised before: the item, and their seconds
     retries: int = 3
     sleeps: tuple[float, float] | None = None  # at which part of the run, for how many seconds
     seed: int = 1
@@ -318,6 +320,7 @@ def read(path: Path) -> tuple[Trace, tuple[int, ...]]:
         found = json.loads(path.read_text(encoding="utf-8"))
         seconds = tuple(float(each) for each in found["seconds"])
         first = tuple(int(each) for each in found["first"])
+        retried = tuple((int(index), float(took)) for index, took in found.get("retried", ()))
         course = found.get("fractions")
         trace = Trace(
             name=f"{found['name']}, {found['processes']} processes",
@@ -325,6 +328,8 @@ def read(path: Path) -> tuple[Trace, tuple[int, ...]]:
             split=found["split"],
             processes=int(found["processes"]),
             seconds=seconds,
+            retried=retried,
+            retries=max(Counter(index for index, _ in retried).values(), default=0),
             course=None if course is None else Course(tuple(course["at"]), tuple(course["complete"])),
         )
     except (OSError, UnicodeDecodeError) as error:
@@ -341,6 +346,8 @@ def read(path: Path) -> tuple[Trace, tuple[int, ...]]:
         raise BadTrace(f"{path}: 'seconds' must be at least two durations, none negative, not all zero")
     if not all(0 <= index < len(seconds) for index in first) or len(set(first)) >= len(seconds):
         raise BadTrace(f"{path}: 'first' names items that there are not")
+    if not all(0 <= index < len(seconds) and 0.0 <= took < math.inf for index, took in retried):
+        raise BadTrace(f"{path}: 'retried' must be pairs of an item that there is, and seconds")
     if trace.course is not None:
         points = (*trace.course.at, *trace.course.complete)
         rising = list(trace.course.at) == sorted(trace.course.at)

@@ -35,6 +35,7 @@ class Farmhand:
         self._total = len(trace.seconds)
         self._estimator = Estimator()
         self._steady = Steady()
+        self._slept = 0.0
         self.cost: list[float] = []  # seconds of CPU, of each estimate
         if trace.earlier:
             self._estimator.learn(list(trace.earlier), list(trace.earlier.values()))
@@ -49,12 +50,14 @@ class Farmhand:
             estimator.ended(ended.indices, ended.seconds, first=ended.first, again=ended.again)
         if slept is not None:
             estimator.slept(slept.seconds, slept.indices)
+        if look.slept is not None:
+            self._slept += look.slept.seconds
         estimator.spent(look.spent)
         running = [
             Running(each.index, each.elapsed, each.complete, each.rest, each.first) for each in look.running
         ]
         estimate = estimator.remaining(look.left, look.processes, running, total=self._total)
-        shown = self._steady.show(estimate, look.elapsed)
+        shown = self._steady.show(estimate, look.elapsed - self._slept)
         self.cost.append(time.process_time() - began)
         return None if shown is None else (shown.low, shown.median, shown.high)
 
@@ -80,36 +83,53 @@ class OwnAverage(Average):
 class Tqdm:
     """tqdm 4: the rate as the ratio of two exponential averages, of items and of seconds between updates.
 
-    From the documentation of its ``smoothing`` (0.3) and ``mininterval`` (0.1 s), at https://tqdm.github.io.
-    Each average is divided by 1 - 0.7**updates, which cancels in the ratio. ``initial`` is what a resumed run
-    skips, which doesn't count in the rate. Updates less than ``mininterval`` apart are one.
+    By what its documentation says of ``smoothing`` (0.3), ``mininterval`` (0.1 s), ``maxinterval`` (10 s),
+    ``miniters`` and ``initial``, at https://tqdm.github.io; it says the same as tqdm 4.70 with a clock of
+    virtual time. Each average is divided by 1 - 0.7**updates, which cancels in the ratio. ``initial`` is what
+    a resumed run skips, which doesn't count in the rate. Updates less than ``mininterval`` apart are one; how
+    many items end in it is smoothed as well, and nothing is an update before as many have ended, or before
+    ``maxinterval`` is over.
     """
 
     SMOOTHING = 0.3
     MININTERVAL = 0.1
+    MAXINTERVAL = 10.0
 
     def __init__(self, trace: Trace) -> None:
-        self._items = self._seconds = 0.0  # the two averages
+        self._items = self._seconds = 0.0  # the two averages,
+        self._usual = 0.0  # and that of items in an interval, of so many updates
+        self._updates = 0
         self._last = 0.0  # when the last update was
         self._since = 0  # items since then
+        self._least = 0.0  # items that make an update
 
     def look(self, look: Look) -> Answer:
         for ended in look.ended:
-            if ended.again:
-                continue
-            self._since += len(ended.indices)
-            passed = ended.when - self._last
-            if passed >= self.MININTERVAL:
-                self._items += self.SMOOTHING * (self._since - self._items)
-                self._seconds += self.SMOOTHING * (passed - self._seconds)
-                self._last, self._since = ended.when, 0
+            if not ended.again:
+                self._since += len(ended.indices)
+                self._update(ended.when)
         if self._items:
             return look.left * self._seconds / self._items
         return look.elapsed / look.done * look.left if look.done else None
 
+    def _update(self, now: float) -> None:
+        passed = now - self._last
+        if passed < self.MININTERVAL or (self._since < self._least and passed < self.MAXINTERVAL):
+            return
+        self._items += self.SMOOTHING * (self._since - self._items)
+        self._seconds += self.SMOOTHING * (passed - self._seconds)
+        usual = self._since * self.MININTERVAL / passed
+        if passed >= self.MAXINTERVAL:
+            self._least = usual
+        else:
+            self._usual += self.SMOOTHING * (usual - self._usual)
+            self._updates += 1
+            self._least = self._usual / (1.0 - (1.0 - self.SMOOTHING) ** self._updates)
+        self._last, self._since = now, 0
+
 
 class GnuParallel:
-    """GNU parallel --eta, by ``compute_eta`` of version 20221122.
+    """GNU parallel --eta, by ``compute_eta`` of version 20221122, which is not rounded to seconds here.
 
     The average time is that since the first job has ended, divided by all jobs that have ended, those that
     ``--resume`` skips included; it is smoothed: the more of all jobs are done, the more the newest value
@@ -148,16 +168,17 @@ class GnuParallel:
 
 
 class Brian:
-    """Brian 1.4's task farm: elapsed / complete - elapsed, running items counted by what they report.
+    """Brian 1.4's task farm: elapsed / complete - elapsed, running items counted by what they reported last.
 
-    Below 0.001 it says nothing. It had no resume, so that only the items of this run count.
+    By ``brian/tools/taskfarm.py`` and ``brian/utils/progressreporting.py``. Below 0.001 it says nothing. It
+    had no resume, so that only the items of this run count.
     """
 
     def __init__(self, trace: Trace) -> None:
         self._total = len(trace.seconds) - len(trace.skipped)
 
     def look(self, look: Look) -> Answer:
-        inside = sum(each.complete or 0.0 for each in look.running)
+        inside = sum(each.reported or 0.0 for each in look.running)
         complete = (look.done + inside) / self._total
         return look.elapsed / complete - look.elapsed if complete > 0.001 else None
 
@@ -165,6 +186,7 @@ class Brian:
 class Oracle:
     """Knows how long all items take that have not ended, but not in which order those come that wait.
 
+    Nor does it know which attempts fail, or that the number of processes changes.
     What is left of its error is that of the end, when processes become idle one by one.
     """
 

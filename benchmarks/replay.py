@@ -51,7 +51,8 @@ class OnIt:
     index: int
     elapsed: float  # seconds since it started
     first: bool  # it is the first of its process
-    complete: float | None = None  # as it last reported
+    reported: float | None = None  # the fraction that is done, as it said last
+    complete: float | None = None  # as it probably is by now, as the farm's bar shows it
     rest: float | None = None  # seconds that it still takes, going by its reports
     left: float = 0.0  # seconds that it really still takes
 
@@ -126,6 +127,9 @@ class _Recorder(Farm):
             overhead=trace.overhead,
             checks=False,
         )
+        position = {index: place for place, index in enumerate(order)}
+        for index, seconds in trace.retried:
+            self.world.failing.setdefault(position[index], []).append(seconds)
         self._order = order
         self._fresh: dict[int, bool] = {}  # by process, whether no item of it has ended
         self._ready: set[int] = set()
@@ -296,4 +300,6 @@ class Replay:
             at = number * period
             when = self._clock(attempt.began + at) - self._clock(attempt.began)
             bar.report(course(min(1.0, at / attempt.seconds)), when)
-        return replace(seen, complete=bar.complete, rest=bar.remaining(elapsed))
+        return replace(
+            seen, reported=bar.complete, complete=bar.expected(elapsed), rest=bar.remaining(elapsed)
+        )

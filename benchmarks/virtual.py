@@ -50,7 +50,7 @@ from farmhand.events import (
 )
 from farmhand.scheduler import Scheduler
 
-GATHER = 0.002  # seconds of work after which a process sends what has ended, as a worker does
+GATHER = 0.02  # seconds of work after which a process sends what has ended, as a worker does
 TURN = 0.01  # seconds for which the farm attends to messages before it looks whether a tick is due
 SLOW_STARTS = 0.05  # of all processes take ...
 SLOW = 10  # ... so many times as long to start
@@ -162,6 +162,7 @@ class World:
     tell: Callable[[Event], None]  # the farm
     start_up: float = 0.0  # seconds that the first item of each process takes longer than it would later
     overhead: float = 0.0  # seconds between two items
+    failing: dict[int, list[float]] = field(default_factory=dict)  # by item, seconds of attempts that raise
     work: float = 0.0  # seconds that all attempts took together
     longest: float = 0.0  # and the longest of them
     inflicted: Counter[str] = field(default_factory=Counter)  # misfortunes by kind
@@ -224,22 +225,25 @@ class Process:
             self._world.agenda.later(busy, self._send, indices, seconds)
         elif self._queue:
             self._on = self._queue.popleft()
-            self._luck = self._world.misfortune.attempts_before()
-            self._suffer(self._on, self._world.misfortune.kind())
+            if failing := self._world.failing.get(self._on):
+                self._suffer(self._on, "raised", failing.pop(0))
+            else:
+                self._luck = self._world.misfortune.attempts_before()
+                self._suffer(self._on, self._world.misfortune.kind(), self._world.seconds(self._on))
         else:
             self._on = None
 
     def _take_some(self) -> tuple[list[int], list[float]]:
-        """Items that end well, of about 2 ms together, or one that is longer.
+        """Items that end well, of about 20 ms together, or one that is longer.
 
         They count as begun all at once, and all that happens is that they have ended: a happening for
         each tiny item would cost more than everything else.
         """
-        queue, seconds_of = self._queue, self._world.seconds
+        queue, seconds_of, failing = self._queue, self._world.seconds, self._world.failing
         indices: list[int] = []
         seconds: list[float] = []
         left = GATHER
-        while queue and self._luck > 0:
+        while queue and self._luck > 0 and not failing.get(queue[0]):
             took = seconds_of(queue[0]) + self._start_up
             if indices and took > left:
                 break
@@ -258,11 +262,11 @@ class Process:
             self._say(ItemsDone(self.number, indices, [b""] * size, self._since, seconds))
             self._go_on()
 
-    def _suffer(self, index: int, kind: str) -> None:
+    def _suffer(self, index: int, kind: str, seconds: float) -> None:
         """An attempt that does not go well."""
         world = self._world
         world.inflicted[kind] += 1
-        seconds = world.seconds(index) + self._start_up
+        seconds += self._start_up
         self._start_up = 0.0
         if kind == "raised":
             world.agenda.later(seconds, self._fail, index, seconds)

@@ -93,6 +93,14 @@ def test_what_is_skipped_never_runs():
     assert sorted([index for look in looks for index in ended(look)] + last) == [1, 2, 5, 6, 7, 8, 9]
 
 
+def test_attempts_that_were_recorded_as_failures_fail_again():
+    """For as long as they took then; the item is done after the last of them."""
+    replay = Replay(run_of(*[1.0] * 10, processes=1, retried=((3, 5.0), (3, 6.0), (7, 2.0))))
+    assert replay.makespan == pytest.approx(10.0 + 5.0 + 6.0 + 2.0, rel=0.01)
+    failed = [each for look in replay.looks(100) for each in look.ended if each.again]
+    assert sorted((each.indices[0], each.seconds[0]) for each in failed) == [(3, 5.0), (3, 6.0), (7, 2.0)]
+
+
 def test_a_sleep_is_in_what_the_clock_shows_but_not_in_the_truth():
     """The items that were running have measured it; nobody else has."""
     awake = Replay(run_of(*[1.0] * 20))
@@ -122,11 +130,20 @@ def test_reports_follow_the_course_of_the_item():
     course = Course((0.5, 1.0), (0.2, 1.0))
     looks = Replay(run_of(*[10.0] * 4, course=course)).looks(100)
     first, later = looks[0].running[0], looks[24].running[0]
-    assert first.complete is None
+    assert first.reported is first.complete is None
     assert later.elapsed == pytest.approx(5.0, abs=0.1)
-    assert later.complete == pytest.approx(0.2, abs=0.02)
+    assert later.reported == pytest.approx(0.2, abs=0.02)
     assert later.rest == pytest.approx(20.0, rel=0.2)
     assert later.left == pytest.approx(5.0, abs=0.1)
+
+
+def test_between_two_reports_an_item_goes_on_as_its_bar_in_a_farm_does():
+    """A report is half a second old here on average; who shows the last one alone stands still."""
+    course = Course((1.0,), (1.0,))
+    running = [look.running[0] for look in Replay(run_of(*[10.0] * 4, course=course)).looks(400)[20:180]]
+    assert len({each.reported for each in running}) < 20
+    assert len({each.complete for each in running}) == 160
+    assert all(each.complete == pytest.approx(each.elapsed / 10.0) for each in running)
 
 
 def test_seconds_are_spent_while_items_wait():
@@ -149,6 +166,10 @@ def look_at(*, elapsed=10.0, done=4, left=6, running=(), ended=(), **options):
 
 def at(when, *indices):
     return Ended(when, indices, [1.0] * len(indices), first=False)
+
+
+def ended_by(when, count):
+    return at(when, *range(count))
 
 
 def test_elapsed_by_done_by_hand():
@@ -179,6 +200,28 @@ def test_tqdm_takes_updates_that_are_close_together_as_one():
     assert answer == pytest.approx(7 * 1.0 / 3)
 
 
+def test_tqdm_waits_for_as_many_items_as_usual():
+    """A hundred in the first tenth of a second: fifty are no update, and another fifty make them one."""
+    tqdm = peers.Tqdm(run_of(*[1.0] * 1000))
+    many, some, others = ended_by(0.1, 100), ended_by(0.3, 50), ended_by(0.4, 50)
+    assert tqdm.look(look_at(done=100, left=900, ended=[many])) == pytest.approx(900 * 0.1 / 100)
+    assert tqdm.look(look_at(done=150, left=850, ended=[some])) == pytest.approx(850 * 0.1 / 100)
+    answer = tqdm.look(look_at(done=200, left=800, ended=[others]))
+    assert answer == pytest.approx(800 * (0.3 * 0.3 + 0.7 * 0.3 * 0.1) / (0.3 * 100 + 0.7 * 0.3 * 100))
+
+
+def test_tqdm_waits_for_ten_seconds_at_most():
+    """Then one item is an update, however many it was before."""
+    tqdm = peers.Tqdm(run_of(*[1.0] * 1000))
+    looks = [look_at(done=101, left=899, ended=[ended_by(0.1, 100), ended_by(12.1, 1)])]
+    looks += [look_at(done=102, left=898, ended=[ended_by(13.1, 1)])]
+    seconds = items = 0.0
+    for look, updates in zip(looks, [[(0.1, 100), (12.0, 1)], [(1.0, 1)]], strict=True):
+        for passed, size in updates:
+            seconds, items = 0.7 * seconds + 0.3 * passed, 0.7 * items + 0.3 * size
+        assert tqdm.look(look) == pytest.approx(look.left * seconds / items)
+
+
 def test_gnu_parallel_by_hand():
     """The clock starts at the first end, when the average is still zero; then it is smoothed."""
     parallel = peers.GnuParallel(run_of(*[1.0] * 10))
@@ -199,9 +242,17 @@ def test_gnu_parallel_by_hand():
 def test_brian_by_hand():
     """Four of ten, and two halves that run: five of ten in ten seconds."""
     brian = peers.Brian(run_of(*[1.0] * 10))
-    running = [OnIt(4, 1.0, False, 0.5), OnIt(5, 1.0, False, 0.5)]
+    running = [OnIt(4, 1.0, False, 0.5, 0.9), OnIt(5, 1.0, False, 0.5, 0.9)]
     assert brian.look(look_at(running=running)) == pytest.approx(10.0)
     assert brian.look(look_at(done=0, left=10)) is None
+    resumed = peers.Brian(run_of(*[1.0] * 15, skipped=frozenset(range(5))))
+    assert resumed.look(look_at(running=running)) == pytest.approx(10.0)
+
+
+def test_gnu_parallel_counts_what_it_skips_from_the_beginning():
+    """Five were skipped and one has ended in six seconds: one a second, as it sees it."""
+    parallel = peers.GnuParallel(run_of(*[1.0] * 10, skipped=frozenset(range(5))))
+    assert parallel.look(look_at(elapsed=6.0, done=1, left=4, ended=[at(6.0, 5)])) == pytest.approx(4.0)
 
 
 def test_farmhand_is_told_what_a_farm_would_tell(monkeypatch):
@@ -216,7 +267,7 @@ def test_farmhand_is_told_what_a_farm_would_tell(monkeypatch):
     trace = run_of(*[1.0] * 10, skipped=frozenset({0}), earlier={0: 3.0})
     farmhand = peers.Farmhand(trace)
     sleep = Sleep(8.0, 5.0, (3,))
-    running = [OnIt(4, 1.5, True, 0.5, 1.0, left=7.0)]
+    running = [OnIt(4, 1.5, True, 0.4, 0.5, 1.0, left=7.0)]
     farmhand.look(
         look_at(ended=[at(2.0, 1, 2), at(9.0, 3)], slept=sleep, spent=4.0, running=running, processes=3)
     )
@@ -227,6 +278,19 @@ def test_farmhand_is_told_what_a_farm_would_tell(monkeypatch):
     left, processes, (item,) = told[-1][1]
     assert (left, processes, told[-1][2]) == (6, 3, {"total": 10})
     assert (item.index, item.elapsed, item.complete, item.rest, item.first) == (4, 1.5, 0.5, 1.0, True)
+
+
+def test_farmhand_counts_down_while_the_computer_is_awake():
+    """A second later a second less is left, whether it slept in between or not."""
+    farmhand = peers.Farmhand(run_of(*[1.0] * 20))
+    running = [OnIt(index, 0.5, False) for index in (4, 5)]
+    before = farmhand.look(
+        look_at(elapsed=2.5, done=4, left=16, running=running, ended=[at(1.0, 0, 1), at(2.0, 2, 3)])
+    )
+    running = [OnIt(index, 2.5, False) for index in (4, 5)]
+    sleep = Sleep(4.6, 2.0, (4, 5))
+    after = farmhand.look(look_at(elapsed=4.6, done=4, left=16, running=running, slept=sleep))
+    assert after == pytest.approx([each - 0.1 for each in before])
 
 
 def test_who_knows_all_durations_is_better_than_everybody_else():
@@ -248,7 +312,8 @@ def test_who_knows_the_family_is_right_four_times_out_of_five():
 
 @pytest.mark.parametrize("few", [True, False])
 def test_what_is_tuned_on_is_not_reported_on(few):
-    """Neither a family nor a duration nor a name is in both parts."""
+    """Neither a family nor a duration nor a name is in both parts, nor a seed."""
+    assert not set(families.SEEDS["tune"]) & set(families.SEEDS["report"])
     tune, report = ([*families.all_traces(split, few=few)] for split in families.SPLITS)
     assert not {trace.name for trace in tune} & {trace.name for trace in report}
     assert not {trace.family for trace in tune} & {trace.family for trace in report} - {""}
@@ -303,6 +368,9 @@ def test_a_recorded_run_is_replayed_as_it_was_and_with_more_processes(tmp_path):
         ({"split": "both"}, "'both'"),
         ({"processes": 0}, "'processes' is 0"),
         ({"first": [77]}, "'first'"),
+        ({"retried": [[6, 1.0]]}, "'retried'"),
+        ({"retried": [[5, -1.0]]}, "'retried'"),
+        ({"retried": [5]}, "is no trace"),
         ({"fractions": {"at": [0.1, 1.0], "complete": [0.5]}}, "'fractions'"),
         ({"fractions": {"at": [0.1], "complete": [1.5]}}, "'fractions'"),
         ({"fractions": {"at": [0.1]}}, "'complete' is missing"),
@@ -358,9 +426,9 @@ def test_an_interval_holds_the_truth_or_not():
     assert eta.score(run_of(1, 1), "somebody", 0.5, 10.0, 7.0).inside is None
 
 
-def rows_of(group, contender, *answers):
+def rows_of(group, contender, *answers, at=0.1):
     trace = run_of(1, 1, group=group)
-    return [eta.score(trace, contender, 0.1, 10.0, answer) for answer in answers]
+    return [eta.score(trace, contender, at, 10.0, answer) for answer in answers]
 
 
 def test_aims_are_met_or_missed_or_not_measured():
@@ -395,10 +463,36 @@ def test_a_small_evaluation_asks_everybody_at_every_checkpoint():
     rows = eta.evaluate(traces=traces, quick=True, jobs=1)
     assert len(rows) == 2 * len(peers.CONTENDERS) * len(CHECKPOINTS)
     assert {row.at for row in rows} == set(CHECKPOINTS)
-    text = eta.report("tune", rows, verbose=True)
+    short = eta.report("tune", rows)
+    everything = eta.report("tune", rows, verbose=True, each=True)
     for name in peers.CONTENDERS:
-        assert name in text
-    assert "exponential, 2" in text
+        assert (name in short.partition("Aims")[0]) == (name not in ("oracle", "expert"))
+        assert name in everything
+    assert "exponential, 2" in everything
+    assert "exponential, 2" not in eta.report("tune", rows, verbose=True)
+    assert max(map(len, eta.report("tune", rows, verbose=True).splitlines())) <= 120
+
+
+def test_the_short_table_has_both_errors_and_what_was_in_range():
+    """Its numbers are those of the rows; one group has no total, two have."""
+    rows = [
+        *rows_of("uniform", "farmhand", (9.0, 11.0, 12.0), (10.5, 11.0, 12.0)),
+        *rows_of("uniform", "farmhand", (4.0, 5.0, 20.0), at=0.5),
+        *rows_of("uniform", "tqdm", None),
+        *rows_of("uniform", "tqdm", 12.5, at=0.5),
+        *rows_of("uniform", "expert", (9.0, 11.0, 12.0)),
+    ]
+    heading, _, line, *totals = eta.short_table(rows).splitlines()
+    assert [cell.strip() for cell in heading.split("|")[1:-1]] == [
+        "error at 10% and 50%",
+        "farmhand",
+        "tqdm",
+        "in range",
+    ]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["uniform", "1.10, 2.00", "10, 1.25", "67%"]
+    assert totals == []
+    more = eta.short_table(rows + rows_of("recorded: numpy", "farmhand", (9.0, 11.0, 12.0))).splitlines()
+    assert [line.split("|")[1].strip() for line in more[2:]] == ["uniform", "recorded: numpy", "all"]
 
 
 def command_line(*arguments):
