@@ -201,7 +201,9 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
         error = deviation**2 * one / weight
         indices = [index for index, _, _ in recent]
         for nth, law in enumerate(found):
-            offs = (w * (value - usual) for (_, w, value), usual in zip(recent, law.along(indices), strict=True))
+            offs = (
+                w * (value - usual) for (_, w, value), usual in zip(recent, law.along(indices), strict=True)
+            )
             off = sum(offs) / weight
             if off * off > 4 * error:
                 found[nth] = replace(law, level=law.level + off * (1.0 - 4 * error / off**2))
