@@ -347,7 +347,7 @@ class _View:
         return lambda part: max(0.0, draw(part) * usual - age)
 
     def rest_reported(self, item: Running) -> tuple[float, float]:
-        """What an item that reports still needs, read as others have shown; and how uncertain that is (log)."""
+        """What an item that reports still needs, read as others have shown; and how uncertain it is."""
         age, rest = self._known.awake(item.index, sane(item.elapsed)), reported(item) or 0.0
         off, error = self._known.courses.reading(item.complete or 0.0)
         return max(0.0, (age + rest) * exp(off) - age), error
