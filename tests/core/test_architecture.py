@@ -33,6 +33,7 @@ LAYERS = [
         "progress",
         "bars",
         "durations",
+        "courses",
         "spread",
         "trends",
         "eta",

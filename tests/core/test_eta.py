@@ -117,6 +117,26 @@ def test_even_durations_are_surer_than_scattered_ones():
     assert even.high - even.low < scattered.high - scattered.low
 
 
+def test_reports_that_are_always_wrong_in_the_same_way_are_read_as_they_are_meant():
+    """Items say that a quarter is done when half of their time is over: so does the one that runs."""
+    known = Estimator()
+    for index in range(20):
+        known.remaining(100 - index, 1, [Running(index, 5.0, 0.25)])
+        known.ended([index], [10.0])
+    left = known.remaining(1, 1, [Running(20, 20.0, 0.25)])
+    assert left.median == pytest.approx(20.0, rel=0.2)  # and not 60
+    assert left.high < 50.0
+
+
+def test_an_item_that_says_it_is_done_and_goes_on_takes_as_long_as_others_did():
+    """After the last report, results are gathered for a third of the time."""
+    known = Estimator()
+    for index in range(20):
+        known.remaining(100 - index, 1, [Running(index, 20.0, 1.0)])
+        known.ended([index], [30.0])
+    assert known.remaining(1, 1, [Running(20, 20.0, 1.0)]).median == pytest.approx(10.0, rel=0.25)
+
+
 # -- what peers get wrong ----------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from math import exp, fsum, log, log1p, sqrt
 from operator import attrgetter
 
 from farmhand.bars import REPORTED
+from farmhand.courses import Courses
 from farmhand.durations import LONGEST, SHORTEST, Sample, Seen, sane
 from farmhand.progress import Estimate
 from farmhand.trends import Law, laws
@@ -45,7 +46,6 @@ _PLACES = 12  # of the waiting items, at which a trend is looked at
 _ONE_BY_ONE = 32  # so few waiting items are always played one by one
 _DIMENSIONS = 97  # of chance: what needs more shares them
 # how wrong things may be, as standard deviations of logarithms
-_PACE = 0.25  # what an item reports, since its pace is uneven
 _OTHER = 0.7  # an item against all others
 _BEND = 0.2  # a trend, of the change that it says comes
 _DRIFT = 0.07  # the rest of a run, in ways that nobody foresees, when half of it is over
@@ -100,6 +100,8 @@ class Estimator:
     ----------
     items, firsts, earlier : Sample
         How long items took: most of this run, the first ones of their processes, and those of earlier runs.
+    courses : Courses
+        What their reports were worth.
     process_seconds : float
         Seconds that went by while items waited, times the processes that were ready.
     """
@@ -109,6 +111,7 @@ class Estimator:
         self.firsts = Sample()
         self.earlier = Sample()
         self.process_seconds = 0.0
+        self.courses = Courses()
         self._attempts = 0
         self._ended = 0
         self._slept: dict[int, float] = {}  # seconds, by item that ran meanwhile
@@ -147,6 +150,9 @@ class Estimator:
             seconds = [self.awake(index, each) for index, each in zip(indices, seconds, strict=False)]
             for index in indices:
                 self._slept.pop(index, None)
+        if self.courses:
+            for index, each in zip(indices, seconds, strict=False):
+                self.courses.ended(index, each)
         if first:
             self.firsts.add(indices[:1], seconds[:1])
             indices, seconds = indices[1:], seconds[1:]
@@ -197,6 +203,11 @@ class Estimator:
         waiting = min(max(0, items_left - len(running)), _MOST_ITEMS)
         if not waiting and not running:
             return Estimate(0.0, 0.0, 0.0)
+        for item in running:
+            rest = reported(item)
+            if rest is not None:
+                whole = self.awake(item.index, sane(item.elapsed)) + rest
+                self.courses.said(item.index, item.complete or 0.0, whole)
         self._view = view = _View(self, running, total)
         if not view.laws:
             return None
@@ -309,7 +320,8 @@ class _View:
         found = []
         some = _evenly(running, _MOST_RUNNING)
         for item in some:
-            age, rest = self._known.awake(item.index, sane(item.elapsed)), reported(item)
+            age = self._known.awake(item.index, sane(item.elapsed))
+            rest = None if reported(item) is None else self.rest_reported(item)[0]
             # what has only just begun to report says that it runs, and not how long it takes
             whole = rest is not None and (item.complete or 0.0) >= _TELLING
             seconds = age + (rest or 0.0) if whole else age
@@ -346,17 +358,22 @@ class _View:
         age = self._known.awake(item.index, sane(item.elapsed))
         return self.spread.left(age, exp(usual + (self.slower if item.first else 0.0)))
 
+    def rest_reported(self, item: Running) -> tuple[float, float]:
+        """What an item that reports still needs, read as others have shown; and how uncertain it is."""
+        age, rest = self._known.awake(item.index, sane(item.elapsed)), reported(item) or 0.0
+        off, error = self._known.courses.reading(item.complete or 0.0)
+        return max(0.0, (age + rest) * exp(off) - age), error
+
     def reported(self, item: Running, usual: float) -> Callable[[float], float]:
         """The same of an item that reports.
 
         The earlier a report is the less it says about the whole, and the more do other items.
         """
-        rest, complete = reported(item) or 0.0, min(item.complete or 0.0, 1.0)
         others = self.rest(item, usual)
+        rest, error = self.rest_reported(item)
         if not rest:  # it says that it is done, and has something left to do
             most = _LAST * sane(item.elapsed)
             return lambda part: min(others(part), most)
-        error = _PACE * (1.0 - complete) / complete**0.25
         wrong = error**2 / (error**2 + self.spread.variance + _OTHER**2)
 
         def draw(part: float) -> float:
