@@ -338,9 +338,10 @@ class _View:
         shift, weight, self.level_error = 0.0, 1.0, _FRESH
         if whole:
             off = fsum(each.log - before.at(each.index) - spread.middle for each in whole) / len(whole)
-            trust = _FRESH**2 / (_FRESH**2 + (spread.variance + 0.01) / len(whole))
-            shift = off * trust
-            self.level_error *= sqrt(1.0 - trust)
+            error = (spread.variance + 0.01) / len(whole)
+            apart = max(_FRESH**2, off * off - error)  # it may have been of quite other items
+            trust = apart / (apart + error)
+            shift, self.level_error = off * trust, sqrt(apart * (1.0 - trust))
             weight = sum(each.weight for each in whole) / len(whole)
         weight *= min(1.0, _EARLIER / (len(whole) + 1.0))
         weight /= sum(each.weight for each in earlier) / len(earlier)
