@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_estimates"]
 
 _HIGHEST = 2.5  # times the true end, or the last one predicted, that are shown
+_FAR = 5.0  # so many times as far, a prediction needs a larger unit than the run so far
 
 
 def draw_estimates(axes: Axes, course: Course, end: float | None = None) -> None:
@@ -103,7 +104,7 @@ def draw_estimates(axes: Axes, course: Course, end: float | None = None) -> None
         looks.now_line(axes, course)
     axes.set_xlim(0.0, end)
     axes.set_ylim(0.0, top)
-    unit_of = end if course.is_complete else max(end, top)
+    unit_of = end if top <= _FAR * end else top  # one for both axes
     looks.time_axis(axes.xaxis, end, "time since the start", unit_of)
     looks.time_axis(axes.yaxis, top, "predicted end", unit_of)
     looks.legend(axes, above=axes)
