@@ -32,7 +32,11 @@ def are_gone(folder: Path) -> bool:
 
 
 class Long:
-    """Returns the item with some thousand bytes; does something to the store at item 20."""
+    """Returns the item with some thousand bytes; from item 20 on it waits until something is stored.
+
+    Else a farm that is held up might store all of them in one transaction. At item 20 something is done to
+    the store.
+    """
 
     def __init__(
         self, folder: str, harm: Callable[[str, str], None] | None = None, location: str = ""
@@ -40,11 +44,14 @@ class Long:
         self.folder = folder
         self.harm = harm
         self.location = location
+        self.stored = False
 
     def __call__(self, item: int) -> tuple[int, str]:
         Path(self.folder, str(os.getpid())).touch()
-        if item == 20 and self.harm is not None:
+        if item >= 20 and self.location and not self.stored:
             wait_until(lambda: has_results(self.location), "the first results")
+            self.stored = True
+        if item == 20 and self.harm is not None:
             self.harm(self.location, self.folder)
         return item, "x" * 5000
 

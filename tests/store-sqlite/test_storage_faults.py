@@ -158,7 +158,7 @@ def test_a_run_beyond_a_limit_or_quota_stops_and_goes_on_without_it(location, fo
         location,
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
-run(Long, range(300), folder)
+run(Long, range(300), folder, None, location)
 """,
     )
     said = farm.communicate()[0]
