@@ -387,7 +387,7 @@ class _View:
 
 def _slower(firsts: Sequence[Seen], items: Sequence[Seen]) -> float:
     """How much longer (log) the first items of processes take than others; if nobody knows, no longer."""
-    if len(items) < 2:
+    if not items or len(firsts) + len(items) < 3:
         return 0.0
     one = fsum(each.log for each in firsts) / len(firsts)
     other = fsum(each.log for each in items) / len(items)

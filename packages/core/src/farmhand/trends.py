@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from math import erfc, exp, fsum, inf, log, pi, sqrt
+from itertools import pairwise
+from math import erfc, exp, fsum, inf, log, log1p, pi, sqrt
 from operator import attrgetter, mul, sub
 
 from farmhand.durations import Seen
@@ -21,7 +22,9 @@ __all__ = ["Curve", "Law", "laws"]
 
 _BINS = 32  # of neighbouring items, through which curves are laid
 _TREND = 0.3  # of all runs have a trend, before anything is seen
-_SCATTER = 0.1  # one observation's worth of doubt about how much durations scatter (log)
+_SCATTER = 0.1  # two observations' worth of doubt about how much durations scatter (log)
+_WAVE = 0.1  # how much slower everything is for a while (log): a computer has other things to do, too;
+_WAVES = 12  # so often in what was seen
 _WORTH = 4.0  # a curve so much less likely (log) than the likeliest is not looked at
 _LEAST = 0.03  # durations scatter by no less (log)
 _STEPS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # log
@@ -144,6 +147,8 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
     one = together / len(whole)  # the weight of one item
     level = sum_ / together
     deviation = sqrt(max(0.0, squares / together - level * level) + DOUBT**2 / len(whole))
+    steps = [(before.log - after.log) ** 2 / 2 for before, after in pairwise(whole)]  # von Neumann's, 1941
+    scatter = (sum(steps) + 2 * _SCATTER**2) / (len(steps) + 2)
     imputed: list[tuple[float, float]] = []  # weight and value of what runs
     found: list[Law] = []
     # An item that has not ended takes longer than that: how long, the others say, and so on. It has
@@ -163,7 +168,11 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
         means = [each[1] / weight for each, weight in zip(sums, weights, strict=True)]
         together = sum(weights)
         inside = sum(each[2] - each[1] * mean for each, mean in zip(sums, means, strict=True))
-        half = max(together / one - 1.0, 0.0) / 2
+        # neighbours scatter, and a computer is slower for a while and faster again, which is no trend either
+        wave = _WAVE**2 * max(1.0, len(bins) / _WAVES)
+        trusts = [1.0 / (scatter * one / weight + wave) for weight in weights]
+        trust = sum(trusts)
+        freedom = max(min(len(bins), together / one) - 1.0, 0.0)
         tried = []
         best = inf
         for prior, curve, heights in curves:
@@ -171,8 +180,9 @@ def laws(seen: Sequence[Seen], total: int | None) -> tuple[list[Law], Spread]:
                 continue
             rests = list(map(sub, means, heights))
             level = sum(map(mul, weights, rests)) / together
-            squares = sum(map(mul, weights, map(mul, rests, rests))) - together * level * level
-            misfit = half * log(max(inside + squares, 0.0) / one + _SCATTER**2) - prior
+            middle = sum(map(mul, trusts, rests)) / trust
+            off = max(0.0, sum(map(mul, trusts, map(mul, rests, rests))) - trust * middle * middle)
+            misfit = (freedom / 2 * log1p(off / freedom) if freedom else 0.0) - prior
             if misfit < best + 2 * _WORTH:
                 best = min(best, misfit)
                 tried.append((misfit, level, prior, curve, heights))
