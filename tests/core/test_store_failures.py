@@ -53,14 +53,17 @@ class FailingStore(MemoryStore):
 
 
 class HaltingExecutor(ScriptedExecutor):
-    """Between two happenings nothing happens for a moment, so that the farm stores what it has."""
+    """Between two happenings nothing happens for as long as the farm waits, so that it stores what it has.
+
+    That is a millisecond, or more where storing has just taken long.
+    """
 
     halted = False
 
     def wait(self, timeout):
         self.halted = timeout is not None and not self.halted
         if self.halted:
-            time.sleep(min(timeout, 0.001))
+            time.sleep(min(timeout, 0.2))
             return []
         return super().wait(timeout)
 
