@@ -71,14 +71,8 @@ def draw_completions(axes: Axes, course: Course) -> None:
         axes.fill(
             [now, low, high],
             [ended, goal, goal],
-            facecolor=looks.BAND,
-            edgecolor=looks.LINE,
-            linewidth=0.6,
-            linestyle=":",
-            alpha=0.6,
-            label="80 % interval",
-            zorder=1,
             gid="completions-band",
+            **looks.BAND_STYLE,
         )
         axes.plot(
             [now, median],

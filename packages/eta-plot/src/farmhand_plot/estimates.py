@@ -52,14 +52,8 @@ def draw_estimates(axes: Axes, course: Course, end: float | None = None) -> None
             at,
             low,
             high,
-            facecolor=looks.BAND,
-            edgecolor=looks.LINE,
-            linewidth=0.6,
-            linestyle=":",
-            alpha=0.6,
-            label="80 % interval",
-            zorder=1,
             gid="estimate-band",
+            **looks.BAND_STYLE,
         )
         axes.plot(
             at,

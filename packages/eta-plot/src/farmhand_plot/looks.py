@@ -62,6 +62,16 @@ LINE = "#0072B2"  # what has happened
 BAND = "#9ECAE9"  # what may happen
 INK, QUIET, FAINT = "#222222", "#666666", "#E3E3E3"
 SIZES = {"title": 10.0, "label": 9.0, "small": 8.0}
+# of the area in which the end lies four times out of five
+BAND_STYLE: dict[str, Any] = {
+    "facecolor": BAND,
+    "edgecolor": LINE,
+    "linewidth": 0.6,
+    "linestyle": ":",
+    "alpha": 0.6,
+    "label": "80 % interval",
+    "zorder": 1,
+}
 
 # (longest time that is told in it, its seconds, its name, steps between two marks)
 _UNITS: tuple[tuple[float, float, str, tuple[float, ...]], ...] = (
