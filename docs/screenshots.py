@@ -35,8 +35,25 @@ XTERM = (
     *("-bg", "#14181d", "-fg", "#d7dce2", "-b", "10", "+sb"),
 )
 
+# What says here how far a run is.
+TELLER = """
+
+class Teller:
+    def show(self, snapshot):
+        print(json.dumps(dict(state=snapshot.state, ended=snapshot.done + snapshot.failed)), flush=True)
+
+    def controls(self):
+        return ()
+
+    def close(self):
+        pass
+
+
+"""
+
 # The simulations sleep, so that this can be done on any computer; all else is as it would be.
-SCRIPT = """
+SCRIPT = (
+    """
 import json, random, sys, time
 from farmhand import open_store, run_tasks
 
@@ -59,44 +76,28 @@ class find_rate:
             raise ValueError(f"no spike within 1000 ms at a current of {current}")
         return 1000 * current / tau
 
-
-class Teller:
-    def show(self, snapshot):
-        print(json.dumps(dict(state=snapshot.state, ended=snapshot.done + snapshot.failed)), flush=True)
-
-    def controls(self):
-        return ()
-
-    def close(self):
-        pass
-
-
+"""
+    + TELLER
+    + """
 items = [(round(10 + k * 0.2, 1), tau) for k in range(ITEMS // 4) for tau in (0.5, 1.0, 2.0, 5.0)]
 progress = [FRONTEND] if FRONTEND == "rich" else [FRONTEND, Teller()]
 with open_store("rates.db") as store:
     options = dict(poolsize=PROCESSES, progress=progress, errors="collect", start_method="fork")
     run_tasks(store, find_rate, items, **options)
 """
+)
 
 # A sweep whose items take longer with the current, some of them much longer.
-SWEEP = """
+SWEEP = (
+    """
 import json, random, sys, time
 from farmhand import open_store, run_tasks
 
 PROGRESS = sys.argv[1]
 
-
-class Teller:
-    def show(self, snapshot):
-        print(json.dumps(dict(state=snapshot.state, ended=snapshot.done + snapshot.failed)), flush=True)
-
-    def controls(self):
-        return ()
-
-    def close(self):
-        pass
-
-
+"""
+    + TELLER
+    + """
 def find_rate(current, tau):
     shape = random.Random(f"{current} {tau}")
     time.sleep(0.02 * current * shape.lognormvariate(0, 0.4) * (8 if shape.random() < 0.02 else 1))
@@ -110,6 +111,7 @@ with open_store("rates.db") as store:
     options = dict(poolsize=8, progress=[PROGRESS, Teller()], errors="collect", start_method="fork")
     run_tasks(store, find_rate, items, **options)
 """
+)
 
 
 class Run:
