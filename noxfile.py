@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,11 @@ nox.options.reuse_existing_virtualenvs = True  # our own packages are reinstalle
 nox.options.error_on_missing_interpreters = False  # `-P 3.14` is skipped where there is no 3.14
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PACKAGES = sorted(path.parent.name for path in Path("packages").glob("*/pyproject.toml"))  # core is the first
+PACKAGES = sorted(
+    (path.parent.name for path in Path("packages").glob("*/pyproject.toml")),
+    key=lambda name: (name != "core", name),
+)
+METADATA = {name: nox.project.load_toml(f"packages/{name}/pyproject.toml")["project"] for name in PACKAGES}
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SIDE_BY_SIDE = ["-n", str(min(CPUS + 1, 16)), "--dist", "worksteal", "--timeout", "300"]
 LET_IT_STOP = {"interrupt_timeout": 20, "terminate_timeout": 20}  # Ctrl-C: a farm stores what it has
@@ -22,6 +27,12 @@ def install(session: nox.Session, *packages: str, group: str) -> None:
     """Install a dependency group and our own packages as a user would, in the versions of constraints.txt."""
     session.env["PIP_BUILD_CONSTRAINT"] = "constraints.txt"
     session.install("-c", "constraints.txt", *nox.project.dependency_groups(PROJECT, group), *packages)
+
+
+def with_needs(package: str) -> list[str]:
+    """A package with those of ours that it needs, core first."""
+    needs = {re.split("[^a-z-]", need)[0] for need in METADATA[package]["dependencies"]}
+    return [name for name in PACKAGES if name in ("core", package) or METADATA[name]["name"] in needs]
 
 
 def paths(*packages: str) -> list[str]:
@@ -49,21 +60,28 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, with every package, a third-party plugin and what the examples need installed.
+    """All tests but those of `brian`, with every package, a third-party plugin and what the examples need installed.
 
     They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
     take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
     """
     install(session, *paths(*PACKAGES), "./tests/plugin", group="everything")
-    session.run("pytest", *(session.posargs or SIDE_BY_SIDE))
+    session.run("pytest", *(session.posargs or ["-m", "not brian", *SIDE_BY_SIDE]))
 
 
 @nox.session(reuse_venv=False)
 @nox.parametrize("package", PACKAGES)
 def alone(session: nox.Session, package: str) -> None:
-    """Each package passes its own tests with only core beside it."""
-    install(session, *paths(*dict.fromkeys(["core", package])), group="test")
+    """Each package passes its own tests with only core beside it, and what it cannot do without."""
+    install(session, *paths(*with_needs(package)), group="test")
     session.run("pytest", f"tests/{package}", *session.posargs)
+
+
+@nox.session
+def brian(session: nox.Session) -> None:
+    """The tests for which Brian 2 compiles simulations, which takes minutes, as Cython modules or as programs."""
+    install(session, *paths("core", "store-shelve", "store-sqlite", "compat-brian"), group="brian")
+    session.run("pytest", *(session.posargs or ["-m", "brian", "tests/compat-brian", *SIDE_BY_SIDE]))
 
 
 @nox.session
@@ -85,8 +103,8 @@ def types(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Each wheel and sdist into dist/; core alone, then core and each plugin, in new environments."""
     install(session, group="build")
-    projects = [nox.project.load_toml(f"packages/{name}/pyproject.toml")["project"] for name in PACKAGES]
-    if projects[0]["optional-dependencies"]["all"] != [project["name"] for project in projects[1:]]:
+    plugins = [METADATA[name]["name"] for name in PACKAGES if name != "core"]
+    if METADATA["core"]["optional-dependencies"]["all"] != plugins:
         session.error("farmhand[all], in packages/core/pyproject.toml, is not every plugin in packages/")
     shutil.rmtree("dist", ignore_errors=True)
     for package in PACKAGES:
@@ -94,7 +112,7 @@ def build(session: nox.Session) -> None:
     for package in PACKAGES:
         env = Path(session.create_tmp(), package)
         session.run("virtualenv", "--quiet", "--clear", env)
-        wheels = {wheel for folder in ("core", package) for wheel in Path("dist", folder).glob("*.whl")}
+        wheels = {wheel for folder in with_needs(package) for wheel in Path("dist", folder).glob("*.whl")}
         pip = ("pip", "--python", env, "install", "--quiet", "-c", "constraints.txt")
         session.run(*pip, *sorted(wheels))
         python = env.resolve() / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -1,0 +1,1 @@
+"""What scripts import from ``brian.tools``: ``taskfarm`` and ``datamanager``."""
