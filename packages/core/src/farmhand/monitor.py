@@ -26,7 +26,7 @@ from farmhand.executor import Executor
 from farmhand.feed import Ledger
 from farmhand.kept import join_key
 from farmhand.outlook import Outlook, ended_in
-from farmhand.progress import OVER, Detach, Failure, Frontend, Output, ProcessView, Snapshot
+from farmhand.progress import OVER, PREPARING, Detach, Failure, Frontend, Output, ProcessView, Snapshot
 from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
 from farmhand.timeleft import RemainingWords
@@ -61,6 +61,8 @@ class Monitor:
         Where that is.
     pid : int
         The number of this process.
+    will_report : bool
+        The task takes ``report``, so that its items are expected to.
 
     Attributes
     ----------
@@ -74,12 +76,23 @@ class Monitor:
         The run's name in the store; ``''`` when there is none.
     """
 
-    def __init__(self, task: str, total: int | None, began: float, run: str, store: str, pid: int) -> None:
+    def __init__(
+        self,
+        task: str,
+        total: int | None,
+        began: float,
+        run: str,
+        store: str,
+        pid: int,
+        will_report: bool = False,
+    ) -> None:
         self._task = task
         self._total = total
         self._began = began
         self.run = run
         self._store, self._pid = store, pid
+        self._has_reported = False
+        self._will_report = will_report  # as long as there is no reason to doubt it
         self._cpus = CpuWatch()
         self._history = History()
         self._attempts: dict[int, dict[int, _Attempt]] = {}  # by process, by item: what it was seen to run
@@ -102,6 +115,7 @@ class Monitor:
         self._outlook.saw(event)
         match event:
             case ItemsDone():
+                self._will_report = self._has_reported
                 if event.usage:
                     for index in event.indices:
                         if index in event.usage:
@@ -111,6 +125,8 @@ class Monitor:
                 self._attempt_ended(event.number)
             case Reported():
                 self._reports[event.number] = (now, event)
+                if event.complete is not None:
+                    self._will_report = self._has_reported = True
             case ProcessStarted():
                 self._pids[event.number] = event.pid
             case ProcessDied():
@@ -139,7 +155,7 @@ class Monitor:
         """What was reported of an item says nothing of the next attempt at it; the task's name stays."""
         if number in self._reports:
             at, report = self._reports[number]
-            self._reports[number] = at, replace(report, complete=None)
+            self._reports[number] = at, replace(report, complete=None, phase="")
 
     def _printed(self, index: int, usage: Usage) -> None:
         if not usage.output:
@@ -283,12 +299,14 @@ class Monitor:
         index, elapsed = current
         elapsed = elapsed if elapsed > 0.0 else 0.0  # whatever an executor's clock does
         attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
-        taskname = ""
+        taskname = part = ""
         known = self._reports.get(number)
         if known is not None:
             at, report = known
             taskname = report.taskname or ""
-            if report is not attempt.report and report.index == index and report.complete is not None:
+            is_of_item = report.index == index
+            part = report.phase if is_of_item else ""
+            if report is not attempt.report and is_of_item and report.complete is not None:
                 attempt.report = report
                 attempt.bar.report(report.complete, max(0.0, elapsed - (now - at)))
         bar = attempt.bar
@@ -307,6 +325,7 @@ class Monitor:
             expected,
             self._rest(attempt, item) if rest is None else rest,
             attempt.number,
+            PREPARING if bar.complete is None and self._will_report else part,
         )
 
     def _rest(self, attempt: _Attempt, item: Running) -> float | None:
