@@ -100,6 +100,9 @@ class Monitor:
         self._words = RemainingWords()
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
+        # The last one of each that says zero, until somebody looks: a pace begins there, and what came after
+        # it has perhaps arrived as well.
+        self._zeros: dict[int, tuple[float, Reported]] = {}
         self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
         self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
         self._outputs_size = 0
@@ -125,6 +128,8 @@ class Monitor:
                 self._attempt_ended(event.number)
             case Reported():
                 self._reports[event.number] = (now, event)
+                if event.complete == 0.0:
+                    self._zeros[event.number] = (now, event)
                 if event.complete is not None:
                     self._will_report = self._has_reported = True
             case ProcessStarted():
@@ -132,6 +137,7 @@ class Monitor:
             case ProcessDied():
                 self._pids.pop(event.number, None)
                 self._reports.pop(event.number, None)
+                self._zeros.pop(event.number, None)
                 self._attempts.pop(event.number, None)
                 if event.index is not None:
                     self._printed(event.index, event.usage)
@@ -153,6 +159,7 @@ class Monitor:
 
     def _attempt_ended(self, number: int) -> None:
         """What was reported of an item says nothing of the next attempt at it; the task's name stays."""
+        self._zeros.pop(number, None)
         if number in self._reports:
             at, report = self._reports[number]
             self._reports[number] = at, replace(report, complete=None, phase="")
@@ -300,13 +307,15 @@ class Monitor:
         elapsed = elapsed if elapsed > 0.0 else 0.0  # whatever an executor's clock does
         attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
         taskname = part = ""
-        known = self._reports.get(number)
-        if known is not None:
+        for known in (self._zeros.pop(number, None), self._reports.get(number)):
+            if known is None:
+                continue
             at, report = known
             taskname = report.taskname or ""
-            is_of_item = report.index == index
-            part = report.phase if is_of_item else ""
-            if report is not attempt.report and is_of_item and report.complete is not None:
+            if report.index != index:
+                continue
+            part = report.phase
+            if report is not attempt.report and report.complete is not None:
                 attempt.report = report
                 attempt.bar.report(report.complete, max(0.0, elapsed - (now - at)))
         bar = attempt.bar

@@ -247,7 +247,8 @@ class Report:
         if complete is not None and complete == complete:
             self._next = time.monotonic() + _INTERVAL
             self._said = min(1.0, max(0.0, complete))
-            self._complete = begin + (end - begin) * self._said
+            # to the last digit, as what begins where the one before ends must not seem to go back
+            self._complete = end if self._said == 1.0 else min(end, begin + (end - begin) * self._said)
             self._taskname = self._name_of_owner()
         self._send_on()
 
@@ -299,7 +300,7 @@ class _Simulations:
     def part(self) -> _Part:
         """What the present one is called, and which part of the item it is."""
         run, before = len(self._seconds), self._before
-        if len(before) < 2 or run > len(before):
+        whole = sum(before)
+        if len(before) < 2 or run > len(before) or not whole:
             return (f"run {run}" if run > 1 else ""), 0.0, 1.0
-        whole = sum(before) or 1.0
         return f"run {run} of {len(before)}", sum(before[: run - 1]) / whole, sum(before[:run]) / whole
