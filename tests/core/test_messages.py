@@ -187,6 +187,14 @@ def test_what_a_newer_farmhand_says_in_addition_is_passed_over():
     assert SnapshotReader().read(message) == a_run()[5]
 
 
+def test_what_an_older_farmhand_does_not_say_is_taken_as_nothing():
+    """A farm that was started before an update can be watched after it."""
+    running = replace(a_run()[5].processes[0], phase="warm-up")
+    [message] = lines_of(SnapshotWriter().write(replace(a_run()[5], processes=(running,))))
+    assert message["snapshot"]["processes"][0].pop("phase") == "warm-up"
+    assert SnapshotReader().read(message).processes == (replace(running, phase=""),)
+
+
 @QUICKLY
 @given(junk=ANYTHING, field=st.sampled_from([*Snapshot.__match_args__, "?"]))
 def test_what_is_no_snapshot_is_refused_and_nothing_else_happens(junk, field):

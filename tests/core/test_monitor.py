@@ -175,6 +175,77 @@ def test_between_two_reports_the_bar_goes_on_and_the_fraction_stays(store, tmp_p
     assert all(view.remaining is not None for view in shown)
 
 
+def prepare_then_report(seen, gate, report):
+    wait_for(seen)
+    report.stage("warm-up", 0, 0.5)
+    report(0.5)
+    wait_for(gate)
+
+
+def report_nothing(seen, gate, report):
+    wait_for(seen)
+
+
+def report_by_keyword(seen, gate, **kwds):
+    kwds["report"](0.0)
+    wait_for(seen)
+
+
+class Phases:
+    """Sees the phases of items, and lets each item go on when it was seen, and end when two were."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.seen = {}
+
+    def items(self, count):
+        return [(str(self.folder / f"seen {k}"), str(self.folder / f"gate {k}")) for k in range(count)]
+
+    def frontend(self):
+        return RecordingFrontend(self._script)
+
+    def _script(self, snapshot):
+        for view in snapshot.processes:
+            if view.index is not None:
+                phases = self.seen.setdefault(view.index, [])
+                phases.append(view.phase)
+                (self.folder / f"seen {view.index}").touch()
+                if len(set(phases)) > 1:
+                    (self.folder / f"gate {view.index}").touch()
+        return []
+
+
+def test_an_item_that_will_report_is_preparing_until_it_does(store, tmp_path):
+    """It compiles or imports, which may take longer than all else. Then its part has a name of its own."""
+    phases = Phases(tmp_path)
+    run(store, prepare_then_report, phases.items(3), phases.frontend(), poolsize=1)
+    assert phases.seen.keys() == {0, 1, 2}
+    for seen in phases.seen.values():
+        assert set(seen) == {"preparing", "warm-up"}
+        assert seen == sorted(seen)  # and not the other way round
+
+
+def test_a_task_that_takes_a_report_and_never_calls_it_is_not_preparing_for_ever(store, tmp_path):
+    """After the first item it is known: the others just run."""
+    phases = Phases(tmp_path)
+    run(store, report_nothing, phases.items(3), phases.frontend(), poolsize=1)
+    assert {index: set(seen) for index, seen in phases.seen.items()} == {0: {"preparing"}, 1: {""}, 2: {""}}
+
+
+def test_a_task_that_takes_no_report_is_never_preparing(store, tmp_path):
+    """Nothing would ever end it."""
+    phases = Phases(tmp_path)
+    run(store, touch_and_wait, phases.items(1), phases.frontend(), poolsize=1)
+    assert {*phases.seen[0]} == {""}
+
+
+def test_a_task_that_takes_any_keyword_prepares_once_it_is_known_to_report(store, tmp_path):
+    """``**kwds`` is given a report as well, but need not know of it."""
+    phases = Phases(tmp_path)
+    run(store, report_by_keyword, phases.items(1), phases.frontend(), poolsize=1)
+    assert {*phases.seen[0]} <= {""}
+
+
 def report_and_end(gate, over, report):
     report(0.9)
     wait_for(gate)

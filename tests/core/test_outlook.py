@@ -225,6 +225,20 @@ def test_what_running_items_report_is_part_of_the_estimate(farm):
     assert all(abs(view.remaining - 1.5) < 0.2 for view in early.processes)
 
 
+def test_what_goes_before_the_first_step_is_no_pace(farm):
+    """A simulation compiles for a while, and then runs: that takes no longer because the other did.
+
+    The call that says so comes just before one that tells of the first step, sooner than anybody looks.
+    """
+    steps = tuple((0.5 + part / 2, part) for part in (0.0, 0.0001, 0.001, *(k / 40 for k in range(1, 40))))
+    snapshots = farm.run([Plan(40.0, steps)] * 2)
+    for elapsed in (22.0, 25.0, 35.0):
+        shown = at(snapshots, elapsed)
+        left = snapshots[-1].elapsed - shown.elapsed
+        assert all(is_about(view.remaining, left) for view in shown.processes)
+        assert is_about(shown.remaining.median, left)
+
+
 def test_an_item_that_says_nothing_is_judged_by_those_that_have_ended(farm):
     """What it has left counts down; before anything has ended, nobody can say."""
     snapshots = farm.run([1.0] * 8)

@@ -369,6 +369,24 @@ def test_verbose_prints_each_message_as_brian_did():
     ]
 
 
+def test_verbose_tells_of_preparation_that_lasts_and_of_each_part_of_an_item():
+    """What remains is what the bar says: the time that an item prepared for is no pace."""
+    preparing = replace(busy(0, None), phase="preparing")
+    part = replace(busy(0, 0.35, "k = 4"), phase="run 2", remaining=3.0)
+    history = [
+        replace(RUN, processes=(replace(preparing, elapsed=0.2),)),
+        replace(RUN, processes=(preparing,)),
+        replace(RUN, processes=(replace(preparing, elapsed=13.0),)),
+        replace(RUN, processes=(part,)),
+        replace(RUN, processes=(replace(part, taskname="", phase="run 3"),)),
+    ]
+    assert [line for line in piped(history, VERBOSE) if line.startswith("Process")] == [
+        "Process 0: preparing, 12s elapsed: No task information",
+        "Process 0: 35% complete, 12s elapsed, approximately 3s remaining: run 2: k = 4",
+        "Process 0: 35% complete, 12s elapsed, approximately 3s remaining: run 3",
+    ]
+
+
 def test_verbose_says_nothing_of_tasks_that_say_nothing():
     """A task without reports has no progress messages."""
     history = [replace(RUN, processes=(busy(0, None, index=n),)) for n in range(5)]

@@ -15,6 +15,7 @@ from farmhand.wording import (
     cells,
     cut,
     duration_text,
+    phase_text,
     rest_text,
     size_text,
     state_text,
@@ -106,6 +107,21 @@ def test_what_an_item_still_takes_is_told_from_a_guess(complete, remaining, text
     """
     process = ProcessView(0, 77, "busy", 3, elapsed=10.0, complete=complete, remaining=remaining)
     assert rest_text(process) == text
+
+
+@pytest.mark.parametrize(
+    ("phase", "elapsed", "text"),
+    [
+        ("preparing", 0.1, ""),
+        ("preparing", 0.5, "preparing"),
+        ("warm-up", 0.1, "warm-up"),
+        ("warm\nup" + "x" * 90, 9.0, "warm up" + "x" * 30 + "..."),
+        ("", 9.0, ""),
+    ],
+)
+def test_the_part_of_an_item_is_told_once_it_lasts(phase, elapsed, text):
+    """Most tasks are prepared in milliseconds; a word that flashes for each item would say nothing."""
+    assert phase_text(ProcessView(0, 77, "busy", 3, elapsed=elapsed, phase=phase)) == text
 
 
 def test_the_state_of_a_run_is_told_in_words():

@@ -121,6 +121,27 @@ def test_bars_move_with_what_is_expected(window):
     assert after[1] == before[1]
 
 
+def test_what_prepares_says_so_where_the_percent_will_be(window):
+    """The word has its room from the bar: neither is drawn over the other, however small the window is."""
+    preparing = replace(BUSY, complete=None, expected=None, remaining=None, phase="preparing")
+    part = replace(RUN.processes[1], complete=0.9, expected=0.9, phase="warm-up")
+    width, height = window.root.minsize()
+    for size in ("", f"{width}x{height}"):
+        window.root.geometry(size)
+        window.show(replace(RUN, processes=(preparing, part)))
+        window.until(lambda: len(window.app.processes.texts()) == 2)
+        canvas = window.app.processes.canvas
+        (word,) = [
+            item
+            for item in canvas.find_all()
+            if canvas.type(item) == "text" and canvas.itemcget(item, "text") == "preparing"
+        ]
+        left, top, _, bottom = canvas.bbox(word)
+        for item in canvas.find_overlapping(left, top, left + 1, bottom):
+            assert canvas.type(item) == "text"
+        assert "warm-up" in window.app.processes.texts()[1]
+
+
 def bar_ends(window: ShownWindow) -> list[float]:
     """How far to the right the drawn part of each row's bar goes, from the top."""
     canvas = window.app.processes.canvas

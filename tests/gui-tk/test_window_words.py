@@ -202,6 +202,17 @@ def test_a_row_of_a_task_that_does_not_report_moves_without_a_number():
     assert row_of(replace(silent, remaining=-1.0)).remaining == ""
 
 
+def test_a_row_says_that_its_item_prepares_and_which_part_of_it_runs():
+    """A bar that waits for a compiler is not one that hangs."""
+    preparing = replace(BUSY, complete=None, expected=None, remaining=None, phase="preparing")
+    row = row_of(preparing)
+    assert (row.label, row.percent) == ("k = 13.2: simulating", "preparing")
+    assert row.bar != row_of(replace(preparing, elapsed=13.0)).bar  # it moves
+    assert row_of(replace(preparing, elapsed=0.1)).percent == ""
+    row = row_of(replace(BUSY, phase="warm-up"))
+    assert (row.label, row.percent) == ("warm-up: k = 13.2: simulating", "42 %")
+
+
 @pytest.mark.parametrize(
     ("attempts", "text"),
     [(1, ""), (2, "2nd try"), (3, "3rd try"), (4, "4th try"), (11, "11th try"), (22, "22nd try")],

@@ -105,6 +105,17 @@ def test_a_cell_shows_the_run_and_each_process(cell):
     )
 
 
+def test_a_cell_says_that_an_item_prepares_and_which_part_of_it_runs(cell):
+    """The one where the percent would be, the other before the item."""
+    view = RUN.processes[0]
+    preparing = replace(
+        view, complete=None, expected=None, elapsed=80.0, remaining=None, phase="preparing", taskname=""
+    )
+    part = replace(view, number=1, complete=0.5, expected=0.55, elapsed=80.0, remaining=65.0, phase="run 2")
+    NotebookFrontend(QUIET).show(replace(RUN, processes=(preparing, part)))
+    assert "0 preparing 1m 20s k=8 1 55% 1m 20s 1m 05s left run 2: simulating k=8" in cell.text
+
+
 def test_the_cell_says_what_all_frontends_say_of_the_time_remaining(cell, monkeypatch):
     """Who looks at the window and at the notebook must not wonder which of them is right."""
     monkeypatch.setattr("time.time", lambda: NOON)

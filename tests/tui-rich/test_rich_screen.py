@@ -118,6 +118,51 @@ def test_the_terminal_says_what_all_frontends_say_of_the_time_remaining(terminal
     frontend.close()
 
 
+PARTS = (
+    replace(busy(0, None, "k=3"), phase="preparing"),
+    replace(busy(1, 0.25, "k=4", "fit 2", 80.0, remaining=240.0, attempts=2), phase="warm-up"),
+    replace(busy(2, 0.5, "k=5", remaining=12.0), phase="run 2"),
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (
+            90,
+            [
+                " 0 ──────────━━━──── preparing     12s                k=3",
+                " 1 ━━━━━╸────────────────  25%  1m 20s   4m 00s left  try 2: warm-up: fit 2  k=4",
+                " 2 ━━━━━━━━━━━───────────  50%     12s      12s left  run 2: k=5",
+            ],
+        ),
+        (
+            50,
+            [
+                " 0 ────━── preparing     12s  k=3",
+                " 1 ━━━─────────  25%  1m 20s  try 2: warm-up: fit",
+                " 2 ━━━━━━──────  50%     12s  run 2: k=5",
+            ],
+        ),
+        (
+            34,
+            [
+                " 0     preparing  k=3",
+                " 1   25%  1m 20s  try 2: warm-up:",
+                " 2   50%     12s  run 2: k=5",
+            ],
+        ),
+        (20, [" 0       preparing:", " 1   25% try 2: war", " 2   50% run 2: k=5"]),
+    ],
+)
+def test_an_item_says_that_it_prepares_and_which_part_of_it_runs(terminal, frontend_on, columns, lines):
+    """A bar that waits for a compiler is not one that hangs, and two simulations are not one."""
+    screen = terminal(columns, 24)
+    frontend_on(screen).show(replace(RUN, processes=PARTS))
+    screen.read()
+    assert screen.lines[-3:] == lines
+
+
 def test_an_item_that_does_not_report_has_a_guess_of_what_it_still_takes(terminal, frontend_on):
     """It goes by what the others took, and looks like that; one that outlasts them all has none."""
     screen = terminal(90, 24)

@@ -227,7 +227,7 @@ class Layout:
                 process.elapsed,
             )
         if word:
-            line.append(Segment(word if width >= 40 else f"{word:>13}", _STYLES["note"]))
+            line.append(Segment(word if width >= 40 else f"{word:>13}", _STYLES["dim"]))
         else:
             line.append(Segment("     " if expected is None else f"{percent(expected):4d}%"))
         if width >= 30 and (not word or width >= 40):
@@ -241,7 +241,7 @@ class Layout:
         if process.attempts > 1:
             line.append(Segment(f"try {process.attempts}: ", _STYLES["note"]))
         if phase:
-            line.append(Segment(f"{phase}: ", _STYLES["note" if is_preparing else "process"]))
+            line.append(Segment(f"{phase}: ", _STYLES["dim" if is_preparing else "process"]))
         item, taskname = printable(process.item, _MOST_NAME), printable(process.taskname, _MOST_NAME)
         line.append(Segment(taskname or item))
         if taskname and item:

@@ -208,7 +208,7 @@ def _process(process: ProcessView) -> str:
     phase = phase_text(process)
     part = f"{_span(f'{phase}:', 'fh-part')} " if phase else ""
     if phase and process.phase == PREPARING:
-        how_far, part = _span(phase, "fh-wide fh-number fh-held"), ""
+        how_far, part = _span(phase, "fh-wide fh-number fh-dim"), ""
     rest = rest_text(process)
     left = f"{rest} left" if rest else ""
     attempt = f"{_span(f'try {process.attempts}:', 'fh-held')} " if process.attempts > 1 else ""

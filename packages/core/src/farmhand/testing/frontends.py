@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from farmhand.events import Control, ItemError
 from farmhand.progress import (
+    PREPARING,
     Detach,
     Estimate,
     Failure,
@@ -412,11 +413,14 @@ class FrontendConformance:
 
     @pytest.mark.parametrize("complete", [None, 0.0, 0.5, 1.0])
     @pytest.mark.parametrize("expected", [None, 0.5, 1.0])
+    @pytest.mark.parametrize("phase", [PREPARING, "warm-up"])
     def test_any_report_of_a_process_is_shown(
-        self, frontend: Frontend, complete: float | None, expected: float | None
+        self, frontend: Frontend, complete: float | None, expected: float | None, phase: str
     ) -> None:
         """A task may not report, or say at once that it is done; what is expected may lag behind."""
-        view = ProcessView(0, pid=1, state="busy", index=0, item="0", complete=complete, expected=expected)
+        view = ProcessView(
+            0, pid=1, state="busy", index=0, item="0", complete=complete, expected=expected, phase=phase
+        )
         views = [replace(view, elapsed=t, remaining=r) for t, r in ((0.0, None), (3.0, 0.0), (3.1, 1e6))]
         play(frontend, [Snapshot(total=2, elapsed=v.elapsed, processes=(v,)) for v in views])
 
@@ -428,7 +432,9 @@ class FrontendConformance:
     @pytest.mark.parametrize("text", NASTY_TEXTS, ids=lambda text: ascii(text[:12]))
     def test_any_text_is_shown(self, frontend: Frontend, text: str) -> None:
         """Names, items and errors come from the user's code and may hold anything."""
-        view = ProcessView(0, pid=1, state="busy", index=0, item=text, taskname=text, complete=0.5)
+        view = ProcessView(
+            0, pid=1, state="busy", index=0, item=text, taskname=text, complete=0.5, phase=text
+        )
         failure = replace(a_failure(1, text), item=text, output=text)
         failure = replace(failure, error=replace(failure.error, type=text, traceback=text))
         shown = Snapshot(
@@ -478,6 +484,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         expected=fraction,
         remaining=st.none() | seconds,
         attempts=count,
+        phase=text | st.just(PREPARING),
     )
     failure = st.builds(
         Failure,
