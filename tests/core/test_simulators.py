@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import weakref
 import pytest
 
 from farm_tasks import FAST
-from farmhand import MemoryStore, TasksFailed, run_tasks
+from farmhand import MemoryStore, StoppedEarly, TasksFailed, run_tasks
 from farmhand.progress import PREPARING
 from farmhand.task import Task
 from farmhand.testing.frontends import RecordingFrontend
@@ -158,6 +159,23 @@ def test_nobody_looks_any_more_when_a_simulation_raises(b2, run_item):
         report(1.0)
 
     run_item(task)
+
+
+def test_an_error_that_a_task_has_caught_makes_no_good_result(b2, run_item, sent):
+    """How far the simulation came is known, although Brian says nothing then."""
+
+    def task(x, report):
+        def fail(t):
+            if t > 50 * b2.ms:
+                wait_until(lambda: 0.06 in rounded(sent))
+                raise ZeroDivisionError
+
+        network = b2.Network(b2.NetworkOperation(fail, dt=10 * b2.ms))
+        with contextlib.suppress(ZeroDivisionError):
+            network.run(1 * b2.second, report=report)
+
+    with pytest.raises(StoppedEarly, match=r"after 0\.06 s of its 1 s .* by an error"):
+        run_item(task)
 
 
 def test_a_network_is_not_kept_alive(b2, run_item):

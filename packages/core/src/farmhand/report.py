@@ -88,6 +88,7 @@ class Report:
             with self._lock:
                 fraction = float(complete)
                 if fraction >= 1.0:
+                    self._stop_watching()
                     self._simulations.stopped = None
                 if now >= self._next or self._said < 1.0:
                     self._pass_on(fraction, self._stage or _ALL)
@@ -226,7 +227,7 @@ class Report:
         """What a thread has seen of a running simulation; it may come late."""
         with self._lock:
             if watch is self._watch and self._simulations.reached < complete < 1.0:
-                self._simulations.reached = complete
+                self._simulations.report(complete, watch.duration)
                 self._pass_on(complete, self._stage or self._simulations.part())
 
     def _stop_watching(self) -> None:

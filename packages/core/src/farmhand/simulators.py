@@ -44,7 +44,7 @@ class Watch:
     """
 
     def __init__(self, start: float, duration: float, tell: Callable[[Watch, float], None]) -> None:
-        self._start, self._duration = start, duration
+        self._start, self.duration = start, duration
         self._tell = tell
         # the frame of Network.run and the network: let go as soon as the simulation is over
         self._held: tuple[FrameType, Any] | None = None
@@ -52,7 +52,7 @@ class Watch:
     def begin(self) -> None:
         """Look at the simulation whose first report has led here; at nothing, if it is none of Brian 2's."""
         frame = _running_network()
-        if frame is None or not self._duration > 0.0:
+        if frame is None or not self.duration > 0.0:
             return
         network = frame.f_locals.get("self")
         if not isinstance(getattr(network, "t_", None), float):
@@ -62,7 +62,10 @@ class Watch:
         self._held = frame, network
         self._thread = threading.get_ident()
         self._over = threading.Event()
-        threading.Thread(target=self._look, name="farmhand watch", daemon=True).start()
+        try:
+            threading.Thread(target=self._look, name="farmhand watch", daemon=True).start()
+        except RuntimeError:  # the system allows no more threads
+            self._held = None
 
     def end(self) -> None:
         """Look no more. That also ends by itself when the simulation does, in whatever way."""
@@ -91,7 +94,7 @@ class Watch:
         runs = sys._current_frames().get(self._thread)
         while runs is not None and runs is not frame:
             runs = runs.f_back
-        return None if runs is None else (float(network.t_) - self._start) / self._duration
+        return None if runs is None else (float(network.t_) - self._start) / self.duration
 
 
 def _running_network() -> FrameType | None:

@@ -253,7 +253,7 @@ class ExecutorConformance:
         }
 
     def test_progress_is_reported_while_an_item_runs(self, drive: OpenDrive) -> None:
-        """Together with the name that the task has given itself."""
+        """Together with the names that the task has given itself, and the part of the item that it is at."""
         farm = drive(_reporting)
         farm.start(0)
         farm.send(0, {3: "milking"})
@@ -262,6 +262,7 @@ class ExecutorConformance:
         assert {(report.number, report.index) for report in reports} == {(0, 3)}
         assert 0.5 in [report.complete for report in reports]
         assert reports[-1].taskname == "milking"
+        assert reports[-1].phase == "the first half"
 
     # -- what fails ----------------------------------------------------------------------------------
 
@@ -646,7 +647,8 @@ class ExecutorConformance:
 
 def _reporting(item: str, report: Report) -> str:
     report.taskname = item
-    report(0.5)
+    report.stage("the first half", 0, 0.5)
+    report(1.0)
     return f"{item} done"
 
 
