@@ -208,6 +208,8 @@ def test_a_simulation_of_nothing_is_none(b2, run_item, sent, duration):
 def test_what_is_no_simulation_of_brians_is_not_looked_at(b2, run_item):
     """The same call by hand, or by somebody else's simulator."""
 
+    wait_until(lambda: not watchers())  # those of other tests
+
     def run(report):
         report(0.0, 0.0, 0.0, 1.0)
         assert not watchers()
