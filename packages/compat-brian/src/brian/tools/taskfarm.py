@@ -176,7 +176,8 @@ def _overall_line(snapshot: Snapshot, done: int) -> str:
     text = f"Overall, {done} done"
     if snapshot.total is None:
         return text
-    complete = 1.0
-    if snapshot.total:
-        complete = max(0.0, (snapshot.complete or 0.0) - (snapshot.done - done) / snapshot.total)
+    behind: float = done + snapshot.failed
+    if done == snapshot.done:  # a process that has said 1.0 is about to be counted as an item
+        behind += sum((process.complete or 0.0) % 1.0 for process in snapshot.processes)
+    complete = min(1.0, behind / snapshot.total) if snapshot.total else 1.0
     return f"{text} of {snapshot.total}: {progress_text(snapshot.elapsed, complete)}."
