@@ -1,6 +1,8 @@
 """Scripts of 2011, run as scripts: only their simulations are replaced."""
 
+import dbm.dumb
 import os
+import shelve
 import subprocess
 import sys
 from math import ceil, log
@@ -72,6 +74,22 @@ def test_a_script_of_that_time_runs_and_the_second_time_has_nothing_to_do(tmp_pa
     assert first[-2:] == ["Finished.", "21 stored, threshold 1.1"]
     assert first[-3].startswith("Overall, 20 done of 20: 100% complete")
     assert run(tmp_path, "thresholds.py") == ["21 stored, threshold 1.1"]
+
+
+def test_results_that_brian_1_has_left_count_and_new_ones_come_beside_them(tmp_path):
+    """The folder of a script of 2011 opens by its name, and its script goes on where it was."""
+    folder = tmp_path / "thresholds" / "first.data"
+    folder.mkdir(parents=True)
+    with shelve.Shelf(dbm.dumb.open(str(folder / "user.host")), protocol=2) as shelf:
+        for n in range(15):
+            shelf[f"4f6c4d9e-{n}"] = (0.5 + 0.1 * n, int(n > 5))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    (tmp_path / "thresholds.py").write_text(SCRIPT)
+    printed = run(tmp_path, "thresholds.py")
+    assert printed[0].startswith("Overall, 0 done of 5")
+    assert printed[-1] == "21 stored, threshold 1.1"
+    assert {name: (folder / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.timeout(300)
