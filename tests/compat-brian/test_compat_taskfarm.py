@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -274,6 +275,21 @@ def test_verbose_prints_every_message_in_the_words_of_brian(tmp_path):
     assert lines[-1] == "Finished."
 
 
+def test_an_item_that_reports_often_has_a_message_a_second(dataman, capsys):
+    """A simulation is looked at ten times a second and more; in 2011 it was every ten seconds."""
+
+    def talkative(k, report):
+        for step in range(100):
+            report(step / 100, step / 100)
+            time.sleep(0.01)
+
+    run_tasks(dataman, talkative, [1], gui=False, poolsize=1)
+    lines = capsys.readouterr().out.splitlines()
+    messages = [line for line in lines if line.startswith("Process 0: ")][1:]  # that it is there
+    (elapsed,) = re.findall(r"1 done of 1: 100% complete, (\d+)s elapsed", lines[-2])
+    assert 1 <= len(messages) <= int(elapsed) + 2
+
+
 def test_without_a_display_the_window_is_missed_once_at_the_line_of_the_script(tmp_path):
     """And stdout has what a run in a window printed: nothing but its end."""
     with script(tmp_path, CALL.format("initkwds={}")) as process:
@@ -325,6 +341,8 @@ def test_a_reader_that_has_gone_costs_nothing(tmp_path):
         until(process, "Process 0: 0% complete")
         process.stdout.close()
         (tmp_path / "go on").touch()
+        complaints = process.stderr.read()
         process.wait(DEADLINE)
+    assert "Traceback" not in complaints
     with open_store(tmp_path / "rates.data") as store:
         assert store.values() == [0, 1]

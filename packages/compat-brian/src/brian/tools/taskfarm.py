@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["run_tasks"]
 
 _MANY = 100  # lines of one moment: of more items than these, only the last one has its own
+_REST = 1.0  # seconds between two messages on an item: simulations are looked at far more often than in 2011
 
 
 def run_tasks(
@@ -92,14 +93,14 @@ def run_tasks(
 
 
 def _say_end(stopped: bool) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it any more; what has happened matters more
-        _write(sys.stdout, "Terminated task processes\n" if stopped else "Finished.\n")
+    _write(sys.stdout, ["Terminated task processes" if stopped else "Finished."])
 
 
-def _write(stream: IO[str] | None, text: str) -> None:
-    if stream is not None and text:
-        stream.write(text)
-        stream.flush()
+def _write(stream: IO[str] | None, lines: Sequence[str]) -> None:
+    if stream is not None and lines:
+        with suppress(OSError, ValueError):  # nobody reads it any more: the run matters, not this
+            stream.write("".join(f"{line}\n" for line in lines))
+            stream.flush()
 
 
 class _Printer:
@@ -118,7 +119,8 @@ class _Printer:
         self._verbose = verbose
         self._failures = News(verbose=False)
         self._done: int | None = None
-        self._reported: dict[int, tuple[int | None, int, str]] = {}  # by process: what was said last
+        # by process: item, name and percent in its last message, and when that was printed
+        self._said: dict[int, tuple[tuple[int | None, str, int], float]] = {}
 
     def show(self, snapshot: Snapshot) -> None:
         """Print what is new in ``snapshot``."""
@@ -130,16 +132,13 @@ class _Printer:
             lines += self._ended(snapshot)
         if self._verbose:
             for process in snapshot.processes:
-                if self._is_news(process):
+                if self._is_news(process, snapshot.elapsed):
                     lines += [_process_line(process), _overall_line(snapshot, snapshot.done)]
         self._done = snapshot.done
-        printed = "".join(output.text for output in snapshot.outputs)
-        if printed and not printed.endswith("\n"):
-            printed += "\n"
-        _write(sys.stdout, printed + "".join(f"{line}\n" for line in lines))
+        printed = [output.text.removesuffix("\n") for output in snapshot.outputs]
+        _write(sys.stdout, printed + lines)
         if self._overall:  # a window, or what is shown instead, says it too
-            failures = self._failures.lines(snapshot)
-            _write(sys.stderr, "".join(f"{line.text}\n" for line in failures))
+            _write(sys.stderr, [line.text for line in self._failures.lines(snapshot)])
 
     def controls(self) -> Iterable[Control]:
         """Nothing: a stream of text takes no orders."""
@@ -148,14 +147,15 @@ class _Printer:
     def close(self) -> None:
         """Nothing is to be put back."""
 
-    def _is_news(self, process: ProcessView) -> bool:
-        """Whether a process has reported something since it was last asked."""
+    def _is_news(self, process: ProcessView, now: float) -> bool:
+        """Whether a process has something to say: of a new item at once, then once a second."""
         if process.complete is None:
             return False
-        says = (process.index, percent(process.complete), process.taskname)
-        if self._reported.get(process.number) == says:
+        says = (process.index, process.taskname, percent(process.complete))
+        said, at = self._said.get(process.number, ((None, "", 0), 0.0))
+        if says == said or (says[:2] == said[:2] and now < at + _REST):
             return False
-        self._reported[process.number] = says
+        self._said[process.number] = says, now
         return True
 
     def _ended(self, snapshot: Snapshot) -> Iterable[str]:
@@ -177,7 +177,7 @@ def _overall_line(snapshot: Snapshot, done: int) -> str:
     if snapshot.total is None:
         return text
     behind: float = done + snapshot.failed
-    if done == snapshot.done:  # a process that has said 1.0 is about to be counted as an item
-        behind += sum((process.complete or 0.0) % 1.0 for process in snapshot.processes)
+    if done == snapshot.done:
+        behind += sum(process.complete or 0.0 for process in snapshot.processes)
     complete = min(1.0, behind / snapshot.total) if snapshot.total else 1.0
     return f"{text} of {snapshot.total}: {progress_text(snapshot.elapsed, complete)}."
