@@ -28,14 +28,14 @@ _NAME = "brian"
 _BESIDE = "farmhand_brian"  # in the folder of each copy of this package
 _WHAT = (
     "this package `brian` is not the simulator; it has the task farm of Brian 1.4 alone "
-    "(brian.tools.taskfarm and brian.tools.datamanager, from farmhand-brian)"
+    "(brian.tools.taskfarm and brian.tools.datamanager, from farmhand-brian), and who simulates needs "
+    "Brian 2: `pip install brian2`, and in the script `from brian2 import *`"
 )
-_WAY_OUT = "Simulate with Brian 2: `pip install brian2`, and in the script `from brian2 import *`"
 
 
 def refusal(name: str) -> str:
     """What is said of a name that only the simulator has."""
-    return f"there is no {name}: {_WHAT}. {_WAY_OUT}"
+    return f"there is no {name}: {_WHAT}"
 
 
 def begin(spec: ModuleSpec) -> None:
@@ -50,7 +50,7 @@ def begin(spec: ModuleSpec) -> None:
         import warnings
 
         # importlib's own frames do not count: 2 is `brian`, 3 is the line that imports it
-        warnings.warn(f"{_WHAT}. {_WAY_OUT}", UserWarning, stacklevel=3)
+        warnings.warn(_WHAT, UserWarning, stacklevel=3)
 
 
 class Refusing:
