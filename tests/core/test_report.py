@@ -149,6 +149,20 @@ def test_whatever_they_take_the_bar_goes_from_0_to_1_and_never_back(seconds, ite
             assert (fractions[0], fractions[-1]) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("elapsed", [0.0, 2e-7])
+def test_a_simulation_begins_once_however_slow_its_first_step_is(process, elapsed):
+    """A compiled program's clock has gone on for a moment; Brian calls again whenever its period is over."""
+
+    def task(x, report):
+        for _ in range(2):
+            report(elapsed, 0.0, 0.0, 2.0)
+            report(1e-6, 0.0, 0.0, 2.0)
+            report(0.3, 0.0, 0.0, 2.0)
+            report(1.0, 1.0, 0.0, 2.0)
+
+    assert process(task).run()[-1] == (1.0, "run 2")
+
+
 def test_one_more_than_in_the_item_before_begins_anew(simulating):
     """As in the first item: there is no part left for it."""
     simulating.run([1.0, 1.0])

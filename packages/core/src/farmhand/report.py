@@ -30,6 +30,7 @@ _Part: TypeAlias = "tuple[str, float, float]"  # of an item: its name, begin and
 _ALL: _Part = ("", 0.0, 1.0)
 _SHORTEST = 1e-300  # seconds
 _INTERVAL = 0.05  # seconds; a task may report in its innermost loop
+_MOMENT = 0.05  # seconds
 _ROUNDING = 1e-9  # a simulation that has done all but so much has done all
 _PRECISION = 8 * sys.float_info.epsilon  # of its times, which are counted from the network's beginning
 
@@ -210,7 +211,7 @@ class Report:
             if self._index is None:
                 return
             simulations = self._simulations
-            if elapsed == 0.0 and complete == 0.0:
+            if complete == 0.0 and simulations.begins(elapsed):
                 self._stop_watching()
                 simulations.start()
                 self._watch = watch = simulators.Watch(start, duration, self._seen)
@@ -279,6 +280,14 @@ class _Simulations:
         self._seconds: list[float] = []  # of each of its simulations, as far as it has come
         self.reached = 0.0
         self.stopped: tuple[float, float] | None = None
+
+    def begins(self, elapsed: float) -> bool:
+        """Whether one that is at zero after so many seconds begins; else it is a slow first step of this one.
+
+        The clock of a compiled program has gone on for a moment when it says so.
+        """
+        is_known = bool(self._seconds) and self.reached == 0.0
+        return elapsed == 0.0 or (elapsed < _MOMENT and not is_known)
 
     def start(self) -> None:
         """A simulation begins."""

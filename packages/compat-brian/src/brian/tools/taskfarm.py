@@ -168,7 +168,8 @@ class _Printer:
 
 def _process_line(process: ProcessView) -> str:
     taskname = printable(process.taskname) or "No task information"
-    return f"Process {process.number}: {progress_text(process.elapsed, process.complete)}.: {taskname}"
+    progress = progress_text(process.elapsed, process.complete, process.remaining)
+    return f"Process {process.number}: {progress}.: {taskname}"
 
 
 def _overall_line(snapshot: Snapshot, done: int) -> str:
