@@ -29,6 +29,7 @@ LAYERS = [
     ["errors", "values", "stdlib"],
     [
         "events",
+        "simulators",
         "codec",
         "progress",
         "bars",
@@ -48,7 +49,6 @@ LAYERS = [
         "owner",
         "locks",
         "quantities",
-        "simulators",
         "seeds",
         "origins",
     ],

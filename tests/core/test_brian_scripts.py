@@ -268,6 +268,37 @@ def test_a_word_that_names_a_part_of_a_simulation_does_no_harm(tmp_path):
     assert printed(tmp_path, body) == [(False, False)]
 
 
+# -- results -------------------------------------------------------------------------------------------------
+
+
+def test_of_a_simulation_only_values_can_be_returned(tmp_path):
+    """A monitor that was pickled would be read as one that has recorded nothing but errors."""
+    body = """
+        def task(what):
+            G = NeuronGroup(3, "dv/dt = 1/ms : 1", threshold="v>1", reset="v=0", method="euler")
+            M = SpikeMonitor(G)
+            S = StateMonitor(G, "v", record=True)
+            run(3*ms)
+            return {"t": M.t[:], "trains": M.spike_trains(), "v": S.v, "states": G.get_states(), "view": M.t,
+                    "monitor": M, "group": [G], "text": "brian2.groups, brian2.monitors"}[what]
+        names = "t", "trains", "v", "states", "view", "monitor", "group", "text"
+        with open_store(":memory:") as store:
+            run_tasks(store, task, names, gui=False, progress="none", errors="collect", poolsize=2)
+            said = [each.error and str(each.error) for each in store.records()]
+            print((repr(store[list(store.records())[0].key]), said))
+    """
+    spikes, said = printed(tmp_path, body)
+    assert spikes == "array([1. , 1. , 1. , 2.1, 2.1, 2.1]) * msecond"
+    assert [text is None for text in said] == [True, True, True, True, False, False, False, True]
+    view, monitor, group = said[4:7]
+    assert "its result, a VariableView, cannot be pickled" in view
+    assert "A variable of a Brian 2 object lives only as long as that does" in view
+    assert "a SpikeMonitor of Brian 2 is a part of a simulation" in monitor
+    assert "its result, a list, " in group
+    assert "a NeuronGroup of Brian 2 is a part of a simulation" in group
+    assert all("Return what you need of it as values: M.t[:]" in text for text in said[4:7])
+
+
 # -- what cannot travel --------------------------------------------------------------------------------------
 
 

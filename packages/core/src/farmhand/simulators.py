@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 
-from farmhand.stdlib import pickle_dumps, pickle_loads
+from farmhand.stdlib import Unpickler, pickle_dumps, pickle_loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,17 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-__all__ = ["BRIAN2", "apply", "forget_random_numbers", "is_for_equations", "refusal", "settings", "text_of"]
+__all__ = [
+    "BRIAN2",
+    "advice",
+    "apply",
+    "forget_random_numbers",
+    "is_for_equations",
+    "problem_of",
+    "refusal",
+    "settings",
+    "text_of",
+]
 
 BRIAN2 = "brian2"
 
@@ -52,15 +63,55 @@ def refusal(value: Any) -> str:
     """
     if _is_a(value, "core.variables", "VariableView"):
         part = "a variable of a group"
-    elif (
-        _is_a(value, "core.base", "BrianObject")
-        or _is_a(value, "core.network", "Network")
-        or _is_a(value, "groups.group", "VariableOwner")
-    ):
+    elif isinstance(value, _kinds()):
         part = f"a {value.__class__.__name__}"  # as that may be the class behind a proxy
     else:
         return ""
-    return f"{part} of Brian 2 is a part of a simulation, which lives in one process"
+    return f"{part} of Brian 2 {_IS_PART}"
+
+
+_IS_PART = "is a part of a simulation, which lives in one process"
+_ADVICE = "Return what you need of it as values: M.t[:], M.num_spikes, G.v[:]"
+
+
+def problem_of(encoded: bytes) -> str:
+    """Why a value that pickle took is worth nothing elsewhere: it has a part of a simulation; else ``''``."""
+    if BRIAN2 not in sys.modules or not any(package in encoded for package in _PARTS):
+        return ""
+    finder = _Finder(io.BytesIO(encoded))
+    finder.load()
+    if finder.part is None:
+        return ""
+    return f"a {finder.part.__name__} of Brian 2 {_IS_PART}. {_ADVICE}"
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a value that cannot be pickled, in a sentence; ``''`` if nothing is known."""
+    if BRIAN2 in sys.modules and isinstance(error, ReferenceError):
+        return f". A variable of a Brian 2 object lives only as long as that does. {_ADVICE}"
+    return ""
+
+
+_PARTS = (b"brian2.groups", b"brian2.monitors", b"brian2.synapses", b"brian2.input", b"brian2.core.network")
+
+
+class _Finder(Unpickler):
+    """Notices a class whose instances are parts of simulations."""
+
+    part: type | None = None
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        if isinstance(found, type) and issubclass(found, _kinds()):
+            self.part = self.part or found  # the first is the outermost
+        return found
+
+
+def _kinds() -> tuple[type, ...]:
+    """The classes of what is a part of a simulation."""
+    named = [("core.base", "BrianObject"), ("core.network", "Network"), ("groups.group", "VariableOwner")]
+    modules = [(sys.modules.get(f"{BRIAN2}.{module}"), name) for module, name in named]
+    return tuple(getattr(module, name) for module, name in modules if hasattr(module, name))
 
 
 # -- settings --------------------------------------------------------------------------------------------

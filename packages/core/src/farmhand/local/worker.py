@@ -23,7 +23,7 @@ from collections import deque
 from operator import sub
 from time import monotonic, sleep, time
 
-from farmhand import codec, seeds, shipping
+from farmhand import codec, seeds, shipping, simulators
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import LEEWAY, FileIdentity, Page
@@ -288,7 +288,7 @@ class Worker:
     def _fail(self, index: int, kind: str, error: BaseException, start: float, what: str = "") -> None:
         name, message, text = describe(error)
         if what:
-            message = f"{what}cannot be pickled and unpickled: {name}: {message}"
+            message = f"{what}cannot be pickled and unpickled: {name}: {message}{simulators.advice(error)}"
         seconds = monotonic() - start
         used = self._used(seconds)
         self._flush()
