@@ -45,6 +45,7 @@ __all__ = [
     "identity",
     "names_a_class",
     "pack",
+    "prove",
     "short",
     "split_each",
 ]
@@ -107,10 +108,15 @@ def encode_result(value: object) -> bytes:
     except Exception:
         data = encode(value)
     if _STACK_GLOBAL in data:
-        decode(data)
-        if problem := simulators.problem_of(data):
-            raise TypeError(problem)
+        prove(data)
     return data
+
+
+def prove(data: bytes, buffers: Sequence[memoryview] = ()) -> None:
+    """Raise an error unless a value can be decoded again, and is then worth something."""
+    pickle_loads(data, buffers=buffers) if buffers else decode(data)
+    if problem := simulators.problem_of(data, buffers):
+        raise TypeError(problem)
 
 
 def names_a_class(data: bytes) -> bool:

@@ -10,6 +10,7 @@ from farmhand.stdlib import Unpickler, pickle_dumps, pickle_loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -74,12 +75,13 @@ _IS_PART = "is a part of a simulation, which lives in one process"
 _ADVICE = "Return what you need of it as values: M.t[:], M.num_spikes, G.v[:]"
 
 
-def problem_of(encoded: bytes) -> str:
+def problem_of(encoded: bytes, buffers: Sequence[memoryview] = ()) -> str:
     """Why a value that pickle took is worth nothing elsewhere: it has a part of a simulation; else ``''``."""
     if BRIAN2 not in sys.modules or not any(package in encoded for package in _PARTS):
         return ""
-    finder = _Finder(io.BytesIO(encoded))
-    finder.load()
+    finder = _Finder(io.BytesIO(encoded), buffers=buffers)
+    with contextlib.suppress(Exception):  # who proves that it can be decoded will say why not
+        finder.load()
     if finder.part is None:
         return ""
     return f"a {finder.part.__name__} of Brian 2 {_IS_PART}. {_ADVICE}"
