@@ -324,7 +324,8 @@ class _Load:
 
     def _try_mentioned(self, name: str) -> None:
         value = self._main[name]
-        if simulators.is_for_equations(value):
+        for_equations = simulators.is_for_equations(value)
+        if for_equations and self._origins.find(value) is None:
             if self._without_dill:
                 raise TypeError(f"{name} needs dill")
             try:
@@ -333,7 +334,7 @@ class _Load:
                 trial.add_names()
             except Exception:
                 return
-        elif isinstance(value, FunctionType | type | ModuleType):
+        elif isinstance(value, FunctionType | type | ModuleType) and not for_equations:
             return  # code refers to these by name, not in strings
         else:
             file = io.BytesIO()
