@@ -54,13 +54,13 @@ def examples(session: nox.Session) -> None:
     programs = [Path("examples", name) for name in session.posargs] or sorted(Path("examples").glob("*.py"))
     with session.chdir(session.create_tmp()):
         for program in programs:
-            if program.name != "demo.py":
+            if program.name not in ("demo.py", "brian1_rates.py"):  # these need Brian 2
                 session.run("python", Path(__file__).with_name("examples") / program.name, **LET_IT_STOP)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of `brian`, with every package, a third-party plugin and what the examples need installed.
+    """All tests but those of `brian`, with every package, a third-party plugin and what examples need.
 
     They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
     take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
@@ -79,7 +79,7 @@ def alone(session: nox.Session, package: str) -> None:
 
 @nox.session
 def brian(session: nox.Session) -> None:
-    """The tests for which Brian 2 compiles simulations, which takes minutes, as Cython modules or as programs."""
+    """The tests for which Brian 2 compiles simulations, as Cython modules or as programs."""
     install(session, *paths("core", "store-shelve", "store-sqlite", "compat-brian"), group="brian")
     session.run("pytest", *(session.posargs or ["-m", "brian", "tests/compat-brian", *SIDE_BY_SIDE]))
 
@@ -162,5 +162,6 @@ def torture(session: nox.Session) -> None:
 @nox.session
 def screenshots(session: nox.Session) -> None:
     """The pictures in docs/pictures, or those named after `--`: runs in a window and a terminal, plots."""
-    install(session, *paths("core", "store-sqlite", "eta-plot", "gui-tk", "tui-rich"), group="test")
+    packages = paths("core", "store-shelve", "store-sqlite", "eta-plot", "gui-tk", "tui-rich", "compat-brian")
+    install(session, *packages, group="brian")
     session.run("python", "docs/screenshots.py", *session.posargs)

@@ -284,6 +284,24 @@ def terminal(display: VirtualDisplay) -> None:
             process.wait(DEADLINE)
 
 
+def brian1(display: VirtualDisplay) -> None:
+    """The example of Brian 1's manual, with the old imports; each simulation is of ten seconds."""
+    with a_folder() as folder:
+        shutil.copy(ROOT / "examples" / "brian1_rates.py", folder)
+        process = subprocess.Popen(
+            [sys.executable, "brian1_rates.py", "10"],
+            cwd=folder,
+            env={**display.environment, "FARMHAND_THEME": "light", "MPLBACKEND": "Agg"},
+        )
+        try:
+            window = display.wait_for_window("^find_rate ")
+            wait_until(lambda: ended(folder / "taskfarmexample.data") >= 7, "the run to come so far", 1800.0)
+            keep("brian1", display, window)
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
 def plots(display: VirtualDisplay | None = None) -> None:
     """As figures: one that a run writes of itself, and all that can be drawn of it afterwards."""
     with a_folder() as folder:
@@ -318,6 +336,7 @@ SUBJECTS: Mapping[str, Callable[[VirtualDisplay], None]] = {
     "dark": dark,
     "many": many,
     "terminal": terminal,
+    "brian1": brian1,
     "plots": plots,
 }
 

@@ -281,18 +281,43 @@ def test_the_distribution_says_what_it_needs():
     assert sorted(need.partition(">=")[0] for need in needs) == ["dill", "pluggy"]
 
 
-PLUGINS = sorted(path for path in REPOSITORY.glob("packages/*/src/*/*.py") if path.parent.name != "farmhand")
+PLUGINS = sorted(REPOSITORY.glob("packages/*/src/*/**/*.py"))
+PLUGINS = [path for path in PLUGINS if path.relative_to(REPOSITORY).parts[1] != "core"]
+DISTRIBUTIONS = {
+    tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]: path.parent
+    for path in REPOSITORY.glob("packages/*/pyproject.toml")
+}
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def import_names(distribution: Path) -> set[str]:
+    """The packages that the distribution in a folder brings."""
+    return {path.parent.name for path in distribution.glob("src/*/__init__.py")}
+
+
+def may_use(distribution: Path) -> set[str]:
+    """What a plugin may import of ours: itself, and what it says that pip must install beside it."""
+    about = tomllib.loads((distribution / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = {need.partition(">=")[0] for need in about["dependencies"]} & DISTRIBUTIONS.keys()
+    return import_names(distribution).union(*(import_names(DISTRIBUTIONS[name]) for name in needs))
+
+
+def plugin_name(path: Path) -> str:
+    """'brian.tools.taskfarm' for packages/compat-brian/src/brian/tools/taskfarm.py."""
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts[3:])
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=plugin_name)
 def test_a_plugin_imports_public_names_alone_and_no_other_plugin(path):
-    """What is in a module's ``__all__`` is what others may rely on."""
+    """What is in a module's ``__all__`` is what others may rely on; a dependency that is declared, too."""
+    distribution = REPOSITORY.joinpath(*path.relative_to(REPOSITORY).parts[:2])
+    own, usable = import_names(distribution), may_use(distribution)
+    ours = set().union(*map(import_names, DISTRIBUTIONS.values()))
     for module, name in imports_of(path):
         package = module.split(".")[0]
-        assert package == path.parent.name or not package.startswith("farmhand_"), f"{module}: another plugin"
-        if package == "farmhand" and name is not None:
+        assert package in usable or package not in ours, f"{module}: another plugin"
+        if package in usable - own and name is not None:
             home = importlib.import_module(module)
-            is_module = f"{module}.{name}".partition(".")[2] in PATHS
+            is_module = f"{module}.{name}".partition(".")[2] in PATHS and package == "farmhand"
             assert is_module or name in home.__all__, f"{module}.{name} is not public"
 
 

@@ -188,7 +188,7 @@ def test_the_class_task_fits_its_model_once_in_each_process(tmp_path):
 
 
 def test_no_example_needs_a_main_guard():
-    programs = sorted(EXAMPLES.glob("*.py"))
+    programs = sorted({*EXAMPLES.glob("*.py")} - {EXAMPLES / "brian1_rates.py"})  # which has one, as in 2011
     assert len(programs) == 5
     for program in programs:
         assert "__main__" not in program.read_text(encoding="utf-8")

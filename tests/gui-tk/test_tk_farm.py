@@ -12,10 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
-from PIL import Image
 
 from farmhand_tk.window.looks import LIGHT
-from virtual_display import VirtualDisplay
+from virtual_display import VirtualDisplay, area
 from waiting import DEADLINE, wait_until
 
 # A script that tells on its standard output what a frontend is shown, and at the end what is stored.
@@ -113,12 +112,6 @@ def farm(tmp_path: Path) -> Iterator[Callable[..., Farm]]:
         for process in processes:
             process.kill()
         psutil.wait_procs(processes)
-
-
-def area(image: Image.Image, colour: str) -> int:
-    """How many pixels have a colour."""
-    wanted = tuple(bytes.fromhex(colour.removeprefix("#")))
-    return sum(count for count, found in image.getcolors(1 << 24) or () if found == wanted)
 
 
 # -- what it shows ---------------------------------------------------------------------------------

@@ -26,6 +26,12 @@ def missing() -> list[str]:
     return [name for name in NEEDED if shutil.which(name) is None]
 
 
+def area(image: Image.Image, colour: str) -> int:
+    """How many pixels have a colour."""
+    wanted = tuple(bytes.fromhex(colour.removeprefix("#")))
+    return sum(count for count, found in image.getcolors(1 << 24) or () if found == wanted)
+
+
 class VirtualDisplay:
     """An X server with a window manager, on a display number that nobody else uses.
 

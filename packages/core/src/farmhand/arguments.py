@@ -23,6 +23,7 @@ __all__ = [
     "choice",
     "duration",
     "frontends",
+    "frontends_for",
     "function",
     "in_terminal",
     "length",
@@ -158,17 +159,7 @@ def frontends(
         choice("gui", gui, _WINDOW_ENDS)
     asked: list[Any]
     if progress is None:
-        asked = [in_terminal(plugins)]
-        if gui:
-            if plugins.knows_frontend("tk"):
-                asked = [f"tk:{gui}" if isinstance(gui, str) else "tk"]
-            else:
-                warnings.warn(
-                    "gui=True needs the Tk window, which is not installed (pip install farmhand-tk); "
-                    "progress is shown as text. gui=False says that text is wanted",
-                    UserWarning,
-                    stacklevel=3,
-                )
+        asked = frontends_for(plugins, gui, stacklevel=4)
     else:
         alone = isinstance(progress, str) or not isinstance(progress, Iterable)
         asked = [progress] if alone else list(progress)  # type: ignore[arg-type]
@@ -188,6 +179,30 @@ def frontends(
             name = type(frontend).__qualname__
             makers[f"{name} {len(makers) + 1}" if name in makers else name] = partial(_itself, frontend)
     return makers
+
+
+def frontends_for(plugins: Plugins, gui: bool | str, stacklevel: int = 3) -> list[str]:
+    """The frontends, by name, that ``gui`` means where no ``progress`` is given.
+
+    Parameters
+    ----------
+    plugins : Plugins
+        What is installed.
+    gui : bool or str
+        As for ``run_tasks``. Without the window there is one warning, and text.
+    stacklevel : int
+        Whose call is at fault then, as for `warnings.warn`; 3 is the caller of the caller.
+    """
+    if gui and plugins.knows_frontend("tk"):
+        return [f"tk:{gui}" if isinstance(gui, str) else "tk"]
+    if gui:
+        warnings.warn(
+            "gui=True needs the Tk window, which is not installed (pip install farmhand-tk); "
+            "progress is shown as text. gui=False says that text is wanted",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+    return [in_terminal(plugins)]
 
 
 def named_frontend(

@@ -29,7 +29,7 @@ _SOON = 1.0  # seconds of a run before which a window would only flash up, and c
 _LATE = 10.0  # seconds after which the terminal shows what a window that has not opened does not
 _LOOKS = 10  # at a window whose connection has ended and whose process has not
 _LAST = 0.5  # seconds in which the window can take the last snapshot
-_OURS = frozenset({"farmhand", "farmhand_tk"})
+_OURS = frozenset({"farmhand", "farmhand_tk", "brian"})  # the last one has a run_tasks that calls farmhand's
 
 
 class TkFrontend:
