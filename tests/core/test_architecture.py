@@ -29,6 +29,7 @@ LAYERS = [
     ["errors", "values", "stdlib"],
     [
         "events",
+        "simulators",
         "codec",
         "progress",
         "bars",
@@ -48,7 +49,8 @@ LAYERS = [
         "owner",
         "locks",
         "quantities",
-        "simulators",
+        "seeds",
+        "origins",
     ],
     ["report", "task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
     ["files", "shelf", "replay", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
@@ -203,12 +205,13 @@ def test_a_worker_imports_little():
     allowed = {
         "task",
         "report",
-        "simulators",
         "codec",
         "errors",
         "values",
         "stdlib",
+        "seeds",
         "shipping",
+        "simulators",
         "spool",
     } | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed

@@ -15,6 +15,7 @@ import pytest
 from farm_tasks import FAST, square, square_unless_odd
 from farmhand import Usage, call, codec, open_store, run_tasks
 from farmhand.events import ItemError, RecordDone, RecordFailed
+from farmhand.seeds import item_seed
 from farmhand.store import Turn
 from farmhand.testing.stores import a_run, block, done, failed
 from farmhand.values import replace
@@ -267,13 +268,14 @@ def test_show_tells_everything_of_an_item(farmhand, lines, a_store):
     again = failed(7, "first", usage=Usage(None, "trying\n"), again=True)
     last = failed(7, "second", process=3, attempts=2, usage=Usage(5_000_000, "trying harder\n"))
     path = a_store(
-        Turn([block([7], [(1, 2)])], [], [again, last]), uid="run", parameters=("a", "b"), numitems=9
+        Turn([block([7], [(1, 2)])], [], [again, last]), uid="run", parameters=("a", "b"), numitems=9, seed=3
     )
     status, out, _ = farmhand("show", path, 7)
     told = {words[0]: words[-1] for words in table(out) if len(words) == 2}
     assert status == 0
     assert told["key"] == "run-7"
     assert told["arguments"] == "a=1, b=2"
+    assert told["seed"] == str(item_seed(3, 7))
     assert [told[name] for name in ("status", "attempts", "process", "memory")] == [
         "failed",
         "2",
@@ -284,6 +286,7 @@ def test_show_tells_everything_of_an_item(farmhand, lines, a_store):
     assert places == sorted(places)
     [told] = lines("show", path, "run-7")
     assert told["error"]["traceback"].endswith("ValueError: second\n")
+    assert told["seed"] == item_seed(3, 7)
     assert [(each["attempts"], each["output"]) for each in told["retried"]] == [(1, "trying\n")]
 
 

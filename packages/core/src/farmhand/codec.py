@@ -13,6 +13,7 @@ from copyreg import dispatch_table as _dispatch_table
 from marshal import dumps as _marshal_dumps
 from marshal import loads as _marshal_loads
 
+from farmhand import simulators
 from farmhand.stdlib import (
     Pickler,
     Struct,
@@ -44,6 +45,7 @@ __all__ = [
     "identity",
     "names_a_class",
     "pack",
+    "prove",
     "short",
     "split_each",
 ]
@@ -106,8 +108,15 @@ def encode_result(value: object) -> bytes:
     except Exception:
         data = encode(value)
     if _STACK_GLOBAL in data:
-        decode(data)
+        prove(data)
     return data
+
+
+def prove(data: bytes, buffers: Sequence[memoryview] = ()) -> None:
+    """Raise an error unless a value can be decoded again, and is then worth something."""
+    pickle_loads(data, buffers=buffers) if buffers else decode(data)
+    if problem := simulators.problem_of(data, buffers):
+        raise TypeError(problem)
 
 
 def names_a_class(data: bytes) -> bool:

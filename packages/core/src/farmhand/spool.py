@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from farmhand import codec
-from farmhand.stdlib import Struct, pickle_dumps, pickle_loads
+from farmhand.stdlib import Struct, pickle_dumps
 from farmhand.values import dataclass
 
 TYPE_CHECKING = False
@@ -114,13 +114,13 @@ class Spool:
             return self._put_if_large(index, codec.encode_result(value))
         if not self._parts:
             if codec.names_a_class(data):
-                codec.decode(data)
+                codec.prove(data)
             return data if len(data) <= self.threshold else self._put_if_large(index, data)
         parts = self._parts[:]
         self._parts.clear()
         if len(data) + sum(part.nbytes for part in parts) <= self.threshold:
             return codec.encode_result(value)
-        pickle_loads(data, buffers=parts)  # proof that it can be decoded again
+        codec.prove(data, parts)
         try:
             return self.put(index, data, parts).encode()
         except OSError:
