@@ -47,6 +47,7 @@ LAYERS = [
         "entrypoints",
         "owner",
         "locks",
+        "scratch",
         "quantities",
     ],
     ["task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],

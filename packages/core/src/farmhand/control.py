@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from farmhand.events import Control
 from farmhand.progress import OVER, Snapshot
+from farmhand.scratch import is_private
 from farmhand.stdlib import socket
 
 TYPE_CHECKING = False
@@ -377,7 +378,7 @@ def _private_folders() -> Iterator[str]:
         places.append(os.path.join(tempfile.gettempdir(), "farmhand"))
     for place in dict.fromkeys(places):
         try:
-            if _is_private(place):
+            if is_private(place):
                 yield place
         except OSError:
             continue
@@ -388,21 +389,6 @@ def _is_ours(folder: str) -> bool:
         return not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid()
     except OSError:
         return False
-
-
-def _is_private(folder: str) -> bool:
-    """Whether a folder, made if it is not there, is this user's, and closed to all others."""
-    made = True
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        made = False
-    found = os.lstat(folder)
-    if made and found.st_mode & 0o777 != 0o700:  # of which the user's mask has taken something
-        os.chmod(folder, 0o700)
-    if not hasattr(os, "geteuid"):
-        return stat.S_ISDIR(found.st_mode)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _remove(folder: str) -> None:
