@@ -90,7 +90,7 @@ class ControlServer:
                 try:
                     door = kind(folder, run)
                 except FileNotFoundError:  # another farm has just removed the folder behind itself
-                    _is_private(folder)
+                    is_private(folder)
                     door = kind(folder, run)
             except OSError:  # full, read-only, or its name is too long for a socket
                 _remove(folder)
@@ -285,7 +285,7 @@ class _Local(_Door):
         if os.path.lexists(self._path):
             return
         try:
-            if _is_private(self._folder):
+            if is_private(self._folder):
                 listener = _listening(self._folder, self._path)
                 self._listener.close()
                 self._listener = listener
@@ -318,7 +318,7 @@ class _Port(_Door):
     def restore(self) -> None:
         """As for a local socket."""
         try:
-            if not os.path.lexists(self._path) and _is_private(self._folder):
+            if not os.path.lexists(self._path) and is_private(self._folder):
                 self._write_key()
         except OSError:
             pass  # perhaps next time

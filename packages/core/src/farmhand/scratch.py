@@ -1,10 +1,10 @@
 """Directories for what a task's process needs on disk while it runs, removed by the farm in the end.
 
-Each run has one directory, with one in it for each of its processes and one that they share. Nothing is made
-before a task asks. The farm tells each process, in its environment, where its own will be, and who the farm
-is; the first process that asks makes the directory of the run, with the farm's name in it. The farm removes it
-when all processes have ended. Of a farm that was killed, the name is still there: the next farm of this user
-finds that it is dead, and removes what it left.
+Each run has one directory, with one in it for each of its processes and one that they share. Nothing is
+made before a task asks. The farm tells each process, in its environment, where its own will be, and who the
+farm is; the first process that asks makes the directory of the run, with the farm's name in it. The farm
+removes it when all processes have ended. Of a farm that was killed, the name is still there: the next farm
+of this user finds that it is dead, and removes what it left.
 
 A program that a task starts finds the directory of its process in the variable ``FARMHAND_SCRATCH``.
 """
