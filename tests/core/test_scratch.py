@@ -1,4 +1,4 @@
-"""Directories for what tasks need on disk: made when asked for, private, gone with the run however it ends."""
+"""Directories for what tasks need on disk: made when asked for, private, gone with the run."""
 
 from __future__ import annotations
 

@@ -177,9 +177,8 @@ class Equipment:
                 todo += each.contained_objects
 
     def _watch(self, network: str, number: int, duration: float) -> None:
-        kind, details = self.device.main_queue[-1]
-        assert kind == "run_network"
-        lines = details[1]
+        queue = self.device.main_queue
+        lines = next(details[1] for kind, details in reversed(queue) if kind == "run_network")
         place = next(place for place, line in enumerate(lines) if line.startswith(f"{network}.run("))
         lines[place : place + 1] = progress.watched(number, network, duration, lines[place])
         if _HEADER not in self.device.headers:
