@@ -22,7 +22,7 @@ from farmhand.cpus import cpu_count, usable_cpus
 from farmhand.scratch import shared_directory
 from farmhand_brian.errors import CompilationFailed
 
-__all__ = ["make", "make_once"]
+__all__ = ["fingerprint", "make", "make_once"]
 
 _LAST = 30  # lines of the compiler that are shown
 _MADE = {"static_arrays", "results"}  # folders of a project that are no sources
@@ -76,7 +76,7 @@ def make_once(project: Path, command: str, arguments: Sequence[str]) -> bool:
     bool
         Whether it was this process that has compiled.
     """
-    program = shared_directory() / f"program-{_fingerprint(project)}"
+    program = shared_directory() / f"program-{fingerprint(project)}"
     with _turn():
         if program.exists():
             _copy(program, project / _PROGRAM)
@@ -86,7 +86,7 @@ def make_once(project: Path, command: str, arguments: Sequence[str]) -> bool:
         return True
 
 
-def _fingerprint(project: Path) -> str:
+def fingerprint(project: Path) -> str:
     """Names and contents of all sources of a project."""
     digest = hashlib.blake2b(digest_size=16)
     for folder, folders, names in os.walk(project):

@@ -88,6 +88,7 @@ class Equipment:
         self.directory = directory
         self.report = report
         self._once = once
+        self._objects: set[Any] = set()  # the model's, of which a task may hold only some
         self.owner: object = None  # of which the attributes are a part of the model
         self._reports: dict[int, Any] = {}
         self._failures = 0
@@ -107,6 +108,7 @@ class Equipment:
         for name in self._methods:
             delattr(self.device, name)
         self._methods.clear()
+        self._objects.clear()
         Equipment.installed = None
 
     def begin(self) -> None:
@@ -140,6 +142,7 @@ class Equipment:
         elif report == BODY or (self.directory is not None and report in _TEXTS):
             code = None
         self._adopt(net)
+        self._objects |= set(net.objects)
         period = 10 * second if report_period is None else report_period
         build_on_run, device.build_on_run = device.build_on_run, False
         try:

@@ -107,7 +107,7 @@ public:
     {
         stop();
         if (file >= 0)
-            say(complete);
+            say(complete > 1 - 1e-9 ? 1.0 : complete); // Brian's is rounded
     }
 
     ~Watch()
