@@ -12,6 +12,7 @@ from brian2 import (
     NeuronGroup,
     PoissonGroup,
     SpikeMonitor,
+    StateMonitor,
     Synapses,
     TimedArray,
     check_units,
@@ -82,6 +83,7 @@ class Model(StandaloneTask):
         self.S = Synapses(self.P, G, "w : 1", on_pre="v += w")
         self.S.connect(p=0.5)
         self.M = SpikeMonitor(G)
+        self.V = StateMonitor(G, "v", record=[0, 3], dt=5 * ms)
         run(30 * ms)
         run(20 * ms)
 
@@ -118,9 +120,10 @@ class Model(StandaloneTask):
             "drawn": np.array(self.G.drawn),
             "tau": float(self.G.tau / ms),
             "v": np.array(self.G.v),
+            "trace": np.array(self.V.v),
             "synapses": [np.array(self.S.i), np.array(self.S.j)],
             "w": np.array(self.S.w),
-            "end": float(device.array_cache.get(self.G.clock.variables["t"]) or self.G.t / ms),
+            "end": float(self.G.t / ms),
             "reports": seen,
             "parameters": sorted(name for name in os.listdir(project / "static_arrays") if "init_" in name),
         }

@@ -118,8 +118,18 @@ def test_nothing_of_an_item_is_seen_in_the_next_one(sweep):
         assert first["count"] == other["count"] == len(other["spikes"][0])
         assert np.array_equal(first["a"], other["a"])
         assert np.array_equal(first["v"], other["v"])
+        assert np.array_equal(first["trace"], other["trace"])
+        assert first["end"] == other["end"] == 50
         assert first["tau"] == other["tau"] == 10
         assert len(other["w"]) == len(other["synapses"][0])
+
+
+def test_a_simulation_that_was_stopped_has_recorded_less(sweep):
+    """As much as in the one before is not taken for granted."""
+    for result in sweep["stopped"]:
+        assert result["trace"].shape[0] == 2
+        assert result["trace"].shape[1] < sweep["plain"][0]["trace"].shape[1] == 10
+        assert result["end"] < 50
 
 
 def test_files_of_parameters_do_not_pile_up(sweep):

@@ -24,7 +24,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from farmhand.scratch import keep_scratch
+from farmhand.scratch import keep_scratch, scratch_directory
 from farmhand_brian import compiling, progress
 from farmhand_brian.errors import CompilationFailed, SimulationFailed
 
@@ -91,6 +91,7 @@ class Equipment:
         self._objects: set[Any] = set()  # the model's, of which a task may hold only some
         self.owner: object = None  # of which the attributes are a part of the model
         self._reports: dict[int, Any] = {}
+        self._sizes: dict[Any, Any] = {}
         self._failures = 0
         self._methods: dict[str, Callable[..., Any]] = {}
 
@@ -109,6 +110,7 @@ class Equipment:
             delattr(self.device, name)
         self._methods.clear()
         self._objects.clear()
+        self._sizes.clear()
         Equipment.installed = None
 
     def begin(self) -> None:
@@ -233,6 +235,7 @@ class Equipment:
         from brian2 import prefs
 
         device, preferences = self.device, prefs.devices.cpp_standalone
+        self._forget_sizes()
         project = Path(directory or device.project_dir).absolute()
         if self.directory is not None:
             shutil.rmtree(device.results_dir, ignore_errors=True)
@@ -245,7 +248,7 @@ class Equipment:
             preferences.run_cmd_unix = ["/bin/sh", "-c", _SHELL, str(status), *words]
             if self.report is not None or self._reports:
                 forward = progress.forwarding(self._reports, self.report)
-                undo.enter_context(progress.follow(forward, self.directory and self.directory.parent))
+                undo.enter_context(progress.follow(forward, scratch_directory()))
             try:
                 self._methods["run"](directory, results_directory, with_output, run_args)
             except RuntimeError:
@@ -257,6 +260,16 @@ class Equipment:
         if failed:
             raise self._failure(_how(int(failed[0])), project, failed[1:])
         self._remove_parameters(project)
+
+    def _forget_sizes(self) -> None:
+        """Let arrays that grow have no size: Brian takes that of the last simulation for the next one's."""
+        from brian2.core.variables import DynamicArrayVariable
+
+        if not self.device.has_been_run:
+            growing = (each for each in self.device.arrays if isinstance(each, DynamicArrayVariable))
+            self._sizes = {variable: variable.size for variable in growing}
+        for variable, size in self._sizes.items():
+            variable.size = size
 
     # -- files -----------------------------------------------------------------------------------------
 

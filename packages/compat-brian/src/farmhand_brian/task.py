@@ -80,6 +80,10 @@ class StandaloneTask:
         with _same_random_numbers():
             self.build(*args, **kwds)
         device = self._equipment.device
+        if device.has_been_run:
+            raise TypeError(
+                f"{type(self).__name__}.build() must not call device.build(); that is done for it"
+            )
         if not any(kind == "run_network" for kind, _ in device.main_queue):
             raise TypeError(f"{type(self).__name__}.build() has to call run(), as often as it likes")
         device.build(run=False)
