@@ -1,4 +1,4 @@
-"""A model for each item, built and run in C++ standalone mode; and progress alone, for who does it by hand."""
+"""A model for each item, built and run in C++ standalone mode; and progress alone, for those by hand."""
 
 from __future__ import annotations
 

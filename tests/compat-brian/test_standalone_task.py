@@ -110,7 +110,7 @@ def test_an_array_may_be_a_view(sweep):
 
 
 def test_nothing_of_an_item_is_seen_in_the_next_one(sweep):
-    """Parameters, spikes, synapses and clocks are those of the last simulation, after whatever came before."""
+    """Parameters, spikes, synapses and clocks are of this simulation, whatever came before."""
     names = ["plain", "plain again", "plain at last"]
     first, *others = (result for name in names for result in sweep[name])
     for other in others:
