@@ -26,7 +26,7 @@ from brian2 import (
 from farmhand import open_store, run_tasks, scratch_directory
 from farmhand_brian import standalone, standalone_report
 
-pytestmark = pytest.mark.brian
+pytestmark = [pytest.mark.brian, pytest.mark.timeout(600)]  # compilers share the CPUs with other tests
 
 FAST = {"gui": False, "progress": "none"}
 

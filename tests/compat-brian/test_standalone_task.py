@@ -23,7 +23,7 @@ from farmhand_brian import StandaloneTask
 from standalone_models import Model
 from waiting import DEADLINE, wait_until
 
-pytestmark = pytest.mark.brian
+pytestmark = [pytest.mark.brian, pytest.mark.timeout(600)]  # compilers share the CPUs with other tests
 
 FAST = {"gui": False, "progress": "none"}
 
