@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from farmhand import open_store, run_tasks
 from farmhand.cpus import usable_cpus
-from farmhand_brian import CompilationFailed, SimulationFailed
+from farmhand_brian import CompilationFailed, SimulationFailed, StandaloneTask
 from farmhand_brian.compiling import fingerprint, make, make_once
 from farmhand_brian.progress import VARIABLE, follow
 from waiting import DEADLINE, wait_for
@@ -204,6 +206,38 @@ def test_a_model_is_gone_when_another_is_built_on_the_device():
     pytest.importorskip("brian2")
     printed = run(f"{MODEL}\nfirst, second = Model(), Model()\nfirst.run()")
     assert "RuntimeError: the model of this Model is gone" in printed
+
+
+def drawn_by_models(seed):
+    """What the models of two processes have drawn in Python, and what these would draw next."""
+
+    class Drawing(StandaloneTask):
+        def build(self, folder):
+            import numpy
+            from brian2 import NeuronGroup, ms, prefs, run
+
+            prefs.devices.cpp_standalone.make_cmd_unix = "sh -c 'touch main'"
+            self.folder, self.drawn = folder, (numpy.random.rand(), random.random())
+            self.G = NeuronGroup(1, "v : 1")
+            run(1 * ms)
+
+        def __call__(self, item):
+            Path(self.folder, str(item)).touch()
+            wait_for(Path(self.folder, str(1 - item)))
+            return self.drawn
+
+    store = open_store(":memory:")
+    with tempfile.TemporaryDirectory() as folder:
+        run_tasks(store, Drawing, [0, 1], poolsize=2, initargs=(folder,), seed=seed, **FAST)
+    return store.values()
+
+
+def test_models_draw_the_same_in_all_processes_of_a_run():
+    """Or else each would simulate another network; with a seed it is the same network in each run."""
+    pytest.importorskip("brian2")
+    (one, other), (seeded, _), (again, _) = drawn_by_models(None), drawn_by_models(7), drawn_by_models(7)
+    assert one == other != seeded
+    assert seeded == again
 
 
 def test_errors_say_what_they_were_given():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from farmhand.scratch import scratch_directory, shared_directory
+from farmhand.task import RUN_SEED
 from farmhand_brian.device import Equipment
 from farmhand_brian.standalone import activate
 
@@ -28,8 +30,9 @@ class StandaloneTask:
     parameters and results, which is emptied before each item and removed in the end.
 
     Random numbers that ``build`` draws in Python are the same in all processes of a run, so that they have
-    the same model. Those of the program are others for each item; with ``run_tasks(..., seed=...)`` they
-    depend on the seed and on the item alone, unless the model calls Brian's ``seed()``.
+    the same model; with ``run_tasks(..., seed=...)`` in all runs with that seed. Those of the program are
+    others for each item; with ``run_tasks(..., seed=...)`` they depend on the seed and on the item alone,
+    unless the model calls Brian's ``seed()``.
 
     Parameters
     ----------
@@ -152,7 +155,8 @@ def _same_random_numbers() -> Iterator[None]:
     """Inside, Python and NumPy draw the same numbers in all processes of a run of the farm."""
     import numpy
 
-    seed = int.from_bytes(_entropy(shared_directory() / "entropy"), "little")
+    said = os.environ.get(RUN_SEED, "").encode() or _entropy(shared_directory() / "entropy")
+    seed = int.from_bytes(hashlib.blake2b(said, digest_size=4).digest(), "little")
     states = random.getstate(), numpy.random.get_state()
     random.seed(seed)
     numpy.random.seed(seed)
@@ -164,9 +168,9 @@ def _same_random_numbers() -> Iterator[None]:
 
 
 def _entropy(path: Path) -> bytes:
-    """Four random bytes, the same for all who ask with this path."""
+    """Random bytes, the same for all who ask with this path."""
     own = path.with_name(f"{path.name}.{os.getpid()}")
-    own.write_bytes(os.urandom(4))
+    own.write_bytes(os.urandom(16))
     with suppress(FileExistsError):
         os.link(own, path)
     own.unlink()
