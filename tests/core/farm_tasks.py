@@ -122,3 +122,8 @@ def die_if_negative(x: int) -> int:
         sys.stdout.flush()
         os._exit(-x)
     return x
+
+
+def pair(x, y=None):
+    """What it was given, also inside other values."""
+    return x, [{"y": y}]

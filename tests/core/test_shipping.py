@@ -789,6 +789,88 @@ def test_8_a_lock_travels_as_a_new_one(script):
     assert printed == "[10]"
 
 
+# -- 9: names of libraries ---------------------------------------------------------------------------
+
+LIBRARY = """
+    class Settings:
+        speed = 1
+        check = staticmethod(lambda speed: speed > 0)       # which pickle refuses
+        def __init__(self): self.seen = []
+        def note(self, what): self.seen.append(what); return self.seen
+    settings = Settings()
+    note = settings.note
+    LIMITS = [1, 2]
+    def made():
+        def function(x): return x, settings.speed
+        return function
+    function = made()
+    def speed(): return settings.speed
+"""
+
+
+@both
+def test_9_what_a_star_has_imported_is_the_librarys_own(script, start_method):
+    """What the task sets, the library sees, under whatever name the script knows it."""
+    script.module("site-packages/library.py", LIBRARY)
+    printed = script.run("""
+        import sys; sys.path.append("site-packages")
+        from library import *
+        from library import settings as known, note as tell
+        within = {"settings": settings}
+        def task(x):
+            import library
+            settings.speed = x
+            tell("a")
+            return (library.speed(), known is settings is within["settings"] is library.settings, function(1),
+                    function is library.function, note("b"), LIMITS)
+        print(farm(task, [5]))
+    """)
+    assert printed == "[(5, True, (1, 5), True, ['a', 'b'], [1, 2])]"
+
+
+def test_9_instances_of_the_authors_own_modules_travel_by_value(script):
+    """A script that imports its parameters and changes them means the changed ones. So with plain values."""
+    script.module("site-packages/library.py", LIBRARY)
+    script.module("own.py", "class P: pass\nparameters = P(); parameters.tau = 1\nlimits = [1]\n")
+    printed = script.run("""
+        import sys; sys.path.append("site-packages")
+        from library import *
+        from own import *
+        parameters.tau = 2; LIMITS.append(3); limits.append(2)
+        print(farm(lambda x: (parameters.tau, LIMITS, limits), [0]))
+    """)
+    assert printed == "[(2, [1, 2, 3], [1, 2])]"
+
+
+def test_9_a_random_function_draws_from_its_modules_generator(script):
+    """A copy would give each process the numbers that the script would have drawn next."""
+    printed = script.run("""
+        from random import random, gauss as draw
+        class Task:
+            def __call__(self, x):
+                import random as module
+                module.seed(x)
+                here = random(), draw()
+                module.seed(x)
+                return here == (module.random(), module.gauss())
+        print(farm(Task, [1, 2]))
+    """)
+    assert printed == "[True, True]"
+
+
+def test_9_what_the_script_has_put_into_a_module_is_the_scripts(script):
+    """Its functions and classes are not in the module of a worker."""
+    printed = script.run("""
+        import string
+        def deeper(x): return x + 1
+        class Own: value = 1
+        own = Own()
+        string.deeper, string.own = deeper, own
+        print(farm(lambda x: deeper(x) + own.value, [1]))
+    """)
+    assert printed == "[3]"
+
+
 # -- errors of the script ---------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from farm_tasks import FAST, Counting, draw, square
 from farmhand import Call, Report, UsageError, call, open_store, run_tasks
-from farmhand.task import Task, item_generator
+from farmhand.seeds import item_generator
+from farmhand.task import Task
 
 np = pytest.importorskip("numpy")
 

@@ -13,6 +13,7 @@ from copyreg import dispatch_table as _dispatch_table
 from marshal import dumps as _marshal_dumps
 from marshal import loads as _marshal_loads
 
+from farmhand import simulators
 from farmhand.stdlib import (
     Pickler,
     Struct,
@@ -107,6 +108,8 @@ def encode_result(value: object) -> bytes:
         data = encode(value)
     if _STACK_GLOBAL in data:
         decode(data)
+        if problem := simulators.problem_of(data):
+            raise TypeError(problem)
     return data
 
 

@@ -217,8 +217,11 @@ def run_tasks(
     recycle : int, optional
         Items that a process may run before it is replaced.
     seed : int, optional
-        A task that takes ``rng`` is given a ``numpy.random.Generator`` that depends on the seed
-        and on the item's index alone. Without a seed, one is drawn and stored with the run.
+        Each item has random numbers that depend on the seed and on the item's index alone: before
+        it runs, Python's ``random``, NumPy's functions and Brian 2 are seeded with the number that
+        its record has as ``seed``, and programs that it starts find that in the environment as
+        ``FARMHAND_SEED``. (The ``__init__`` of a class task is seeded by nothing.) A task that takes
+        ``rng`` is given a ``numpy.random.Generator``; for it, a seed is drawn where none is given.
     capture : int
         Of what an item prints (or a program that it starts, or ``logging``), the last so many
         bytes are kept with it: ``store.output(key)``. What a process prints while it gets ready
@@ -262,9 +265,9 @@ def run_tasks(
     processes = arguments.pool_size(poolsize)
     arguments.function("key", key, "from an item to a str")
     arguments.function("stop_when", stop_when, "of a list of records")
-    checked = Task.check(task, initargs, initkwds)
-    if checked.takes_rng:
-        checked = replace(checked, seed=_drawn_seed() if seed is None else seed)
+    checked = Task.check(task, initargs, initkwds, seed)
+    if seed is None and checked.takes_rng:
+        checked = replace(checked, seed=_drawn_seed())
     identity = Identity(key)
     feed = Feed(items, identity)  # says at once when items are not iterable
     plugins = Plugins()
@@ -572,7 +575,7 @@ class _Farm:
 
     def _ask_to_stop(self, stop_when: Callable[[Sequence[Record]], object], turn: Turn) -> None:
         """Show the newest records to the user's function; what it raises ends the run, too."""
-        records = records_of(self._uid, turn)
+        records = records_of(self._uid, turn, self._task.seed)
         try:
             with self._interrupts.users_code():
                 if records and stop_when(records):
@@ -638,7 +641,7 @@ class _Farm:
             self._end((command.index,))
         self._kinds[command.error.kind] += 1
         if len(self._failures) < _KEPT_FAILURES:
-            self._failures.append(record_of(self._uid, command))
+            self._failures.append(record_of(self._uid, command, self._task.seed))
 
     def _end(self, indices: Sequence[int]) -> None:
         for batch in self._ledger.end(indices):

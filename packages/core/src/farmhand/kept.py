@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from farmhand import codec
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage, starts
+from farmhand.seeds import item_seed
 from farmhand.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -103,7 +104,7 @@ class RunInfo:
     numitems : int or None
         How many items it was given, skipped ones included; None when nobody knew.
     seed : int or None
-        The seed of the run's random streams, None when the task took no ``rng``.
+        From which each item got its random numbers; None when they were left alone.
     ended : float or None
         Seconds since the epoch; None while it runs, or when its process was killed.
     outcome : str
@@ -165,6 +166,8 @@ class Record:
         None when it is done.
     memory : int or None
         The most memory in use meanwhile, in bytes; None when nobody looked.
+    run_seed : int or None
+        The seed of the run, if it had one.
     """
 
     key: str
@@ -177,6 +180,15 @@ class Record:
     attempts: int = 1
     error: ItemError | None = None
     memory: int | None = None
+    run_seed: int | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """What the item's random numbers were seeded with (as ``random.seed(seed)``); None: nothing.
+
+        The same in every attempt.
+        """
+        return None if self.run_seed is None else item_seed(self.run_seed, self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,22 +310,25 @@ def packs_of(done: ItemsDone) -> list[Pack]:
     return packs
 
 
-def record_of(run: str, failed: RecordFailed) -> Record:
-    """The record of a failure, or of an attempt that failed and is followed by another."""
+def record_of(run: str, failed: RecordFailed, seed: int | None = None) -> Record:
+    """The record of a failure, or of an attempt that failed and is followed by another.
+
+    ``seed`` is that of the run.
+    """
     status = "retried" if failed.again else "failed"
     about = (failed.number, failed.started, failed.seconds, failed.attempts, failed.error)
-    return Record(join_key(run, failed.index), run, failed.index, status, *about, failed.usage.memory)
+    return Record(join_key(run, failed.index), run, failed.index, status, *about, failed.usage.memory, seed)
 
 
-def records_of(run: str, turn: Turn) -> list[Record]:
+def records_of(run: str, turn: Turn, seed: int | None = None) -> list[Record]:
     """How the items ended that ended in ``turn``."""
-    records = [record_of(run, failed) for failed in turn.failed if not failed.again]
+    records = [record_of(run, failed, seed) for failed in turn.failed if not failed.again]
     for record in turn.done:
         done, nothing = record.done, Usage()
         for index, started, seconds in zip(done.indices, done.starts(), done.seconds, strict=True):
             about = (done.number, started, seconds, record.attempts.get(index, 1), None)
             memory = done.usage.get(index, nothing).memory
-            records.append(Record(join_key(run, index), run, index, "done", *about, memory))
+            records.append(Record(join_key(run, index), run, index, "done", *about, memory, seed))
     return records
 
 

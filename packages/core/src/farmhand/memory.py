@@ -74,13 +74,13 @@ class _Run:
             for index, (started, seconds) in zip(pack.indices, when, strict=True):
                 attempts = self.attempts.get(index, 1)
                 memory = self.usage[index].memory if index in self.usage else None
-                about = (pack.number, started, seconds, attempts, None, memory)
+                about = (pack.number, started, seconds, attempts, None, memory, self.info.seed)
                 records.append(Record(join_key(uid, index), uid, index, "done", *about))
         return iter(sorted(records + self.failures(), key=lambda record: record.index))
 
     def failures(self) -> list[Record]:
         """How those items ended that failed, by index."""
-        return [record_of(self.info.uid, failed) for _, failed in sorted(self.failed.items())]
+        return [record_of(self.info.uid, failed, self.info.seed) for _, failed in sorted(self.failed.items())]
 
     def forget(self, indices: Collection[int]) -> None:
         """Take away all that is known of these items."""
@@ -139,7 +139,9 @@ class MemoryStore(DataManager):
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
         for each in list(self._runs.values()) if run is None else [self._runs[run]]:
-            yield from [record_of(each.info.uid, failed) for _, failed in sorted(each.retried.items())]
+            yield from [
+                record_of(each.info.uid, failed, each.info.seed) for _, failed in sorted(each.retried.items())
+            ]
 
     def output_at(self, run: str, index: int, attempt: int | None = None) -> str:
         kept = self._runs[run]

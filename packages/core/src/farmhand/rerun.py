@@ -1,7 +1,7 @@
 """One stored item, run again alone in this process, with what a process of its farm was given.
 
 That is the task as it was sent, the names of the script in an empty ``__main__``, the same ``sys.path``,
-``sys.argv`` and folder, the same random generator. The store is not changed.
+``sys.argv`` and folder, the same settings of Brian 2, the same seed. The store is not changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 from types import ModuleType
 
-from farmhand import codec, shipping
+from farmhand import codec, seeds, shipping, simulators
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import DataManager, RunInfo, join_key
 from farmhand.task import MadeTask, Task
@@ -104,11 +104,13 @@ class Surroundings:
         self._strict = strict and task is None  # what was named may do without
         self._here = _folder()
         self._before: tuple[ModuleType, list[str], list[str]] | None = None
+        self._settings = b""
 
     def __enter__(self) -> Surroundings:
         named = self._find_file()  # while relative paths mean what the user means
         said = self._run.provenance
         self._before = sys.modules["__main__"], list(sys.path), list(sys.argv)
+        self._settings = simulators.settings()
         main = ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main
@@ -134,6 +136,8 @@ class Surroundings:
         if self._before is not None:
             sys.modules["__main__"], sys.path[:], sys.argv[:] = self._before
             sys.modules.pop(_LOADED, None)
+            simulators.apply(self._settings)
+            os.environ.pop(seeds.VARIABLE, None)
             self._before = None
             if self._here:
                 os.chdir(self._here)

@@ -15,11 +15,17 @@ So the task travels *by value*, with dill, and what it refers to in ``__main__``
    that very class.
 5. A word in a string of the task that is a global of ``__main__`` travels too if it is small and
    can be pickled, since equations of simulators refer to constants in this way. (Not a function,
-   a class or a module, nor an instance of a class of the script: a word is only a guess.)
+   a class or a module, nor an instance of a class of the script: a word is only a guess; but see 10.)
 6. An item that is an instance of a class of ``__main__`` makes that class travel, before it, to
    every process, even when the task never names the class.
 7. What cannot be pickled is named in the error, as the attribute, global or closure variable.
 8. A lock travels as a new lock, which nobody holds: whoever holds it is not in the worker.
+9. What the script has from a library by a name of the library (``from brian2 import *``: ``prefs``,
+   ``rand``) is, in the worker, the library's own, and no copy; plain values are copied.
+10. What was made to be named in equations (Brian 2's ``TimedArray``, a function that has units) travels
+    when a string names it, of whatever size, and though only dill can pickle it.
+11. What the script has set in Brian 2 (preferences, ``defaultclock.dt``) is set in the worker, whenever
+    the task imports it. A part of a simulation (a ``NeuronGroup``) is refused, as its copy would be none.
 
 The bytes are pickles one after another, which share one memo: pairs of name and value, where the
 task has no name. The task comes first, as only pickling it says which names are needed. But when
@@ -42,6 +48,7 @@ from marshal import dumps as marshal_dumps
 from marshal import loads as marshal_loads
 from types import CellType, CodeType, FunctionType, ModuleType
 
+from farmhand import simulators
 from farmhand.errors import TaskNotPicklable
 from farmhand.stdlib import Pickler, Unpickler, pickle_dumps, pickle_loads
 from farmhand.task import Task
@@ -54,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["Shipper", "has_code", "receive"]
 
 _PLAIN, _FUNCTIONS, _DILL = b"P", b"F", b"D"
+_SETTINGS = b"S"  # then the length of the settings in 4 bytes, these, and one of the others
 _OWN_TO_EVERY_MAIN = {"__name__", "__builtins__", "__spec__", "__loader__", "__cached__"}
 _GLOBAL_NAMES = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _MENTIONED_LIMIT = 1 << 20  # bytes; a name in a string is a guess, so it may not cost much
@@ -84,9 +92,15 @@ class Shipper:
         TaskNotPicklable
             Names the part at fault.
         """
+        settings = simulators.settings() if isinstance(value, Task) else b""
+        if settings:
+            return _SETTINGS + len(settings).to_bytes(4, "big") + settings + self._ship(value, what)
+        return self._ship(value, what)
+
+    def _ship(self, value: Any, what: str) -> bytes:
         try:
             plain = pickle_dumps(value, 5)
-            if b"__main__" not in plain:
+            if b"__main__" not in plain and simulators.BRIAN2.encode() not in plain:
                 return _PLAIN + plain
         except Exception:
             pass  # pickle refuses lambdas, closures and more, which dill takes
@@ -139,6 +153,10 @@ class Shipper:
 
 def receive(data: bytes) -> Any:
     """Undo :meth:`Shipper.ship` in another process, whose ``__main__`` gains the names."""
+    if data[:1] == _SETTINGS:
+        end = _end_of_settings(data)
+        simulators.apply(data[5:end])
+        data = data[end:]
     view = memoryview(data)[1:]
     if data[:1] == _PLAIN:
         return pickle_loads(view)
@@ -164,7 +182,17 @@ def receive(data: bytes) -> Any:
 
 def has_code(data: bytes) -> bool:
     """Whether a shipment has functions as they were compiled, which only one version of Python can run."""
-    return data[:1] != _PLAIN
+    start = _end_of_settings(data) if data[:1] == _SETTINGS else 0
+    return data[start : start + 1] != _PLAIN
+
+
+def _end_of_settings(data: bytes) -> int:
+    return 5 + int.from_bytes(data[1:5], "big")
+
+
+def _part_of(module: str, name: str) -> Any:
+    """What the module has by that name."""
+    return getattr(importlib.import_module(module), name)
 
 
 def _import_all(modules: list[str]) -> None:
@@ -193,7 +221,11 @@ class _Load:
         self, main: dict[str, Any], shipped: set[str], pickler: Any = None, *, blames: bool = True
     ) -> None:
         self._blames = blames
+        from farmhand.origins import Origins  # a process that only receives does without
+
         self._main = main
+        self._origins = Origins(main)
+        self._without_dill = pickler is not None
         self.shipped = shipped
         self._wanted: dict[str, None] = {}  # an ordered set
         self._mentioned: dict[str, None] = {}
@@ -220,6 +252,17 @@ class _Load:
             if name in self._main and name not in self.shipped and name not in _OWN_TO_EVERY_MAIN:
                 self._wanted[name] = None
 
+    def reduced(self, thing: Any) -> Any:
+        """How a pickler has to reduce ``thing``, where that is not its own affair: NotImplemented."""
+        origin = self._origins.find(thing)
+        if origin is not None:
+            return _part_of, origin
+        if reason := simulators.refusal(thing):
+            raise TypeError(reason)
+        if type(thing).__module__ == "__main__":
+            self.mention(_words_in(getattr(thing, "__dict__", None)))
+        return NotImplemented
+
     def met(self, thing: FunctionType | type) -> None:
         """The pickler is about to save a function or a class by value."""
         if thing.__module__ == "__main__":
@@ -227,6 +270,9 @@ class _Load:
             self.want([thing.__qualname__.partition(".")[0]])
             if isinstance(thing, type) and any(map(self._needs_names, _run_while_loading(thing))):
                 self._runs_code = True
+            if isinstance(thing, type):
+                own = {name: value for name, value in vars(thing).items() if name != "__doc__"}
+                self.mention(_words_in(own))
         if isinstance(thing, FunctionType) and thing.__globals__ is self._main:
             names, words = _names_in(thing)
             self.want(names)
@@ -278,18 +324,31 @@ class _Load:
 
     def _try_mentioned(self, name: str) -> None:
         value = self._main[name]
-        if isinstance(value, FunctionType | type | ModuleType):
+        if simulators.is_for_equations(value):
+            if self._without_dill:
+                raise TypeError(f"{name} needs dill")
+            try:
+                trial = _Load(self._main, {*self.shipped, name}, blames=False)
+                trial.add((name, value))
+                trial.add_names()
+            except Exception:
+                return
+        elif isinstance(value, FunctionType | type | ModuleType):
             return  # code refers to these by name, not in strings
-        trial = io.BytesIO()
-        try:
-            Pickler(_Limited(trial, _MENTIONED_LIMIT), 5).dump(value)
-        except Exception:
-            return
-        if b"__main__" not in trial.getvalue():
-            self.shipped.add(name)
-            self._added.append(name)
-            self.add((name, value))
-            self.mention(_words_in(value))
+        else:
+            file = io.BytesIO()
+            pickler = _GuessPickler(_Limited(file, _MENTIONED_LIMIT), 5)
+            pickler.farmhand_load = self
+            try:
+                pickler.dump(value)
+            except Exception:
+                return
+            if b"__main__" in file.getvalue():
+                return
+        self.shipped.add(name)
+        self._added.append(name)
+        self.add((name, value))
+        self.mention(_words_in(value))
 
     def finish(self, task: Any = None) -> bytes:
         load = self
@@ -340,12 +399,24 @@ def _run_while_loading(cls: type) -> Iterator[Any]:
     return (vars(cls)[name] for name in names if name in vars(cls))
 
 
+class _GuessPickler(Pickler):
+    """Plain pickle, but for what is not to be copied."""
+
+    farmhand_load: _Load
+
+    def reducer_override(self, thing: Any) -> Any:
+        return self.farmhand_load.reduced(thing)
+
+
 class _FunctionPickler(Pickler):
     """Takes functions of ``__main__`` apart, and leaves to dill what is not as plain as it looks."""
 
     farmhand_load: _Load
 
     def reducer_override(self, thing: Any) -> Any:
+        reduced = self.farmhand_load.reduced(thing)
+        if reduced is not NotImplemented:
+            return reduced
         kind = type(thing)
         if kind is ModuleType and thing is not builtins:
             return importlib.import_module, (thing.__name__,)
@@ -404,6 +475,9 @@ def _dill_pickler() -> Any:
     class MainPickler(dill.Pickler):  # type: ignore[misc]
         dispatch = Dispatch(base)
         farmhand_load: _Load
+
+        def reducer_override(self, thing: Any) -> Any:
+            return self.farmhand_load.reduced(thing)
 
         def save_global(self, thing: Any, name: str | None = None) -> None:
             if pickle.whichmodule(thing, name) == "__main__":  # type: ignore[attr-defined]
@@ -607,6 +681,8 @@ def _words_in(value: Any, depth: int = 3) -> Iterator[str]:
     elif depth and isinstance(value, list | tuple | set | frozenset | dict) and len(value) <= 1000:
         for part in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from _words_in(part, depth - 1)
+    elif text := simulators.text_of(value):
+        yield from _words_in(text)
 
 
 def _is_full(cell: CellType) -> bool:
@@ -627,7 +703,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 def _blame(value: Any, what: str, error: BaseException) -> tuple[str, str]:
     """The smallest part of ``value`` that cannot be pickled, as a path, and why."""
     seen: dict[int, str] = {}
-    while True:
+    while not simulators.refusal(value):
         seen[id(value)] = what
         for name, part in _parts(value):
             refusal = _refusal(part)
@@ -639,7 +715,7 @@ def _blame(value: Any, what: str, error: BaseException) -> tuple[str, str]:
                 break
         else:
             break
-    return what, f"{type(error).__name__}: {error}"
+    return what, simulators.refusal(value) or f"{type(error).__name__}: {error}"
 
 
 def _refusal(value: Any) -> BaseException | None:

@@ -61,6 +61,7 @@ RECORD_COLUMNS = (
     "seconds",
     "attempts",
     "memory",
+    "seed",
     "error",
 )
 _EXACT = frozenset([bool, int, str, bytes, type(None)])
@@ -147,6 +148,8 @@ def select(
         runs = [each for each in runs if each.task == task]
     if isinstance(records, bool):
         names = list(RECORD_COLUMNS[3:] if failures else RECORD_COLUMNS[3:-1]) if records else []
+        if all(each.seed is None for each in runs):
+            names = [name for name in names if name != "seed"]
         if failures and not records:
             names = ["status", "error"]
     else:

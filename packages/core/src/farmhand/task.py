@@ -6,6 +6,7 @@ The rules are those of ``brian.tools.taskfarm`` (Brian 1.4), made exact:
   is the task; anything else callable is the task itself;
 - a class whose ``__init__`` takes ``process_number``, or ``**kwds``, is given the number;
 - a task that takes ``report``, or ``**kwds``, is given a :class:`Report`;
+- with a seed, each item has random numbers of its own;
 - a tuple becomes the positional arguments, anything else is the one argument.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import FunctionType
 
+from farmhand import seeds
 from farmhand.errors import UsageError
 from farmhand.values import dataclass, field
 
@@ -165,7 +167,7 @@ class Task:
     initargs, initkwds
         For a class, the arguments of its ``__init__``; never changed.
     seed : int, optional
-        The entropy from which a task that takes ``rng`` gets its random generators.
+        From which each item gets its random numbers; None: they are left alone.
     """
 
     target: Callable[..., Any]
@@ -257,8 +259,10 @@ class Task:
         takes_report = _takes(target, "report", or_kwds=True)
         if takes_report or owner is not None or self.takes_rng:
             seed = self.seed if self.takes_rng else None
-            return MadeTask(_full_runner(target, Report(send, owner), takes_report, seed))
-        return MadeTask(_plain_runner(target), target)
+            made = MadeTask(_full_runner(target, Report(send, owner), takes_report, seed))
+        else:
+            made = MadeTask(_plain_runner(target), target)
+        return made if self.seed is None else MadeTask(_seeded(made.run, self.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +307,7 @@ def _full_runner(target: Callable[..., Any], report: Report, takes_report: bool,
 
     def run(index: int, item: Any) -> Any:
         if seed is not None:
-            extras["rng"] = item_generator(seed, index)
+            extras["rng"] = seeds.item_generator(seed, index)
         report._begin(index)
         try:
             if isinstance(item, tuple):
@@ -317,11 +321,15 @@ def _full_runner(target: Callable[..., Any], report: Report, takes_report: bool,
     return run
 
 
-def item_generator(seed: int | None, index: int) -> Any:
-    """The ``numpy.random.Generator`` of item ``index``: it depends on nothing else than these."""
-    import numpy
+def _seeded(run: RunItem, seed: int) -> RunItem:
+    """As ``run``, with random numbers that are the item's own."""
+    begin = seeds.seeder(seed)
 
-    return numpy.random.Generator(numpy.random.PCG64(numpy.random.SeedSequence(seed, spawn_key=(index,))))
+    def run_seeded(index: int, item: Any) -> Any:
+        begin(index)
+        return run(index, item)
+
+    return run_seeded
 
 
 def _takes(function: Any, name: str, *, or_kwds: bool) -> bool:

@@ -396,7 +396,7 @@ class Contents:
             packs = [pack for pack in packs if pack.number > since]
             failed = {index: where for index, where in failed.items() if where[2] > since}
         rest = (self._retried, self._blocks, self._shipped)
-        return Reading(self.path, self.identity, self.info.uid, packs, failed, *rest)
+        return Reading(self.path, self.identity, self.info.uid, self.info.seed, packs, failed, *rest)
 
     def ended(self, indices: Collection[int]) -> Counts:
         """How many of these items have ended how."""
@@ -416,6 +416,8 @@ class Reading:
         What tells the file that was looked at from others, as :func:`farmhand_shelve.log.identify` finds it.
     uid : str
         The run.
+    seed : int or None
+        The run's, too.
     packs, failed, retried, blocks, shipped
         Where everything is.
     """
@@ -425,6 +427,7 @@ class Reading:
         path: str,
         identity: log.Identity,
         uid: str,
+        seed: int | None,
         packs: list[Stored],
         failed: dict[int, tuple[Part, int, int]],
         retried: dict[tuple[int, int], tuple[Part, int]],
@@ -435,6 +438,7 @@ class Reading:
         self._path = path
         self._identity = identity
         self.uid = uid
+        self._seed = seed
         self.stored = packs
         self._failed = failed
         self._retried = retried
@@ -547,7 +551,7 @@ class Reading:
         when = zip(starts(started, seconds), seconds, strict=True)
         for index, (began, lasted) in zip(stored.indices, when, strict=True):
             about = (stored.process, began, lasted, attempts.get(str(index), 1), None, memory.get(str(index)))
-            yield Record(join_key(self.uid, index), self.uid, index, "done", *about)
+            yield Record(join_key(self.uid, index), self.uid, index, "done", *about, self._seed)
 
     def _usage(self, stored: Stored) -> tuple[dict[str, int], dict[str, int]]:
         if stored.usage is None:
@@ -556,7 +560,7 @@ class Reading:
         return found["attempts"], found["memory"]
 
     def _failure_record(self, index: int) -> Record:
-        return record_of(self.uid, self.failure(index))
+        return record_of(self.uid, self.failure(index), self._seed)
 
     def failures(self) -> Iterator[Record]:
         """How those items ended that failed, by item."""
@@ -577,7 +581,7 @@ class Reading:
     def retried(self) -> Iterator[Record]:
         """Attempts that were followed by others, by item and attempt."""
         for index, attempt in sorted(self._retried):
-            yield record_of(self.uid, self.failure(index, attempt))
+            yield record_of(self.uid, self.failure(index, attempt), self._seed)
 
     def output(self, index: int, attempt: int | None) -> str:
         """What an item printed, in its last attempt or in one that failed."""

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reader", "Snapshot", "everything", "recorded", "span_of"]
+__all__ = ["Reader", "Snapshot", "everything", "recorded", "seeds_of", "span_of"]
 
 _COVERING = "SELECT id, count FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1"
 _NEAR = 1000  # ids between two spans that are read with one query all the same
@@ -120,6 +120,13 @@ def span_of(db: Snapshot, run: str) -> dict[str, int]:
     return {"first": row[0] << SHIFT, "last": (row[0] + 1 << SHIFT) - 1}
 
 
+def seeds_of(db: Snapshot) -> dict[int, int]:
+    """The seeds of the runs that have one, by the numbers of these."""
+    return {
+        number: int(seed) for number, seed in db.execute("SELECT number, seed FROM runs WHERE seed NOT NULL")
+    }
+
+
 def everything(numbers: Collection[int]) -> dict[str, int]:
     """The first and the last id that items of any of these runs can have."""
     return {"first": 0, "last": max(numbers, default=0) + 1 << SHIFT}
@@ -131,6 +138,7 @@ def recorded(file: DatabaseFile, reader: Reader, run: str | None, since: str | N
         query = "SELECT name, (SELECT coalesce(max(number), 0) FROM ended) FROM store"
         name, number = db.execute(query).fetchone()
         uids: dict[int, str] = dict(db.execute("SELECT number, uid FROM runs"))
+        seeds = seeds_of(db)
         whole = everything(uids) if run is None else span_of(db, run)
         known = None if since is None else _known(since, name, number)
         # the reading has begun; what is stored from here on is not in it, and is behind its cursor
@@ -142,6 +150,7 @@ def recorded(file: DatabaseFile, reader: Reader, run: str | None, since: str | N
                 if uid is None:
                     file.refuse_damage("it has an item of a run that it does not have")
                 index = id & INDEX
+                about.append(seeds.get(id >> SHIFT))
                 yield Record(join_key(uid, index), uid, index, *about)
         except ValueError:
             file.refuse_damage("it has not the times of all items")

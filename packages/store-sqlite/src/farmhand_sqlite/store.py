@@ -39,7 +39,7 @@ from farmhand.store import (
 )
 from farmhand_sqlite import checking, rows
 from farmhand_sqlite.file import DatabaseFile
-from farmhand_sqlite.reading import Reader, everything, recorded, span_of
+from farmhand_sqlite.reading import Reader, everything, recorded, seeds_of, span_of
 from farmhand_sqlite.rows import INDEX, bound, text_of
 from farmhand_sqlite.schema import SCHEMAS, SHIFT
 from farmhand_sqlite.session import SqliteSession, Writer, describe, forget
@@ -159,29 +159,46 @@ class SqliteStore(DataManager):
             span = {"first": id if row[0] is None or row[0] >> SHIFT < id >> SHIFT else row[0], "last": id}
             for found, *about in rows.records_of_rows(db.execute(rows.RECORDS, span)):
                 if found == id:
+                    about.append(seeds_of(db).get(id >> SHIFT))
                     return Record(key, run, index, *about)
         raise KeyError(key)
 
     def retried(self, run: str | None = None) -> Iterator[Record]:
         """Every attempt (of one run) that failed and was followed by another."""
         with self._reader.snapshot() as db:
-            uids = dict(db.execute("SELECT number, uid FROM runs"))
+            uids, seeds = dict(db.execute("SELECT number, uid FROM runs")), seeds_of(db)
             span = everything(uids) if run is None else span_of(db, run)
             for id, attempt, number, started, seconds, memory, *error in db.execute(rows.RETRIED, span):
                 uid, index = self._uid_of(uids, id), id & INDEX
-                about = (number, started, seconds, attempt, rows.error_of(error), memory)
+                about = (
+                    number,
+                    started,
+                    seconds,
+                    attempt,
+                    rows.error_of(error),
+                    memory,
+                    seeds.get(id >> SHIFT),
+                )
                 yield Record(join_key(uid, index), uid, index, "retried", *about)
 
     def failures(self, run: str | None = None) -> list[Record]:
         """The records of all items (of one run) that failed; of done ones nothing is read."""
         with self._reader.snapshot() as db:
-            uids = dict(db.execute("SELECT number, uid FROM runs"))
+            uids, seeds = dict(db.execute("SELECT number, uid FROM runs")), seeds_of(db)
             found = []
             for id, attempts, number, started, seconds, memory, *error in db.execute(
                 _FAILURES, everything(uids) if run is None else span_of(db, run)
             ):
                 uid, index = self._uid_of(uids, id), id & INDEX
-                about = (number, started, seconds, attempts, rows.error_of(error), memory)
+                about = (
+                    number,
+                    started,
+                    seconds,
+                    attempts,
+                    rows.error_of(error),
+                    memory,
+                    seeds.get(id >> SHIFT),
+                )
                 found.append(Record(join_key(uid, index), uid, index, "failed", *about))
             return found
 

@@ -284,6 +284,7 @@ def _record_json(record: Record, traceback: bool = False) -> dict[str, Any]:
         "seconds": record.seconds,
         "attempts": record.attempts,
         "memory": record.memory,
+        "seed": record.seed,
         "error": error,
     }
 
@@ -450,6 +451,7 @@ def _show(
             ("attempts", record.attempts),
             ("process", record.process),
             ("memory", None if record.memory is None else size_text(record.memory)),
+            ("seed", record.seed),
         ]
     _facts(out, facts)
     for each in tried:

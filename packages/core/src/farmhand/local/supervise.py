@@ -15,7 +15,7 @@ import time
 from array import array
 from collections.abc import Sequence
 
-from farmhand import resources
+from farmhand import resources, seeds
 from farmhand.codec import Packed
 from farmhand.cpus import cpu_count
 from farmhand.events import (
@@ -393,6 +393,7 @@ class LocalExecutor:
         from farmhand.local.worker import Worker
 
         assert self._job is not None
+        seeds.refresh()
         Worker(sock, page, lifeline, output, number, self._job.task).run()
 
 

@@ -23,7 +23,7 @@ from collections import deque
 from operator import sub
 from time import monotonic, sleep, time
 
-from farmhand import codec, shipping
+from farmhand import codec, seeds, shipping, simulators
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import LEEWAY, FileIdentity, Page
@@ -136,6 +136,7 @@ class Worker:
         try:
             with contextlib.suppress(Exception):  # no descriptor 2, say
                 faulthandler.enable(2, all_threads=False)  # the last words of a crash: where in Python it was
+            os.environ.pop(seeds.VARIABLE, None)  # of an item that runs this farm
             for target in (self._read, self._help):
                 threading.Thread(target=target, name=f"farmhand {target.__name__}", daemon=True).start()
             self._serve()
@@ -287,7 +288,7 @@ class Worker:
     def _fail(self, index: int, kind: str, error: BaseException, start: float, what: str = "") -> None:
         name, message, text = describe(error)
         if what:
-            message = f"{what}cannot be pickled and unpickled: {name}: {message}"
+            message = f"{what}cannot be pickled and unpickled: {name}: {message}{simulators.advice(error)}"
         seconds = monotonic() - start
         used = self._used(seconds)
         self._flush()

@@ -36,8 +36,9 @@ from farmhand.errors import StoreError, UsageError
 from farmhand.events import ItemError, ItemsDone, RecordDone, RecordFailed, Usage
 from farmhand.memory import MemoryStore
 from farmhand.merge import merge
+from farmhand.quantities import unit_of
 from farmhand.store import Block, Counts, DataManager, Record, RunInfo, Session, Turn, join_key
-from farmhand.tables import rows, select
+from farmhand.tables import Columns, rows, select
 from farmhand.task import call
 from farmhand.testing.files import LargeResultsConformance
 
@@ -81,6 +82,32 @@ def failed(
 def block(indices: Sequence[int], items: Sequence[Any], keys: Sequence[str] | None = None) -> Block:
     """Small items, as they are sent."""
     return Block(indices, codec.encode_items(items), keys=keys)
+
+
+class Quantity(float):
+    """A number with a unit, as those of simulators are."""
+
+    def __new__(cls, value: float, unit: str) -> Quantity:
+        quantity = super().__new__(cls, value)
+        quantity.dim = unit
+        return quantity
+
+    dim: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Quantity, (float(self), self.dim)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Quantity) and float(self) == float(other) and self.dim == other.dim
+
+    def __hash__(self) -> int:
+        return hash((float(self), self.dim))
+
+    def get_best_unit(self) -> str:
+        return self.dim
+
+    def in_best_unit(self) -> str:
+        return f"{float(self)} {self.dim}"
 
 
 #: Results, of all plain types: what is read must be equal to what was written.
@@ -301,6 +328,29 @@ class StoreConformance(LargeResultsConformance):
         ]
         assert list(store.records()) == list(store.records(uid)) == expected
         assert store.failures() == store.failures(uid) == expected[1:]
+
+    def test_every_record_of_a_run_with_a_seed_has_that_of_its_item(
+        self, store: DataManager, begin: Begin
+    ) -> None:
+        """However it is found, and whatever other runs had; a seed may have any number of bits."""
+        runs = [a_run(seed=7), a_run(), a_run(seed=2**127 + 1)]
+        for run in runs:
+            again = failed(1, again=True)
+            lost = failed(2, attempts=2)
+            begin(run).record(Turn([block(range(3), "abc")], [done([0, 1], "ab")], [again, lost]))
+        found = [
+            *store.records(),
+            *(record for run in runs for record in store.records(run.uid)),
+            *store.failures(),
+            *store.retried(),
+            *(store.record(join_key(run.uid, index)) for run in runs for index in range(3)),
+        ]
+        assert len(found) == 3 * (3 + 3 + 1 + 1 + 3)
+        seeds = {run.uid: run.seed for run in runs}
+        for record in found:
+            assert record.run_seed == seeds[record.run]
+            assert (record.seed is None) == (record.run_seed is None)
+        assert len({record.seed for record in store.records()}) == 3 + 1 + 3
 
     def test_a_run_of_no_valid_name_is_not_there(self, store: DataManager) -> None:
         """A key may come from anywhere; that it cannot be written down is no reason to break."""
@@ -1271,6 +1321,29 @@ class StoreConformance(LargeResultsConformance):
                 (3, {"k": 4}, {"x": 40}, {"status": "done", "attempts": 1}),
             ]
             assert [row.index for row in rows(reader, select(reader))] == [0, 1, 3]
+
+    def test_quantities_come_back_with_their_unit(
+        self, store: DataManager, begin: Begin, reread: Callable[[], DataManager]
+    ) -> None:
+        """As items and as results; a table has numbers, in base units, and its column the unit."""
+        session = begin(a_run(parameters=("v", "w")))
+        items = [Quantity(0.003, "V"), (Quantity(0.5, "V"), 2), call(Quantity(1.0, "V"), w=3)]
+        results = [Quantity(2.0, "A"), {"result": Quantity(4.0, "A")}, {"result": Quantity(0.0, "A")}]
+        session.record(Turn([block(range(3), items)], [done(range(3), results)]))
+        for reader in (store, reread()):
+            found = [(reader.item(record.key), reader[record.key]) for record in reader.records()]
+            assert found == list(zip(items, results, strict=True))
+            assert [unit_of(found[0][0]), unit_of(found[1][0][0]), unit_of(found[0][1])] == ["V", "V", "A"]
+            chosen = select(reader)
+            columns = Columns(chosen)
+            cells = [dict(columns.cells(row)) for row in rows(reader, chosen)]
+            assert [(column.name, column.unit) for column in columns.found()] == [
+                ("v", "V"),
+                ("w", ""),
+                ("result", "A"),
+            ]
+            [slot] = [column.slot for column in columns.found() if column.name == "result"]
+            assert [each[slot] for each in cells] == [2.0, 4.0, 0.0]
 
     @pytest.mark.parametrize("count", [4, 400])
     def test_results_are_found_by_the_parameters_of_their_items(

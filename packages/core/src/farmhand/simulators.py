@@ -1,0 +1,244 @@
+"""What farmhand knows of Brian 2, which is never imported here: a script, or a task, has done it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+from farmhand.stdlib import Unpickler, pickle_dumps, pickle_loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+__all__ = [
+    "BRIAN2",
+    "advice",
+    "apply",
+    "forget_random_numbers",
+    "is_for_equations",
+    "problem_of",
+    "refusal",
+    "settings",
+    "text_of",
+]
+
+BRIAN2 = "brian2"
+
+
+def _brian2() -> ModuleType | None:
+    """Brian 2, if it has been imported as a whole."""
+    module = sys.modules.get(BRIAN2)
+    return module if hasattr(module, "defaultclock") and hasattr(module, "prefs") else None
+
+
+def _is_a(value: Any, module: str, *names: str) -> bool:
+    """Whether ``value`` is an instance of one of these classes of Brian 2."""
+    kinds = (getattr(sys.modules.get(f"{BRIAN2}.{module}"), name, None) for name in names)
+    return any(isinstance(kind, type) and isinstance(value, kind) for kind in kinds)
+
+
+# -- what travels to a process ---------------------------------------------------------------------------
+
+
+def is_for_equations(value: Any) -> bool:
+    """Whether ``value`` was made to be named in equations: a ``TimedArray``, a function that has units."""
+    return _is_a(value, "core.functions", "Function") or (
+        BRIAN2 in sys.modules and hasattr(value, "_arg_units") and hasattr(value, "_return_unit")
+    )
+
+
+def text_of(value: Any) -> str:
+    """The text of equations; ``''`` of all else."""
+    return str(value) if _is_a(value, "equations.equations", "Equations") else ""
+
+
+def refusal(value: Any) -> str:
+    """Why ``value`` cannot be sent to another process; ``''`` if it can, for all that is known here.
+
+    Pickle would take a part of a simulation, but its variables would be nowhere.
+    """
+    if _is_a(value, "core.variables", "VariableView"):
+        part = "a variable of a group"
+    elif isinstance(value, _kinds()):
+        part = f"a {value.__class__.__name__}"  # as that may be the class behind a proxy
+    else:
+        return ""
+    return f"{part} of Brian 2 {_IS_PART}"
+
+
+_IS_PART = "is a part of a simulation, which lives in one process"
+_ADVICE = "Return what you need of it as values: M.t[:], M.num_spikes, G.v[:]"
+
+
+def problem_of(encoded: bytes) -> str:
+    """Why a value that pickle took is worth nothing elsewhere: it has a part of a simulation; else ``''``."""
+    if BRIAN2 not in sys.modules or not any(package in encoded for package in _PARTS):
+        return ""
+    finder = _Finder(io.BytesIO(encoded))
+    finder.load()
+    if finder.part is None:
+        return ""
+    return f"a {finder.part.__name__} of Brian 2 {_IS_PART}. {_ADVICE}"
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a value that cannot be pickled, in a sentence; ``''`` if nothing is known."""
+    if BRIAN2 in sys.modules and isinstance(error, ReferenceError):
+        return f". A variable of a Brian 2 object lives only as long as that does. {_ADVICE}"
+    return ""
+
+
+_PARTS = (b"brian2.groups", b"brian2.monitors", b"brian2.synapses", b"brian2.input", b"brian2.core.network")
+
+
+class _Finder(Unpickler):
+    """Notices a class whose instances are parts of simulations."""
+
+    part: type | None = None
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        if isinstance(found, type) and issubclass(found, _kinds()):
+            self.part = self.part or found  # the first is the outermost
+        return found
+
+
+def _kinds() -> tuple[type, ...]:
+    """The classes of what is a part of a simulation."""
+    named = [("core.base", "BrianObject"), ("core.network", "Network"), ("groups.group", "VariableOwner")]
+    modules = [(sys.modules.get(f"{BRIAN2}.{module}"), name) for module, name in named]
+    return tuple(getattr(module, name) for module, name in modules if hasattr(module, name))
+
+
+# -- settings --------------------------------------------------------------------------------------------
+
+_DT = 1e-4  # seconds; Brian's default
+
+
+def settings() -> bytes:
+    """What the script has set in Brian 2, for :func:`apply`: preferences, and the clock's ``dt``.
+
+    ``b''`` when all is as Brian has it by default. What cannot be sent is warned of.
+    """
+    brian2 = _brian2()
+    if brian2 is None:
+        return b""
+    device = brian2.get_device()
+    if device is not brian2.all_devices["runtime"]:
+        names = [name for name, known in brian2.all_devices.items() if known is device]
+        call = f"set_device({names[0]!r})" if names else "set_device"
+        _warn(
+            f"{call} of the script has no effect in the processes of the farm, where Brian 2 starts "
+            "with its runtime device. Choose the device in the task: farmhand_brian.standalone does it, with "
+            "a directory for each process"
+        )
+    changed: dict[str, bytes] = {}
+    for name, value in _changed_preferences(brian2).items():
+        try:
+            changed[name] = pickle_dumps(value, 5)
+            if b"__main__" in changed[name]:
+                raise TypeError("it is made by the script")
+        except Exception as error:
+            changed.pop(name, None)
+            _warn(f"the preference {name} of Brian 2 cannot be sent to the processes of the farm: {error}")
+    clock = device.defaultclock
+    dt = _DT if clock is None else float(clock.dt_)
+    return pickle_dumps((changed, dt), 5) if changed or dt != _DT else b""
+
+
+def apply(data: bytes) -> None:
+    """Set in this process what :func:`settings` found in another: now, or as soon as Brian 2 is imported."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Waiting)]
+    if _brian2() is not None:
+        _apply(data)
+    elif data:
+        sys.meta_path.insert(0, _Waiting(data))
+
+
+def _apply(data: bytes) -> None:
+    brian2: Any = _brian2()
+    if brian2 is None:
+        return
+    prefs = brian2.prefs
+    changed, dt = pickle_loads(data) if data else ({}, _DT)
+    for name in _changed_preferences(brian2).keys() - changed.keys():
+        prefs[name] = _default(prefs, name)
+    for name, value in changed.items():
+        if name in prefs:
+            prefs[name] = pickle_loads(value)
+        else:  # of a package that is still to be imported
+            prefs.prefs_unvalidated[name] = pickle_loads(value)
+    if float(brian2.defaultclock.dt_) != dt:
+        brian2.defaultclock.dt = dt * brian2.second
+
+
+def _changed_preferences(brian2: Any) -> dict[str, Any]:
+    prefs = brian2.prefs
+    changed = {}
+    for name, value in prefs.items():
+        default = _default(prefs, name)
+        same = value is default
+        with contextlib.suppress(Exception):  # whatever a preference may be, and compares like
+            same = same or bool(value == default)
+        if not same:
+            changed[name] = value
+    return changed
+
+
+def _default(prefs: Any, name: str) -> Any:
+    category, _, last = name.rpartition(".")
+    return prefs.pref_register[category][0][last].default
+
+
+def _warn(text: str) -> None:
+    import warnings
+
+    warnings.warn(text, RuntimeWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """How many frames up the code is that is not farmhand's."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "farmhand":
+        depth, frame = depth + 1, frame.f_back
+    return depth
+
+
+class _Waiting:
+    """Waits for the import of Brian 2, which is slow, so that nobody imports it for the settings alone."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != BRIAN2:
+            return None
+        import importlib.util
+
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        loader: Any = None if spec is None else spec.loader
+        if loader is not None:
+            execute = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                _apply(self._data)
+
+            loader.exec_module = exec_module
+        return spec
+
+
+# -- random numbers ---------------------------------------------------------------------------------------
+
+
+def forget_random_numbers() -> None:
+    """Empty the buffers of random numbers that Brian 2's compiled code has drawn ahead."""
+    device = getattr(sys.modules.get(f"{BRIAN2}.devices.device"), "runtime_device", None)
+    if device is not None:
+        device.rand_buffer_index[:] = 0
+        device.randn_buffer_index[:] = 0
