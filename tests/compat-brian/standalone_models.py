@@ -94,11 +94,11 @@ class Model(StandaloneTask):
             wait_until(lambda: len(os.listdir(self.meeting)) == 2, seconds=5 * DEADLINE)
             self.meeting = ""
 
-    def __call__(self, changes: dict[str, Any], seed: int | None, report: Any) -> dict[str, Any]:
+    def __call__(self, changes: dict[str, Any], seed: Any, report: Any) -> dict[str, Any]:
         self.meet()
         if seed is None:
             os.environ.pop("FARMHAND_SEED", None)
-        else:
+        elif seed != "farm":
             os.environ["FARMHAND_SEED"] = str(seed)
         seen: list[tuple[float, ...]] = []
 

@@ -9,16 +9,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
 pytest.importorskip("brian2")
 
+import numpy as np
 from brian2 import ms
 
 import waiting
 from farmhand import open_store, run_tasks
+from farmhand.seeds import item_seed
 from farmhand_brian import StandaloneTask
 from standalone_models import Model
 from waiting import DEADLINE, wait_until
@@ -43,7 +44,9 @@ ITEMS = {
     "no seed": ({}, None),
     "no seed either": ({}, None),
     "plain at last": ({}, 1),
+    "the farm's seed": ({}, "farm"),
 }
+ITEMS["the same by hand"] = ({}, item_seed(7, 2 * list(ITEMS).index("the farm's seed")))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def sweep(programs, temporary, tmp_path_factory):
     store = open_store(":memory:")
     items = [item for item in ITEMS.values() for _ in range(2)]
     meeting = tmp_path_factory.mktemp("meeting")
-    one = {"initargs": (str(programs), str(meeting)), "errors": "collect", "poolsize": 2, **FAST}
+    one = {"initargs": (str(programs), str(meeting)), "seed": 7, "errors": "collect", "poolsize": 2, **FAST}
     run_tasks(store, Model, items, **one)
     names = [name for name in ITEMS for _ in range(2)]
     results: dict[str, list] = {name: [] for name in ITEMS}
@@ -158,6 +161,13 @@ def test_results_depend_on_the_seed_and_not_on_the_process(sweep):
     assert all(same(results[0], other) for other in results[1:])
     assert same(*sweep["other seed"])
     assert not same(sweep["other seed"][0], results[0])
+
+
+def test_the_seed_of_an_item_is_that_of_its_program(sweep):
+    """By which that one simulation can be made again, also by hand."""
+    first, second = sweep["the farm's seed"]
+    assert not same(first, second)
+    assert all(same(first, again) for again in sweep["the same by hand"])
 
 
 def test_without_a_seed_each_simulation_is_another(sweep):
