@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -160,8 +161,9 @@ def test_an_error_of_the_report_is_raised_where_the_program_was_run():
 # -- without Brian 2 ---------------------------------------------------------------------------------
 
 
-def run(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE)
+def run(code, **variables):
+    started = {"capture_output": True, "text": True, "timeout": 5 * DEADLINE}
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **variables}, **started)
     return done.stdout + done.stderr
 
 
@@ -206,6 +208,24 @@ def test_a_model_is_gone_when_another_is_built_on_the_device():
     pytest.importorskip("brian2")
     printed = run(f"{MODEL}\nfirst, second = Model(), Model()\nfirst.run()")
     assert "RuntimeError: the model of this Model is gone" in printed
+
+
+def test_a_model_has_the_same_sources_in_each_process():
+    """Though Brian has clocks in a set, whose order is another in each; else nobody could share a program."""
+    pytest.importorskip("brian2")
+    code = """
+        self.V = [StateMonitor(self.G, "v", record=True, dt=n*ms, name=f"every{n}") for n in range(1, 6)]
+        Network(self.G, self.V).run(5*ms)
+
+from farmhand import scratch_directory
+from farmhand_brian.compiling import fingerprint
+Model()
+print(fingerprint(scratch_directory() / "model"))
+"""
+    code = MODEL.replace("        run(1*ms)\n", code)
+    found = {run(code, PYTHONHASHSEED=str(seed)).splitlines()[-1] for seed in range(3)}
+    assert len(found) == 1
+    assert re.fullmatch("[0-9a-f]{32}", found.pop())
 
 
 def drawn_by_models(seed):

@@ -14,6 +14,7 @@ changed; what an earlier simulation has left, results and parameters, is removed
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import shutil
@@ -146,6 +147,7 @@ class Equipment:
         self._adopt(net)
         self._objects |= set(net.objects)
         period = 10 * second if report_period is None else report_period
+        before = len(device.main_queue)
         build_on_run, device.build_on_run = device.build_on_run, False
         try:
             self._methods["network_run"](
@@ -153,6 +155,7 @@ class Equipment:
             )
         finally:
             device.build_on_run = build_on_run
+        device.main_queue[before:] = _in_one_order(device.main_queue[before:])
         self._watch(net.name, number, float(duration))
         if build_on_run:
             if device.has_been_run:
@@ -303,6 +306,25 @@ class Equipment:
         for path in (project / "code_objects").iterdir():
             if os.path.splitext(f"code_objects/{path.name}")[0] not in wanted:
                 path.unlink()
+
+
+def _in_one_order(queue: list[Any]) -> list[Any]:
+    """The same instructions, in the same order in all processes.
+
+    Brian sets the clocks of a network as they are in a set, and so in another order in each process, whose
+    programs would differ in nothing else.
+    """
+
+    def array(instruction: Any) -> Any:
+        return instruction[1][0]
+
+    ordered: list[Any] = []
+    for kind, group in itertools.groupby(queue, lambda instruction: instruction[0]):
+        instructions = list(group)
+        if kind == "set_by_single_value":
+            instructions.sort(key=array)
+        ordered += instructions
+    return ordered
 
 
 def _how(status: int) -> str:
