@@ -33,11 +33,15 @@ class Watch
     Watch(const Watch&);
     Watch& operator=(const Watch&);
 
-    void say(double complete)
+    double elapsed() const
     {
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        const double elapsed = (now.tv_sec - begun.tv_sec) + 1e-9 * (now.tv_nsec - begun.tv_nsec);
+        return (now.tv_sec - begun.tv_sec) + 1e-9 * (now.tv_nsec - begun.tv_nsec);
+    }
+
+    void say(double elapsed, double complete)
+    {
         char line[160];
         const int length = snprintf(line, sizeof(line), "%d %.17g %.17g %.17g %.17g\n", run, elapsed, complete, start, duration);
         if (write(file, line, length) != length) {
@@ -60,7 +64,7 @@ class Watch
             }
             pthread_cond_timedwait(&changed, &mutex, &next);
             if (!over && *t > start && duration > 0)
-                say((*t - start) / duration);
+                say(elapsed(), (*t - start) / duration);
         }
         pthread_mutex_unlock(&mutex);
     }
@@ -93,7 +97,7 @@ public:
         if (file < 0)
             return;
         clock_gettime(CLOCK_MONOTONIC, &begun);
-        say(0.0);
+        say(0.0, 0.0); // as Brian says that a run begins
         pthread_mutex_init(&mutex, NULL);
         pthread_cond_init(&changed, NULL);
         sigset_t all, before; // signals are the simulation's
@@ -107,7 +111,7 @@ public:
     {
         stop();
         if (file >= 0)
-            say(complete > 1 - 1e-9 ? 1.0 : complete); // Brian's is rounded
+            say(elapsed(), complete > 1 - 1e-9 ? 1.0 : complete); // Brian's is rounded
     }
 
     ~Watch()
