@@ -48,6 +48,7 @@ LAYERS = [
         "entrypoints",
         "owner",
         "locks",
+        "scratch",
         "quantities",
         "seeds",
         "origins",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from farmhand.memory import MemoryStore
     from farmhand.plugins import open_store
     from farmhand.report import Report
+    from farmhand.scratch import scratch_directory
     from farmhand.store import DataManager, Record, Result, RunInfo
     from farmhand.sweeps import Grid, Sample, grid, sample
     from farmhand.task import Call, call
@@ -74,6 +75,7 @@ _HOMES = {
     "open_store": "plugins",
     "run_tasks": "farm",
     "sample": "sweeps",
+    "scratch_directory": "scratch",
 }
 
 __all__ = [
@@ -106,6 +108,7 @@ __all__ = [
     "open_store",
     "run_tasks",
     "sample",
+    "scratch_directory",
 ]
 
 

@@ -12,6 +12,7 @@ The rules are those of ``brian.tools.taskfarm`` (Brian 1.4), made exact:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import FunctionType
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
     RunItem: TypeAlias = Callable[[int, Any], Any]
 
-__all__ = ["Call", "MadeTask", "Report", "Task", "call"]
+__all__ = ["RUN_SEED", "Call", "MadeTask", "Report", "Task", "call"]
+
+RUN_SEED = (
+    "FARMHAND_RUN_SEED"  # in the environment, when a class task is made: the seed of the run, or nothing
+)
 
 _VARKEYWORDS = 0x08  # a flag of code: it takes **kwds
 
@@ -156,6 +161,7 @@ class Task:
         target = make = self.target
         owner: object = None
         if isinstance(target, type):
+            os.environ[RUN_SEED] = "" if self.seed is None else str(self.seed)
             kwds = dict(self.initkwds)
             if _takes(target, "process_number", or_kwds=True):
                 kwds.setdefault("process_number", process_number)
