@@ -48,6 +48,7 @@ LAYERS = [
         "owner",
         "locks",
         "quantities",
+        "cython_cache",
     ],
     ["task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
     ["files", "shelf", "replay", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
@@ -199,7 +200,7 @@ def test_decisions_are_pure(module):
 def test_a_worker_imports_little():
     """A process starts in tens of milliseconds, since it knows only what it needs."""
     shared = {"local", "local.frames", "local.output", "local.page"}
-    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping", "spool"} | shared
+    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping", "spool", "cython_cache"} | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(
         "import sys; before = {*sys.modules}; import farmhand.local.worker\n"

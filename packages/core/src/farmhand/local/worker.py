@@ -24,6 +24,7 @@ from operator import sub
 from time import monotonic, sleep, time
 
 from farmhand import codec, shipping
+from farmhand.cython_cache import guard_cython_cache
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import LEEWAY, FileIdentity, Page
@@ -138,6 +139,7 @@ class Worker:
                 faulthandler.enable(2, all_threads=False)  # the last words of a crash: where in Python it was
             for target in (self._read, self._help):
                 threading.Thread(target=target, name=f"farmhand {target.__name__}", daemon=True).start()
+            guard_cython_cache()
             self._serve()
             code = 0
         finally:
