@@ -47,6 +47,7 @@ LAYERS = [
         "entrypoints",
         "owner",
         "locks",
+        "scratch",
         "quantities",
         "cython_cache",
     ],

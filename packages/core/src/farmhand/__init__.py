@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from farmhand.hookspecs import hookimpl
     from farmhand.memory import MemoryStore
     from farmhand.plugins import open_store
+    from farmhand.scratch import scratch_directory
     from farmhand.store import DataManager, Record, Result, RunInfo
     from farmhand.sweeps import Grid, Sample, grid, sample
     from farmhand.task import Call, Report, call
@@ -71,6 +72,7 @@ _HOMES = {
     "open_store": "plugins",
     "run_tasks": "farm",
     "sample": "sweeps",
+    "scratch_directory": "scratch",
 }
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "open_store",
     "run_tasks",
     "sample",
+    "scratch_directory",
 ]
 
 

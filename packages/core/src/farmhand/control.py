@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from farmhand.events import Control
 from farmhand.progress import OVER, Snapshot
+from farmhand.scratch import is_private
 from farmhand.stdlib import socket
 
 TYPE_CHECKING = False
@@ -89,7 +90,7 @@ class ControlServer:
                 try:
                     door = kind(folder, run)
                 except FileNotFoundError:  # another farm has just removed the folder behind itself
-                    _is_private(folder)
+                    is_private(folder)
                     door = kind(folder, run)
             except OSError:  # full, read-only, or its name is too long for a socket
                 _remove(folder)
@@ -284,7 +285,7 @@ class _Local(_Door):
         if os.path.lexists(self._path):
             return
         try:
-            if _is_private(self._folder):
+            if is_private(self._folder):
                 listener = _listening(self._folder, self._path)
                 self._listener.close()
                 self._listener = listener
@@ -317,7 +318,7 @@ class _Port(_Door):
     def restore(self) -> None:
         """As for a local socket."""
         try:
-            if not os.path.lexists(self._path) and _is_private(self._folder):
+            if not os.path.lexists(self._path) and is_private(self._folder):
                 self._write_key()
         except OSError:
             pass  # perhaps next time
@@ -377,7 +378,7 @@ def _private_folders() -> Iterator[str]:
         places.append(os.path.join(tempfile.gettempdir(), "farmhand"))
     for place in dict.fromkeys(places):
         try:
-            if _is_private(place):
+            if is_private(place):
                 yield place
         except OSError:
             continue
@@ -388,21 +389,6 @@ def _is_ours(folder: str) -> bool:
         return not hasattr(os, "geteuid") or os.stat(folder).st_uid == os.geteuid()
     except OSError:
         return False
-
-
-def _is_private(folder: str) -> bool:
-    """Whether a folder, made if it is not there, is this user's, and closed to all others."""
-    made = True
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        made = False
-    found = os.lstat(folder)
-    if made and found.st_mode & 0o777 != 0o700:  # of which the user's mask has taken something
-        os.chmod(folder, 0o700)
-    if not hasattr(os, "geteuid"):
-        return stat.S_ISDIR(found.st_mode)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _remove(folder: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from farmhand import cgroups
 
-__all__ = ["SHARE", "cpu_count", "quotas"]
+__all__ = ["SHARE", "cpu_count", "quotas", "usable_cpus"]
 
 SHARE = "FARMHAND_CPUS"
 
@@ -16,8 +16,7 @@ SHARE = "FARMHAND_CPUS"
 def cpu_count(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
     """The CPUs that this process may use, at least one.
 
-    Its affinity counts and, on Linux, the quotas of its control group and of all those around it
-    (versions 2 and 1), as containers and batch systems set them. In a process of a farm it is
+    They are :func:`usable_cpus`. But in a process of a farm it is
     that process's share, so that a farm inside a task does not take what its neighbours use; the
     environment variable ``FARMHAND_CPUS`` says it.
 
@@ -28,14 +27,26 @@ def cpu_count(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup
     membership : str
         The file that says which one is this process's.
     """
+    count, share = usable_cpus(root, membership), os.environ.get(SHARE, "")
+    return max(1, min(count, int(share))) if share.isdecimal() else count
+
+
+def usable_cpus(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
+    """The CPUs that this process and its neighbours in a farm may use together, at least one.
+
+    Its affinity counts and, on Linux, the quotas of its control group and of all those around it
+    (versions 2 and 1), as containers and batch systems set them.
+
+    Parameters
+    ----------
+    root, membership
+        As for :func:`cpu_count`.
+    """
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
         count = os.cpu_count() or 1
     quota = min((cpus for cpus, _ in quotas(root, membership)), default=math.inf)
-    share = os.environ.get(SHARE, "")
-    if share.isdecimal():
-        quota = min(quota, int(share))
     return max(1, count if quota == math.inf else min(count, math.ceil(quota)))
 
 

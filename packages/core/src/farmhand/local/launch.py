@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from farmhand import resources
 from farmhand.cpus import SHARE
@@ -162,7 +162,7 @@ class _Parts:
         return Child(pid, self.ours, self.page, self.end, self.output, popen)
 
 
-def spawn(number: int, threads: int, keep: int) -> Child:
+def spawn(number: int, threads: int, keep: int, variables: Mapping[str, str]) -> Child:
     """Start a fresh interpreter that knows nothing of this one.
 
     Parameters
@@ -173,6 +173,8 @@ def spawn(number: int, threads: int, keep: int) -> Child:
         How many threads a numerical library in it should use, unless the user has said.
     keep : int
         How many bytes of what an item prints are kept; 0: it prints where this process prints.
+    variables : mapping of str to str
+        What it has in its environment beside all that is in ours.
     """
     import subprocess  # slow to import, and not needed by a fork
 
@@ -193,7 +195,7 @@ def spawn(number: int, threads: int, keep: int) -> Child:
             stderr=printed if keep else None,
             pass_fds=[descriptor for descriptor in inherited.values() if descriptor >= 0],
             start_new_session=True,
-            env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, SHARE: str(threads)},
+            env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, SHARE: str(threads), **variables},
         )
         undo.pop_all()
     return parts.child(popen.pid, popen)
@@ -203,6 +205,7 @@ def fork(
     number: int,
     threads: int,
     keep: int,
+    variables: Mapping[str, str],
     inherited: Iterable[socket.socket | int],
     serve: Callable[..., NoReturn],
 ) -> Child:
@@ -210,7 +213,7 @@ def fork(
 
     Parameters
     ----------
-    number, threads, keep : int
+    number, threads, keep, variables
         As for :func:`spawn`.
     inherited : iterable of sockets and descriptors
         What the copy must close: as long as it holds the farm's end of another process's
@@ -243,7 +246,7 @@ def fork(
         if null != 0:
             os.close(null)
         os.environ.update({name: str(threads) for name in _THREADS if name not in os.environ})
-        os.environ[SHARE] = str(threads)
+        os.environ.update({SHARE: str(threads), **variables})
         parts.page.protect()
         if parts.output is not None:
             parts.output.redirect()

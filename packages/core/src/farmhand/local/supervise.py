@@ -38,6 +38,7 @@ from farmhand.executor import Job
 from farmhand.local import frames, launch
 from farmhand.local.output import Output
 from farmhand.local.page import LEEWAY, Page
+from farmhand.scratch import PLACE, Scratch, sweep
 from farmhand.stdlib import socket
 from farmhand.values import replace
 
@@ -68,12 +69,14 @@ class _Worker:
         "peak",
         "reader",
         "reason",
+        "scratch",
         "timed_out",
     )
 
-    def __init__(self, number: int, child: launch.Child) -> None:
+    def __init__(self, number: int, child: launch.Child, scratch: str) -> None:
         self.number = number
         self.child = child
+        self.scratch = scratch  # its directory, where it has made one
         self.reader = frames.FrameReader()
         self.outgoing = bytearray()
         self.closed = False  # the channel is at its end
@@ -105,6 +108,7 @@ class LocalExecutor:
         self._path: list[str] = []
         self._care_at = 0.0
         self._oom_kills = 0
+        self._scratch = Scratch()
         self._threads = 1  # for a numerical library in each process
 
     # -- the farm's side ---------------------------------------------------------------------------
@@ -118,6 +122,7 @@ class LocalExecutor:
         with contextlib.suppress(FileNotFoundError):  # somebody may have deleted it
             here = os.getcwd()
         self._path = [path or here for path in sys.path]  # the script may change directory later
+        sweep()
         self._oom_kills = resources.oom_kills()
         self._threads = max(1, cpu_count() // job.processes)
         if job.start_method == "spawn":
@@ -128,13 +133,14 @@ class LocalExecutor:
     def start(self, number: int) -> None:
         job = self._job
         assert job is not None
+        variables = self._scratch.variables(number)
         try:
             if job.start_method == "fork":
                 others = self._not_for_children()
-                child = launch.fork(number, self._threads, job.capture, others, self._serve_forked)
+                child = launch.fork(number, self._threads, job.capture, variables, others, self._serve_forked)
                 setup = frames.pack(frames.SETUP, None, None, None, self._spool)
             else:
-                child = launch.spawn(number, self._threads, job.capture)
+                child = launch.spawn(number, self._threads, job.capture, variables)
                 setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped, self._spool)
         except OSError as error:  # too many processes, descriptors, or too little memory
             why = error.strerror or error
@@ -142,7 +148,7 @@ class LocalExecutor:
             self._events.append(ProcessDied(number, None, reason))
             return
         child.sock.setblocking(False)
-        worker = self._workers[number] = _Worker(number, child)
+        worker = self._workers[number] = _Worker(number, child, variables[PLACE])
         self._selector.register(child.sock, selectors.EVENT_READ, worker)
         if child.pidfd is not None:
             self._selector.register(child.pidfd, selectors.EVENT_READ, worker)
@@ -229,6 +235,7 @@ class LocalExecutor:
             worker.child.kill()
         for worker in list(self._workers.values()):
             self._bury(worker)
+        self._scratch.remove()
         self._events.clear()
         self._selector.close()
         self._wake_read.close()
@@ -301,6 +308,7 @@ class LocalExecutor:
         del self._workers[worker.number]
         output = worker.child.output.tail() if worker.child.output is not None else ""
         reason, kind = worker.child.bury(), "died"
+        self._scratch.remove(worker.scratch)
         if reason == f"exit code {frames.LOST}":
             reason = "its task closed its connection to the farm"
         if reason.startswith("signal 9 ") and not worker.killed:
