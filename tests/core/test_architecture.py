@@ -50,8 +50,9 @@ LAYERS = [
         "scratch",
         "quantities",
         "cython_cache",
+        "simulators",
     ],
-    ["task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
+    ["report", "task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
     ["files", "shelf", "replay", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
     ["store", "feed", "executor"],
     ["hookspecs", "memory", "text"],
@@ -201,7 +202,18 @@ def test_decisions_are_pure(module):
 def test_a_worker_imports_little():
     """A process starts in tens of milliseconds, since it knows only what it needs."""
     shared = {"local", "local.frames", "local.output", "local.page"}
-    allowed = {"task", "codec", "errors", "values", "stdlib", "shipping", "spool", "cython_cache"} | shared
+    allowed = {
+        "task",
+        "report",
+        "simulators",
+        "codec",
+        "errors",
+        "values",
+        "stdlib",
+        "shipping",
+        "spool",
+        "cython_cache",
+    } | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(
         "import sys; before = {*sys.modules}; import farmhand.local.worker\n"
@@ -331,6 +343,7 @@ EXAMPLES = {
     "TaskNotPicklable": ("the global 'x'", "TypeError: no"),
     "SetupError": (3, "ValueError: text", "Traceback ..."),
     "ProcessesKeepDying": (4, "signal 9 (SIGKILL)"),
+    "StoppedEarly": (1.2, 3.5),
     "TasksFailed": (2, 5, ["item 1: ValueError: text"]),
     "StoreError": ("results.db", "it is read-only", "Choose another"),
 }

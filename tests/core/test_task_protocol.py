@@ -24,10 +24,14 @@ np = pytest.importorskip("numpy")
 
 
 class Sent(list):
-    """What a process would have been told: (item, fraction complete, task name)."""
+    """What a process would have been told: (item, fraction complete, task name); names of parts are apart."""
 
-    def __call__(self, index: int, complete: float | None, taskname: str | None) -> None:
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+
+    def __call__(self, index: int, complete: float | None, taskname: str | None, phase: str) -> None:
         self.append((index, complete, taskname))
+        self.phases.append(phase)
 
 
 def made(
@@ -336,14 +340,12 @@ def test_a_task_whose_init_takes_kwds_is_not_given_a_report_for_that():
 
 
 class Quantity:
-    """As Brian's: has a unit, and is a number when it has none."""
+    """As Brian's: has a unit, and as a number it is in base units."""
 
     def __init__(self, value, unit=""):
         self.value, self.unit = value, unit
 
     def __float__(self):
-        if self.unit:
-            raise TypeError(f"it is in {self.unit}")
         return self.value
 
 
@@ -363,9 +365,10 @@ def test_report_can_be_called_in_each_of_its_ways(progress):
 
     def task(x, report):
         report(*progress)
+        assert sent == [(17, 0.25, "")]
+        report(1.0)
 
     made(task, send=sent)(17, "item")
-    assert sent == [(17, 0.25, "")]
 
 
 @pytest.mark.parametrize("progress", [(), (1, 2, 3), (1, 2, 3, 4, 5)])
@@ -386,7 +389,7 @@ def test_a_fraction_out_of_range_does_no_harm(complete, shown):
 def test_a_nan_does_not_undo_what_was_known(monkeypatch):
     """It is passed over; the last number stands."""
     now = iter(range(100))
-    monkeypatch.setattr("farmhand.task.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("farmhand.report.time.monotonic", lambda: next(now))
     sent = Sent()
 
     def task(x, report):
@@ -432,14 +435,14 @@ def test_a_thread_that_a_task_left_behind_reports_no_longer():
 @pytest.mark.parametrize(
     ("iterable", "total"), [([1, 2], None), (iter([1, 2]), 2), ({1: 0, 2: 0}, None), (range(1, 3), 2)]
 )
-def test_track_reports_after_each_element(monkeypatch, iterable, total):
-    """``for x in report.track(iterable)`` is all that a loop needs."""
+def test_track_reports_where_the_loop_begins_and_after_each_element(monkeypatch, iterable, total):
+    """``for x in report.track(iterable)`` is all that a loop needs; what went before is none of its pace."""
     now = iter(range(100))
-    monkeypatch.setattr("farmhand.task.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("farmhand.report.time.monotonic", lambda: next(now))
     sent = Sent()
     seen = made(lambda report: list(report.track(iterable, total)), send=sent)(0, ())
     assert seen == [1, 2]
-    assert [complete for _, complete, _ in sent] == [0.5, 1.0]
+    assert [complete for _, complete, _ in sent] == [0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(("iterable", "total"), [([], None), (iter([1, 2]), None), (iter([1]), 0)])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PluginError,
         ProcessesKeepDying,
         SetupError,
+        StoppedEarly,
         StoreError,
         TaskNotPicklable,
         TasksFailed,
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from farmhand.memory import MemoryStore
     from farmhand.plugins import open_store
     from farmhand.scratch import scratch_directory
+    from farmhand.report import Report
     from farmhand.store import DataManager, Record, Result, RunInfo
     from farmhand.sweeps import Grid, Sample, grid, sample
-    from farmhand.task import Call, Report, call
+    from farmhand.task import Call, call
 
 __version__ = "0.1.0"
 
@@ -53,12 +55,13 @@ _HOMES = {
     "PluginError": "errors",
     "ProcessesKeepDying": "errors",
     "Record": "store",
-    "Report": "task",
+    "Report": "report",
     "Result": "store",
     "RunInfo": "store",
     "RunSummary": "farm",
     "Sample": "sweeps",
     "SetupError": "errors",
+    "StoppedEarly": "errors",
     "StoreError": "errors",
     "TaskNotPicklable": "errors",
     "TasksFailed": "errors",
@@ -91,6 +94,7 @@ __all__ = [
     "RunSummary",
     "Sample",
     "SetupError",
+    "StoppedEarly",
     "StoreError",
     "TaskNotPicklable",
     "TasksFailed",

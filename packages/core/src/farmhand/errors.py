@@ -13,6 +13,7 @@ __all__ = [
     "PluginError",
     "ProcessesKeepDying",
     "SetupError",
+    "StoppedEarly",
     "StoreError",
     "TaskNotPicklable",
     "TasksFailed",
@@ -137,6 +138,28 @@ class ProcessesKeepDying(FarmhandError):
             f"{reason}. Something in the task or its modules, or a limit of the system, ends them"
         )
         return f"{text}. It printed:\n\n{output.rstrip()}" if output.strip() else text
+
+
+class StoppedEarly(FarmhandError):
+    """A simulation that reports to farmhand has not come to its end; the task's author must act.
+
+    Parameters
+    ----------
+    reached, duration : float
+        How far it came, and how long all of it is, in seconds of simulated time.
+    """
+
+    def __init__(self, reached: float, duration: float) -> None:
+        super().__init__(reached, duration)
+
+    def __str__(self) -> str:
+        reached, duration = self.args
+        return (
+            f"a simulation was stopped after {reached:.10g} s of its {duration:.10g} s (by stop(), by "
+            "maximum_run_time, or by an error that the task has caught), so that what the task returned is "
+            "no result of the whole simulation, and is not stored. Where such an end is meant, the task "
+            "calls report(1.0) before it returns"
+        )
 
 
 class TasksFailed(FarmhandError):

@@ -199,13 +199,15 @@ class ItemsUnreadable:
 class Reported:
     """The item that process ``number`` runs says how far it is.
 
-    ``complete`` is a fraction from 0 to 1; None when only the task's name changed.
+    ``complete`` is a fraction from 0 to 1; None before the first one is known, when only a name has
+    changed: that of the task, or that of the part of the item which it is at (``phase``).
     """
 
     number: int
     index: int
     complete: float | None
     taskname: str | None
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,7 +380,9 @@ class _Farm:
         self._ledger = Ledger()
         self._interrupts = Interrupts(executor.wake)
         self._began = time.monotonic()
-        self._monitor = Monitor(task.name, total, self._began, uid, store.basepath, os.getpid())
+        self._monitor = Monitor(
+            task.name, total, self._began, uid, store.basepath, os.getpid(), task.names_report
+        )
         self._uid = uid
         self._server: ControlServer | None = None
         self._elapsed = 0.0  # seconds, in the end

@@ -26,7 +26,7 @@ from farmhand.executor import Executor
 from farmhand.feed import Ledger
 from farmhand.kept import join_key
 from farmhand.outlook import Outlook, ended_in
-from farmhand.progress import OVER, Detach, Failure, Frontend, Output, ProcessView, Snapshot
+from farmhand.progress import OVER, PREPARING, Detach, Failure, Frontend, Output, ProcessView, Snapshot
 from farmhand.resources import CpuWatch
 from farmhand.scheduler import Scheduler
 from farmhand.timeleft import RemainingWords
@@ -61,6 +61,8 @@ class Monitor:
         Where that is.
     pid : int
         The number of this process.
+    will_report : bool
+        The task takes ``report``, so that its items are expected to.
 
     Attributes
     ----------
@@ -74,12 +76,23 @@ class Monitor:
         The run's name in the store; ``''`` when there is none.
     """
 
-    def __init__(self, task: str, total: int | None, began: float, run: str, store: str, pid: int) -> None:
+    def __init__(
+        self,
+        task: str,
+        total: int | None,
+        began: float,
+        run: str,
+        store: str,
+        pid: int,
+        will_report: bool = False,
+    ) -> None:
         self._task = task
         self._total = total
         self._began = began
         self.run = run
         self._store, self._pid = store, pid
+        self._has_reported = False
+        self._will_report = will_report  # as long as there is no reason to doubt it
         self._cpus = CpuWatch()
         self._history = History()
         self._attempts: dict[int, dict[int, _Attempt]] = {}  # by process, by item: what it was seen to run
@@ -87,6 +100,9 @@ class Monitor:
         self._words = RemainingWords()
         self._pids: dict[int, int | None] = {}
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
+        # The last one of each that says zero, until somebody looks: a pace begins there, and what came after
+        # it has perhaps arrived as well.
+        self._zeros: dict[int, tuple[float, Reported]] = {}
         self._failures: deque[Failure] = deque(maxlen=_MOST_FAILURES)
         self._outputs: deque[Output] = deque(maxlen=1000)  # not shown yet
         self._outputs_size = 0
@@ -102,6 +118,7 @@ class Monitor:
         self._outlook.saw(event)
         match event:
             case ItemsDone():
+                self._will_report = self._has_reported
                 if event.usage:
                     for index in event.indices:
                         if index in event.usage:
@@ -111,11 +128,16 @@ class Monitor:
                 self._attempt_ended(event.number)
             case Reported():
                 self._reports[event.number] = (now, event)
+                if event.complete == 0.0:
+                    self._zeros[event.number] = (now, event)
+                if event.complete is not None:
+                    self._will_report = self._has_reported = True
             case ProcessStarted():
                 self._pids[event.number] = event.pid
             case ProcessDied():
                 self._pids.pop(event.number, None)
                 self._reports.pop(event.number, None)
+                self._zeros.pop(event.number, None)
                 self._attempts.pop(event.number, None)
                 if event.index is not None:
                     self._printed(event.index, event.usage)
@@ -137,9 +159,10 @@ class Monitor:
 
     def _attempt_ended(self, number: int) -> None:
         """What was reported of an item says nothing of the next attempt at it; the task's name stays."""
+        self._zeros.pop(number, None)
         if number in self._reports:
             at, report = self._reports[number]
-            self._reports[number] = at, replace(report, complete=None)
+            self._reports[number] = at, replace(report, complete=None, phase="")
 
     def _printed(self, index: int, usage: Usage) -> None:
         if not usage.output:
@@ -283,12 +306,16 @@ class Monitor:
         index, elapsed = current
         elapsed = elapsed if elapsed > 0.0 else 0.0  # whatever an executor's clock does
         attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
-        taskname = ""
-        known = self._reports.get(number)
-        if known is not None:
+        taskname = part = ""
+        for known in (self._zeros.pop(number, None), self._reports.get(number)):
+            if known is None:
+                continue
             at, report = known
             taskname = report.taskname or ""
-            if report is not attempt.report and report.index == index and report.complete is not None:
+            if report.index != index:
+                continue
+            part = report.phase
+            if report is not attempt.report and report.complete is not None:
                 attempt.report = report
                 attempt.bar.report(report.complete, max(0.0, elapsed - (now - at)))
         bar = attempt.bar
@@ -307,6 +334,7 @@ class Monitor:
             expected,
             self._rest(attempt, item) if rest is None else rest,
             attempt.number,
+            PREPARING if bar.complete is None and self._will_report else part,
         )
 
     def _rest(self, attempt: _Attempt, item: Running) -> float | None:

@@ -15,6 +15,7 @@ else:
 
 __all__ = [
     "OVER",
+    "PREPARING",
     "Detach",
     "Estimate",
     "Failure",
@@ -28,6 +29,8 @@ __all__ = [
 
 #: The states of the last snapshot of a run.
 OVER = frozenset({"finished", "stopped", "broken"})
+#: The phase of an item that has not reported yet, but will: it imports, compiles, reads.
+PREPARING = "preparing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,10 @@ class ProcessView:
         can say: before anything is known, and when it has outlasted that guess.
     attempts : int
         Which attempt at the item this is, from 1.
+    phase : str
+        ``'preparing'`` before the first report of an item whose task takes ``report``; then what the part
+        is called that it is at: the name of a stage (``report.stage``), ``'run 2'`` of several simulations;
+        else ``''``.
     """
 
     number: int
@@ -122,6 +129,7 @@ class ProcessView:
     expected: float | None = None
     remaining: float | None = None
     attempts: int = 1
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,7 +252,7 @@ class Rerun:
         return Tried(value, None, "", seconds)
 
 
-def _send(index: int, complete: float | None, taskname: str | None) -> None:
+def _send(index: int, complete: float | None, taskname: str | None, phase: str) -> None:
     """Nobody wants to know how far the item is."""
 
 

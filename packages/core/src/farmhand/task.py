@@ -11,27 +11,23 @@ The rules are those of ``brian.tools.taskfarm`` (Brian 1.4), made exact:
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import FunctionType
 
 from farmhand.errors import UsageError
+from farmhand.report import Report, SendReport
 from farmhand.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias, TypeVar
+    from typing import Any, TypeAlias
 
     RunItem: TypeAlias = Callable[[int, Any], Any]
-    T = TypeVar("T")
 
 __all__ = ["Call", "MadeTask", "Report", "Task", "call"]
 
-SendReport: TypeAlias = "Callable[[int, float | None, str | None], None]"
-
 _VARKEYWORDS = 0x08  # a flag of code: it takes **kwds
-_REPORT_INTERVAL = 0.05  # seconds; a task may report in its innermost loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,98 +51,6 @@ def call(*args: Any, **kwds: Any) -> Call:
     call(1, 2, mode='slow')
     """
     return Call(args, kwds)
-
-
-class Report:
-    """Says how far the running item is. A task that takes ``report`` is given one.
-
-    It can be called as ``report(complete)``, as Brian 1 does with ``report(elapsed, complete)``
-    and as Brian 2 does with ``report(elapsed, complete, start, duration)`` (with units); then
-    ``complete`` is the fraction from 0 to 1 of the item that is done. It may be called as often
-    as you like: it passes on some twenty calls a second.
-
-    Attributes
-    ----------
-    taskname : str
-        Shown beside the bar of this process; set it to say what the item is doing.
-    """
-
-    def __init__(self, send: SendReport, owner: object = None) -> None:
-        self._send = send
-        self._owner = owner  # a class task may carry the name, as ``self.taskname``
-        self._index: int | None = None
-        self._next = 0.0
-        self._taskname = ""
-        self._complete: float | None = None
-
-    def __call__(self, *progress: Any) -> None:
-        if len(progress) == 1:
-            complete = progress[0]
-        elif len(progress) in (2, 4):
-            complete = progress[1]
-        else:
-            raise TypeError(
-                "report takes (complete), (elapsed, complete) or (elapsed, complete, start, duration), "
-                f"not {len(progress)} arguments"
-            )
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _REPORT_INTERVAL
-            fraction = float(complete)
-            if fraction == fraction:  # a NaN says nothing
-                self._complete = min(1.0, max(0.0, fraction))
-            self._taskname = self._name_of_owner()
-            self._pass_on()
-
-    def track(self, iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
-        """Yield from ``iterable`` and report how far that is.
-
-        Parameters
-        ----------
-        iterable : iterable
-            What to loop over.
-        total : int, optional
-            Its length, where ``len(iterable)`` does not work; without either nothing is reported.
-        """
-        if total is None:
-            try:
-                total = len(iterable)  # type: ignore[arg-type]
-            except TypeError:
-                yield from iterable
-                return
-        for count, element in enumerate(iterable, 1):
-            yield element
-            self(count / total if total else 1.0)
-
-    @property
-    def taskname(self) -> str:
-        return self._taskname
-
-    @taskname.setter
-    def taskname(self, name: object) -> None:
-        text = str(name)
-        if text != self._taskname:
-            self._taskname = text
-            self._pass_on()
-
-    def _begin(self, index: int) -> None:
-        self._index = index
-        self._complete = None
-        self._next = 0.0
-        self.taskname = self._name_of_owner()
-
-    def _end(self) -> None:
-        self.taskname = self._name_of_owner()
-        self._index = None  # a thread that the task left behind may report no longer
-
-    def _name_of_owner(self) -> str:
-        return str(
-            self._taskname if self._owner is None else getattr(self._owner, "taskname", self._taskname)
-        )
-
-    def _pass_on(self) -> None:
-        if self._index is not None:
-            self._send(self._index, self._complete, self._taskname)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +122,12 @@ class Task:
         return _takes(target.__call__ if isinstance(target, type) else target, "rng", or_kwds=False)
 
     @property
+    def names_report(self) -> bool:
+        """Whether the task has a parameter ``report``."""
+        target = self.target
+        return _takes(target.__call__ if isinstance(target, type) else target, "report", or_kwds=False)
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """The names of the parameters that an item fills, in their order; empty where nobody can know."""
         target = self.target
@@ -234,7 +144,7 @@ class Task:
         process_number : int
             The number of this process.
         send : callable
-            Is given item, fraction complete and task name whenever the task reports.
+            Is given item, fraction complete, task name and phase whenever the task reports.
 
         Returns
         -------
@@ -301,10 +211,13 @@ def _full_runner(target: Callable[..., Any], report: Report, takes_report: bool,
         report._begin(index)
         try:
             if isinstance(item, tuple):
-                return target(*item, **extras)
-            if type(item) is Call:
-                return target(*item.args, **{**extras, **item.kwds})
-            return target(item, **extras)
+                result = target(*item, **extras)
+            elif type(item) is Call:
+                result = target(*item.args, **{**extras, **item.kwds})
+            else:
+                result = target(item, **extras)
+            report._check()
+            return result
         finally:
             report._end()
 

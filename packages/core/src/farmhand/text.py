@@ -22,6 +22,7 @@ from farmhand.wording import (
     cut,
     fraction,
     percent,
+    phase_text,
     printable,
     process_text,
     rate_text,
@@ -71,7 +72,7 @@ class News:
         self._verbose = verbose
         self._with_reports = verbose and reports
         self._announced = 0  # failures that were printed, or counted as "more"
-        self._reports: dict[int, tuple[int | None, int | None, str]] = {}
+        self._reports: dict[int, tuple[int | None, int | None, str, str]] = {}
 
     def lines(self, snapshot: Snapshot) -> list[NewsLine]:
         """The lines of the next snapshot."""
@@ -113,10 +114,11 @@ class News:
         reports = {}
         for process in snapshot.processes:
             done = None if process.complete is None else percent(process.complete)
-            report = (process.index, done, process.taskname)
+            report = (process.index, done, process.taskname, phase_text(process))
             reports[process.number] = report
-            before = self._reports.get(process.number, (None, None, ""))
-            if report != before and (done is not None or report[2] not in ("", before[2])):
+            before = self._reports.get(process.number, (None, None, "", ""))
+            says = done is not None or report[3] or report[2] not in ("", before[2])
+            if report != before and says:
                 lines.append(NewsLine("report", process_text(process)))
         self._reports = reports
         return lines

@@ -7,7 +7,7 @@ from math import isfinite
 from unicodedata import combining, east_asian_width
 
 from farmhand.bars import REPORTED
-from farmhand.progress import OVER, ProcessView, Snapshot
+from farmhand.progress import OVER, PREPARING, ProcessView, Snapshot
 from farmhand.timeleft import RemainingWords, about_text, finish_text, remaining_text
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "finish_text",
     "fraction",
     "percent",
+    "phase_text",
     "printable",
     "process_text",
     "progress_text",
@@ -31,6 +32,8 @@ __all__ = [
     "summary_text",
     "when_text",
 ]
+
+_BRIEF = 0.5  # seconds of preparation that need no word
 
 
 def clock_text(seconds: float) -> str:
@@ -93,24 +96,40 @@ def fraction(snapshot: Snapshot) -> float | None:
     return min(1.0, behind / snapshot.total) if snapshot.total > 0 else 1.0
 
 
-def progress_text(elapsed: float, complete: float | None) -> str:
+def phase_text(process: ProcessView) -> str:
+    """Which part of its item a process is at: ``'preparing'``, ``'warm-up'``, ``'run 2 of 3'``, or ``''``.
+
+    Most tasks are prepared at once, and need no word that flashes.
+    """
+    if process.phase == PREPARING and process.elapsed < _BRIEF:
+        return ""
+    return printable(process.phase, 40)
+
+
+def progress_text(elapsed: float, complete: float | None, remaining: float | None = None) -> str:
     """How far one item is, in the words of Brian 1.4.
 
     ``'35% complete, 12s elapsed, approximately 22s remaining'``; without the last part while
-    `complete` is (nearly) zero, and without the first when it is None.
+    `complete` is (nearly) zero, and without the first when it is None. What remains follows from the
+    others, as with Brian, where it is not known any better.
     """
     parts = [f"{_brian_clock(elapsed)} elapsed"]
     if complete is not None:
         parts.insert(0, f"{percent(complete)}% complete")
         if complete > REPORTED:
-            parts.append(f"approximately {_brian_clock(elapsed / min(complete, 1.0) - elapsed)} remaining")
+            rest = elapsed / min(complete, 1.0) - elapsed if remaining is None else remaining
+            parts.append(f"approximately {_brian_clock(rest)} remaining")
     return ", ".join(parts)
 
 
 def process_text(process: ProcessView) -> str:
     """One progress message as Brian printed it: ``'Process 0: 35% complete, ...: taskname'``."""
-    taskname = printable(process.taskname) or "No task information"
-    return f"Process {process.number}: {progress_text(process.elapsed, process.complete)}: {taskname}"
+    phase, taskname = phase_text(process), printable(process.taskname)
+    text = progress_text(process.elapsed, process.complete, process.remaining)
+    if process.phase == PREPARING:
+        text, phase = f"{PREPARING}, {text}", ""
+    about = ": ".join(filter(None, (phase, taskname))) or "No task information"
+    return f"Process {process.number}: {text}: {about}"
 
 
 def rest_text(process: ProcessView) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 
-from farmhand.progress import ProcessView, Snapshot, TimeLeft
+from farmhand.progress import PREPARING, ProcessView, Snapshot, TimeLeft
 from farmhand.text import NewsLine
 from farmhand.values import dataclass
 from farmhand.wording import (
@@ -18,6 +18,7 @@ from farmhand.wording import (
     clock_text,
     fraction,
     percent,
+    phase_text,
     printable,
     rate_text,
     rest_text,
@@ -211,16 +212,25 @@ class Layout:
         expected = process.complete if process.expected is None else process.expected
         if expected is not None and not isfinite(expected):
             expected = None
+        phase = phase_text(process)
+        is_preparing = process.phase == PREPARING and bool(phase)
+        word = f" {phase}" if is_preparing and width >= 30 else ""
+        if word:
+            phase = ""
+            length = max(0, length + 5 - len(word))  # the word is where the percent would be, and is longer
         if length:
             soon = self._task_reports and process.elapsed < _FIRST_REPORT
             line += self._bar(
-                0.0 if expected is None and soon else expected,
+                0.0 if expected is None and soon and not word else expected,
                 length,
                 "held" if held else "process",
                 process.elapsed,
             )
-        line.append(Segment("     " if expected is None else f"{percent(expected):4d}%"))
-        if width >= 30:
+        if word:
+            line.append(Segment(word if width >= 40 else f"{word:>13}", _STYLES["note"]))
+        else:
+            line.append(Segment("     " if expected is None else f"{percent(expected):4d}%"))
+        if width >= 30 and (not word or width >= 40):
             line.append(Segment(f" {clock_text(process.elapsed):>7}"))
         if width >= 60:
             rest = rest_text(process)
@@ -230,6 +240,8 @@ class Layout:
             line.append(Segment("last: ", _STYLES["note"]))
         if process.attempts > 1:
             line.append(Segment(f"try {process.attempts}: ", _STYLES["note"]))
+        if phase:
+            line.append(Segment(f"{phase}: ", _STYLES["note" if is_preparing else "process"]))
         item, taskname = printable(process.item, _MOST_NAME), printable(process.taskname, _MOST_NAME)
         line.append(Segment(taskname or item))
         if taskname and item:

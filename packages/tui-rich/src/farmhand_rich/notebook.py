@@ -11,7 +11,16 @@ from math import isfinite
 from IPython.display import DisplayHandle, display
 
 from farmhand.events import Control
-from farmhand.progress import OVER, Detach, Failure, FrontendOptions, ProcessView, Snapshot, TimeLeft
+from farmhand.progress import (
+    OVER,
+    PREPARING,
+    Detach,
+    Failure,
+    FrontendOptions,
+    ProcessView,
+    Snapshot,
+    TimeLeft,
+)
 from farmhand.text import News
 from farmhand.values import replace
 from farmhand.wording import (
@@ -20,6 +29,7 @@ from farmhand.wording import (
     duration_text,
     fraction,
     percent,
+    phase_text,
     printable,
     rate_text,
     rest_text,
@@ -55,6 +65,8 @@ _STYLE = """<style>
 .farmhand-run .fh-process .fh-bar div { background: #3a8fb7; }
 .farmhand-run .fh-process > span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .farmhand-run .fh-number { text-align: right; }
+.farmhand-run .fh-process > .fh-wide { grid-column: span 2; }
+.farmhand-run .fh-part { color: #3a8fb7; }
 .farmhand-run pre { white-space: pre-wrap; margin: 2px 0 8px 1.2em; font-size: 12px; max-height: 24em;
   overflow: auto; color: inherit; background: rgba(128, 128, 128, .12); padding: 6px 8px;
   border-radius: 4px; }
@@ -191,15 +203,21 @@ def _process(process: ProcessView) -> str:
     expected = process.complete if process.expected is None else process.expected
     known = expected is not None and isfinite(expected)
     share = f"{percent(expected)}%" if known and expected is not None else ""
+    bar = _bar(expected if known and expected is not None else 0.0)
+    how_far = f"{bar}<span class='fh-number'>{share}</span>"
+    phase = phase_text(process)
+    part = f"{_span(f'{phase}:', 'fh-part')} " if phase else ""
+    if phase and process.phase == PREPARING:
+        how_far, part = _span(phase, "fh-wide fh-number fh-held"), ""
     rest = rest_text(process)
     left = f"{rest} left" if rest else ""
     attempt = f"{_span(f'try {process.attempts}:', 'fh-held')} " if process.attempts > 1 else ""
     item, taskname = printable(process.item, 200), printable(process.taskname, 200)
+    elapsed = f"<span class='fh-number'>{clock_text(process.elapsed)}</span>"
     name = f"{_text(taskname)} {_span(item, 'fh-dim')}" if taskname else _text(item)
     return (
-        f"<div class='fh-process'>{number}{_bar(expected if known and expected is not None else 0.0)}"
-        f"<span class='fh-number'>{share}</span><span class='fh-number'>{clock_text(process.elapsed)}</span>"
-        f"{_span(left, 'fh-dim')}<span>{attempt}{name}</span></div>"
+        f"<div class='fh-process'>{number}{how_far}{elapsed}"
+        f"{_span(left, 'fh-dim')}<span>{attempt}{part}{name}</span></div>"
     )
 
 

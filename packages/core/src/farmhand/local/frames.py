@@ -51,7 +51,7 @@ DONE = 18  # span, packed results, start of the first, seconds, usage by item: m
 FAILED = 19  # index, kind, type, message, traceback, started, seconds, memory, output
 RETURNED = 20  # indices
 UNREADABLE = 21  # indices
-REPORT = 22  # index, complete, taskname
+REPORT = 22  # index, complete, taskname, phase
 
 LOST = 113  # the exit code of a worker whose channel is not its own any more
 LONG = 0.02  # seconds; of items that take longer it is said how much memory they used

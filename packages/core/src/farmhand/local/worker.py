@@ -317,8 +317,8 @@ class Worker:
         memory = self._memory.take() if seconds > frames.LONG else None
         return memory, self._output.take() if self._output is not None else ""
 
-    def _report(self, index: int, complete: float | None, taskname: str | None) -> None:
-        self._send(frames.REPORT, index, complete, taskname)
+    def _report(self, index: int, complete: float | None, taskname: str | None, phase: str) -> None:
+        self._send(frames.REPORT, index, complete, taskname, phase)
 
     # -- sending ----------------------------------------------------------------------------------
 

@@ -349,9 +349,9 @@ class ScriptedExecutor:
         process.state = "ready"
         self._events.append(ProcessReady(process.number))
 
-    def _reports_of(self, number: int) -> Callable[[int, float | None, str | None], None]:
-        def send(index: int, complete: float | None, taskname: str | None) -> None:
-            self._events.append(Reported(number, index, complete, taskname))
+    def _reports_of(self, number: int) -> Callable[[int, float | None, str | None, str], None]:
+        def send(index: int, complete: float | None, taskname: str | None, phase: str) -> None:
+            self._events.append(Reported(number, index, complete, taskname, phase))
 
         return send
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tkinter as tk
 from tkinter import ttk
 
-from farmhand.progress import ProcessView
+from farmhand.progress import PREPARING, ProcessView
 from farmhand_tk.window.looks import Looks
 from farmhand_tk.window.parts import DrawnBar, Ellipsis, wheel
 from farmhand_tk.window.words import Row, row_of
 
 __all__ = ["ProcessesPane"]
+
+_MOST_PERCENT = "100 %"
 
 
 class ProcessesPane(ttk.Frame):
@@ -173,7 +175,8 @@ class _Columns:
         self.elapsed = right
         right -= measure("00m 00s") + gap
         self.percent = right
-        right -= measure("100 %") + px(6)
+        self.word_begin = right - measure(PREPARING) - px(6)
+        right -= measure(_MOST_PERCENT) + px(6)
         self.bar_end = right
         self.number = px(8) + measure("000")
         self.label = self.number + gap
@@ -253,7 +256,10 @@ class _Slot:
         self._say("elapsed", row.elapsed)
         self._say("remaining", row.remaining if columns.shows_remaining else "")
         half = px(5)
-        self._bar.draw(row.bar, columns.bar, middle - half, columns.bar_end, middle + half)
+        # a word where the percent would be takes its room from the bar, or all of it
+        end = columns.word_begin if len(row.percent) > len(_MOST_PERCENT) else columns.bar_end
+        bar = row.bar if end - columns.bar >= px(24) else None
+        self._bar.draw(bar, columns.bar, middle - half, end, middle + half)
 
     def _say(self, name: str, text: str) -> None:
         if self._said.get(name) != text:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from math import isfinite
 from pathlib import PurePath
 
-from farmhand.progress import OVER, Failure, ProcessView, Snapshot, TimeLeft
+from farmhand.progress import OVER, PREPARING, Failure, ProcessView, Snapshot, TimeLeft
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
     clock_text,
     duration_text,
     fraction,
     percent,
+    phase_text,
     printable,
     rate_text,
     rest_text,
@@ -227,6 +228,10 @@ def row_of(process: ProcessView) -> Row:
         words = {"leaving": "ending", "idle": "waiting for an item"}
         return Row(number, words.get(process.state, shown(process.state, 40)), True, "", "", "", "", None)
     label = shown(process.taskname, 200) or shown(process.item, 200) or f"item {process.index}"
+    phase = phase_text(process)
+    prepares = phase if process.phase == PREPARING else ""
+    if phase and not prepares:
+        label = f"{phase}: {label}"
     at = process.expected if process.expected is not None else process.complete
     known = at is not None and isfinite(at)
     share = min(max(at, 0.0), 1.0) if known and at is not None else 0.0
@@ -235,7 +240,7 @@ def row_of(process: ProcessView) -> Row:
         label=label,
         quiet=False,
         attempt=_attempt(process.attempts),
-        percent=f"{percent(share)} %" if known else "",
+        percent=f"{percent(share)} %" if known else prepares,
         elapsed=clock_text(process.elapsed),
         remaining=rest_text(process),
         bar=Bar(running=share) if known else _sweep(process.elapsed, 0.16),
