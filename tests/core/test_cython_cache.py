@@ -119,6 +119,23 @@ def test_without_a_lock_two_processes_build_in_folders_of_their_own(in_a_process
     assert folder != "module.building"
 
 
+def test_compilers_put_temporary_files_where_the_farm_removes_them(in_a_process, monkeypatch):
+    """Those of a compiler that is killed would stay. To all others it is as if nothing had been changed."""
+    monkeypatch.delenv("TMPDIR", raising=False)
+
+    def temporary(cache):
+        import os
+        import tempfile
+
+        from farmhand import scratch_directory
+
+        _, value, _, _ = build(cache, "from os import environ; value = environ['TMPDIR']")
+        scratch = str(scratch_directory())
+        return value == scratch, os.environ.get("TMPDIR"), tempfile.gettempdir() == scratch
+
+    assert in_a_process(temporary)[0] == (True, None, False)
+
+
 def test_what_the_compiler_refuses_leaves_nothing(in_a_process):
     """Brian has its own way to say so."""
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from farmhand.hookspecs import hookimpl
     from farmhand.memory import MemoryStore
     from farmhand.plugins import open_store
-    from farmhand.scratch import scratch_directory
     from farmhand.report import Report
+    from farmhand.scratch import scratch_directory
     from farmhand.store import DataManager, Record, Result, RunInfo
     from farmhand.sweeps import Grid, Sample, grid, sample
     from farmhand.task import Call, call

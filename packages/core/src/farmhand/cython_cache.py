@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -84,7 +85,8 @@ def _guard(manager: ModuleType) -> None:
         locked = manager.prefs["codegen.runtime.cython.multiprocess_safe"]
         folder = _new_folder(cache, name, locked)
         try:
-            return _build(load, arguments, folder)
+            with _temporary_files_in_scratch():
+                return _build(load, arguments, folder)
         finally:
             _remove(folder)
 
@@ -102,6 +104,25 @@ def _build(load: Callable[..., Any], arguments: dict[str, Any], folder: str) -> 
             os.replace(os.path.join(folder, name), os.path.join(cache, name))
         module.__file__ = module.__spec__.origin = module_path
     return module
+
+
+@contextmanager
+def _temporary_files_in_scratch() -> Iterator[None]:
+    """Let compilers put theirs where the farm removes them; one that is killed does not."""
+    import tempfile
+
+    from farmhand.scratch import scratch_directory
+
+    tempfile.gettempdir()  # what Python itself uses stays the same
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(scratch_directory())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _new_folder(cache: str, name: str, locked: bool) -> str:
