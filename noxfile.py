@@ -60,7 +60,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of `brian`, with every package, a third-party plugin and what the examples need installed.
+    """All tests but those of `brian`, with every package, a plugin of others and what examples need installed.
 
     They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
     take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
@@ -79,7 +79,7 @@ def alone(session: nox.Session, package: str) -> None:
 
 @nox.session
 def brian(session: nox.Session) -> None:
-    """The tests for which Brian 2 compiles simulations, which takes minutes, as Cython modules or as programs."""
+    """The tests for which Brian 2 compiles simulations: Cython modules, C++ programs. That takes minutes."""
     install(session, *paths("core", "store-shelve", "store-sqlite", "compat-brian"), group="brian")
     session.run("pytest", *(session.posargs or ["-m", "brian", "tests/compat-brian", *SIDE_BY_SIDE]))
 
@@ -127,6 +127,13 @@ def benchmarks(session: nox.Session) -> None:
     group = "bench-full" if "--full" in session.posargs else "bench"
     install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group=group)
     session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)
+
+
+@nox.session(name="brian-sweep")
+def brian_sweep(session: nox.Session) -> None:
+    """A sweep of Brian 2 through farmhand, Pool and joblib: how long, and what is lost if it is killed."""
+    install(session, *paths("core", "store-shelve", "store-sqlite", "compat-brian"), group="brian")
+    session.run("python", "benchmarks/brian_sweep.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 
 @nox.session

@@ -3,18 +3,7 @@ import os
 import pickle
 import shutil
 
-from brian2 import (
-    Hz,
-    Network,
-    NeuronGroup,
-    PoissonGroup,
-    SpikeMonitor,
-    Synapses,
-    device,
-    ms,
-    second,
-    set_device,
-)
+from brian2 import *
 from firing import note, taus
 
 

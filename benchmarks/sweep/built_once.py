@@ -1,4 +1,4 @@
-from brian2 import Hz, NeuronGroup, PoissonGroup, SpikeMonitor, Synapses, ms, run, second
+from brian2 import *
 from firing import note, taus
 
 from farmhand import open_store, run_tasks

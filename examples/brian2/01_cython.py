@@ -22,6 +22,8 @@ with open_store("cython.db") as store:
     for tau, (t, v) in sorted(store.pairs()):
         plt.plot(t, v, label=str(tau))
 
+plt.xlabel("t (ms)")
+plt.ylabel("v")
 plt.legend()
 plt.savefig("cython.png")
 print(f"Computed {summary.done}, skipped {summary.skipped}: cython.png")

@@ -27,6 +27,8 @@ with open_store("standalone.db") as store:
     for tau, (t, v) in sorted(store.pairs()):
         plt.plot(t, v, label=str(tau))
 
+plt.xlabel("t (ms)")
+plt.ylabel("v")
 plt.legend()
 plt.savefig("standalone.png")
 print(f"Computed {summary.done}, skipped {summary.skipped}: standalone.png")
