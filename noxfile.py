@@ -60,7 +60,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of `brian`, with every package, a plugin of others and what examples need installed.
+    """All tests but those of `brian`, with every package, a plugin of others, and what examples need.
 
     They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
     take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
