@@ -60,7 +60,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of `brian`, with every package, a plugin of others, and what examples need.
+    """All tests but those of `brian`, with every package, a third-party plugin and what examples need.
 
     They run side by side, one more than there are CPUs, since many wait for a disk or for processes; each may
     take longer then. What follows `--` goes to pytest, which runs them one after the other, to be debugged.
@@ -79,7 +79,7 @@ def alone(session: nox.Session, package: str) -> None:
 
 @nox.session
 def brian(session: nox.Session) -> None:
-    """The tests for which Brian 2 compiles simulations: Cython modules, C++ programs. That takes minutes."""
+    """The tests for which Brian 2 compiles simulations, as Cython modules or as programs."""
     install(session, *paths("core", "store-shelve", "store-sqlite", "compat-brian"), group="brian")
     session.run("pytest", *(session.posargs or ["-m", "brian", "tests/compat-brian", *SIDE_BY_SIDE]))
 
