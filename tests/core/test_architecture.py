@@ -49,6 +49,7 @@ LAYERS = [
         "locks",
         "scratch",
         "quantities",
+        "imports",
         "cython_cache",
         "simulators",
     ],
@@ -213,6 +214,7 @@ def test_a_worker_imports_little():
         "shipping",
         "spool",
         "cython_cache",
+        "imports",
     } | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(

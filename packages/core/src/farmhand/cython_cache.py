@@ -15,10 +15,11 @@ import os
 import sys
 from contextlib import contextmanager
 
+from farmhand.imports import WhenImported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
@@ -32,31 +33,9 @@ def guard_cython_cache() -> None:
     """Have this process build modules for Brian 2 aside: from now on, or from when Brian 2 is imported."""
     manager = sys.modules.get(_MANAGER)
     if manager is None:
-        sys.meta_path.insert(0, _WhenImported())
+        WhenImported(_MANAGER, _guard)
     else:
         _guard(manager)
-
-
-class _WhenImported:
-    """A finder that has others find the module, and changes it once it has been imported."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != _MANAGER:
-            return None
-        from importlib.util import find_spec
-
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        loader: Any = spec and spec.loader
-        if loader is not None:
-            execute = loader.exec_module
-
-            def execute_and_guard(module: ModuleType) -> None:
-                execute(module)
-                _guard(module)
-
-            loader.exec_module = execute_and_guard
-        return spec
 
 
 def _guard(manager: ModuleType) -> None:
