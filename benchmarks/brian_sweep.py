@@ -45,6 +45,7 @@ class Contender:
     name: str
     program: str
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # seconds, of all its processes
     begun: int = 0  # simulations when it was killed,
     kept: int = 0  # of which the results are still there
     left: int = 0  # processes that were alive after a while
@@ -129,8 +130,11 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 def run_whole(contender: Contender, folder: Path, items: int | None, expected: int) -> None:
     """Once from beginning to end."""
     began = time.perf_counter()
-    status = start(contender, folder, items).wait()
+    program = start(contender, folder, items)
+    _, status, usage = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
     contender.seconds.append(time.perf_counter() - began)
+    contender.cpu.append(usage.ru_utime + usage.ru_stime)
     if status or kept(folder) != expected:
         raise SystemExit(f"{contender.program}.py: status {status}, {kept(folder)} of {expected} results")
 
@@ -185,6 +189,7 @@ def table(contenders: list[Contender]) -> str:
             "lines",
             "seconds",
             "ratio",
+            "seconds of CPU",
             "killed half-way: begun",
             "kept",
             "processes left",
@@ -194,9 +199,8 @@ def table(contenders: list[Contender]) -> str:
     for each in contenders:
         seconds = median(each.seconds)
         numbers = (each.begun, each.kept, each.left, each.again)
-        rows.append(
-            (each.name, str(each.lines), f"{seconds:.1f}", f"{seconds / first:.2f}", *map(str, numbers))
-        )
+        times = (f"{seconds:.1f}", f"{seconds / first:.2f}", f"{median(each.cpu):.1f}")
+        rows.append((each.name, str(each.lines), *times, *map(str, numbers)))
     rows.insert(1, ("---", *["---:"] * (len(rows[0]) - 1)))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
