@@ -129,6 +129,13 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 
+@nox.session(name="brian-sweep")
+def brian_sweep(session: nox.Session) -> None:
+    """A sweep of Brian 2 through farmhand, Pool and joblib: how long, and what is lost if it is killed."""
+    install(session, *paths("core", "store-shelve", "store-sqlite", "compat-brian"), group="brian")
+    session.run("python", "benchmarks/brian_sweep.py", *session.posargs, stderr=None, **LET_IT_STOP)
+
+
 @nox.session
 def traces(session: nox.Session) -> None:
     """Record again how long the items of real programs take, or of those named after `--`."""

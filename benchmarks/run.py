@@ -62,20 +62,12 @@ def main() -> None:
         if options.json:  # each time, for whoever loses patience
             options.json.write_text(json.dumps(tables.as_json(outcomes), indent=1) + "\n")
     if options.docs:
-        _put_between(options.docs, "\n".join(texts))
+        tables.put_between(options.docs, BEGIN, END, "\n".join(texts))
     if older is not None:
         print(tables.compare(tables.as_json(outcomes), older))
     contenders = [each for outcome in outcomes for each in outcome.contenders.values()]
     if any(each.failure.startswith("failed") for each in contenders):
         sys.exit("some contenders failed: see the tables")
-
-
-def _put_between(path: Path, text: str) -> None:
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        sys.exit(f"{path} lacks the lines {BEGIN!r} and {END!r}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -132,3 +133,12 @@ def _verdict(ours: Sequence[float], theirs: Sequence[float], more_is_better: boo
     if min(ours) <= max(theirs) and min(theirs) <= max(ours):
         return "ranges overlap"
     return "better" if (min(ours) > max(theirs)) == more_is_better else "worse"
+
+
+def put_between(path: Path, begin: str, end: str, text: str) -> None:
+    """Put a text into a page, between two lines that stay."""
+    before, found, rest = path.read_text().partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise SystemExit(f"{path} lacks the lines {begin!r} and {end!r}")
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")

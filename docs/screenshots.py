@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +115,51 @@ with open_store("rates.db") as store:
 )
 
 
+# Simulations of Brian 2: each makes a network, which takes a while, warms it up, and measures.
+BRIAN2 = """
+import os, sys
+from brian2 import *
+from farmhand import open_store, run_tasks
+
+FRONTEND = sys.argv[1]
+prefs.codegen.target = "numpy"
+
+
+def find_rate(weight, report):
+    report.taskname = f"weight {weight}"
+    eqs = "dv/dt = (1.1 - v) / (10*ms) : 1 (unless refractory)"
+    G = NeuronGroup(3000, eqs, threshold="v > 1", reset="v = 0", refractory=2 * ms, method="exact")
+    G.v = "rand()"
+    S = Synapses(G, G, on_pre="v += weight / 3000", namespace={"weight": weight})
+    S.connect(p=0.2)
+    report.stage("warm-up", 0, 0.25)
+    run(100 * ms, report=report)
+    M = SpikeMonitor(G)
+    report.stage("measurement", 0.25, 1)
+    run(300 * ms, report=report)
+    return M.num_spikes / len(G) / (300 * ms)
+
+
+class Phases:  # of its processes, in a file
+    def show(self, snapshot):
+        with open("phases.new", "w") as file:
+            phases = (process.phase for process in snapshot.processes if process.elapsed > 1)
+            print(snapshot.done, *phases, file=file)
+        os.replace("phases.new", "phases")
+
+    def controls(self):
+        return ()
+
+    def close(self):
+        pass
+
+
+items = [float(weight) for weight in linspace(-1, 1, 41).round(2)]
+with open_store("rates.db") as store:
+    run_tasks(store, find_rate, items, poolsize=4, progress=[FRONTEND, Phases()], seed=1)
+"""
+
+
 class Run:
     """A run with a window on a display.
 
@@ -180,8 +226,6 @@ class Run:
 
 def settle() -> None:
     """Let a window draw what it was told last."""
-    import time
-
     time.sleep(0.6)
 
 
@@ -302,6 +346,35 @@ def brian1(display: VirtualDisplay) -> None:
             process.wait(DEADLINE)
 
 
+def brian2(display: VirtualDisplay) -> None:
+    """Simulations of Brian 2, in a window and in a terminal: one prepares, others are at a stage."""
+
+    def is_mixed() -> bool:
+        try:
+            done, *phases = (folder / "phases").read_text().split()
+        except FileNotFoundError:
+            return False
+        return int(done) >= 6 and phases.count("preparing") == 1 and "measurement" in phases
+
+    for name, frontend in (("brian2", "tk:stay"), ("brian2-terminal", "rich")):
+        with a_folder() as folder:
+            Path(folder, "rates.py").write_text(BRIAN2)
+            command, title = [sys.executable, "rates.py", frontend], "^find_rate "
+            if frontend == "rich":
+                command, title = ["xterm", *XTERM, "-e", *command], "^terminal$"
+            environment = {**display.environment, "FARMHAND_THEME": "light", "MPLBACKEND": "Agg"}
+            environment.pop("CI", None)
+            process = subprocess.Popen(command, cwd=folder, env=environment)
+            try:
+                window = display.wait_for_window(title)
+                wait_until(is_mixed, "one that prepares, and one that measures", 900.0)
+                time.sleep(0.3)  # until it is drawn; it changes slowly
+                keep(name, display, window)
+            finally:
+                process.terminate()
+                process.wait(DEADLINE)
+
+
 def plots(display: VirtualDisplay | None = None) -> None:
     """As figures: one that a run writes of itself, and all that can be drawn of it afterwards."""
     with a_folder() as folder:
@@ -337,6 +410,7 @@ SUBJECTS: Mapping[str, Callable[[VirtualDisplay], None]] = {
     "many": many,
     "terminal": terminal,
     "brian1": brian1,
+    "brian2": brian2,
     "plots": plots,
 }
 

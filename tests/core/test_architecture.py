@@ -29,6 +29,7 @@ LAYERS = [
     ["errors", "values", "stdlib"],
     [
         "events",
+        "imports",
         "simulators",
         "codec",
         "progress",
@@ -52,6 +53,7 @@ LAYERS = [
         "quantities",
         "seeds",
         "origins",
+        "cython_cache",
     ],
     ["report", "task", "scheduler", "shipping", "kept", "spool", "plain", "messages", "remote"],
     ["files", "shelf", "replay", "sweeps", "tables", "dataframes", "datasets", "exports", "notebook"],
@@ -214,6 +216,8 @@ def test_a_worker_imports_little():
         "shipping",
         "simulators",
         "spool",
+        "cython_cache",
+        "imports",
     } | shared
     assert rooms_imported_by(PATHS["local.worker"]) <= allowed
     loaded = run(

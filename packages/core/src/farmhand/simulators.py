@@ -12,12 +12,12 @@ import contextlib
 import io
 import sys
 
+from farmhand.imports import WhenImported
 from farmhand.stdlib import Unpickler, pickle_dumps, pickle_loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from importlib.machinery import ModuleSpec
     from types import FrameType, ModuleType
     from typing import Any
 
@@ -133,6 +133,9 @@ def _kinds() -> tuple[type, ...]:
 # -- settings --------------------------------------------------------------------------------------------
 
 _DT = 1e-4  # seconds; Brian's default
+_waiting: list[
+    WhenImported
+] = []  # at most one: Brian is slow to import, so that nobody does it for settings alone
 
 
 def settings() -> bytes:
@@ -168,11 +171,12 @@ def settings() -> bytes:
 
 def apply(data: bytes) -> None:
     """Set in this process what :func:`settings` found in another: now, or as soon as Brian 2 is imported."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Waiting)]
+    while _waiting:
+        _waiting.pop().cancel()
     if _brian2() is not None:
         _apply(data)
     elif data:
-        sys.meta_path.insert(0, _Waiting(data))
+        _waiting.append(WhenImported(BRIAN2, lambda _: _apply(data)))
 
 
 def _apply(data: bytes) -> None:
@@ -222,31 +226,6 @@ def _depth() -> int:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "farmhand":
         depth, frame = depth + 1, frame.f_back
     return depth
-
-
-class _Waiting:
-    """Waits for the import of Brian 2, which is slow, so that nobody imports it for the settings alone."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != BRIAN2:
-            return None
-        import importlib.util
-
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        loader: Any = None if spec is None else spec.loader
-        if loader is not None:
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _apply(self._data)
-
-            loader.exec_module = exec_module
-        return spec
 
 
 # -- random numbers ---------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from operator import sub
 from time import monotonic, sleep, time
 
 from farmhand import codec, seeds, shipping, simulators
+from farmhand.cython_cache import guard_cython_cache
 from farmhand.local import frames
 from farmhand.local.output import Output
 from farmhand.local.page import LEEWAY, FileIdentity, Page
@@ -139,6 +140,7 @@ class Worker:
             os.environ.pop(seeds.VARIABLE, None)  # of an item that runs this farm
             for target in (self._read, self._help):
                 threading.Thread(target=target, name=f"farmhand {target.__name__}", daemon=True).start()
+            guard_cython_cache()
             self._serve()
             code = 0
         finally:
