@@ -13,6 +13,7 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,13 @@ hypothesis.settings.load_profile("farmhand")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Leftovers(config), "leftovers")
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> None:
+    """Ctrl-C is Python's own when a test begins: Brian 2 takes it, when whichever test first imports it."""
+    if type(signal.getsignal(signal.SIGINT)).__module__.partition(".")[0] == "brian2":
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

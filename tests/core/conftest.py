@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import textwrap
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -16,11 +14,9 @@ from farmhand.testing.stores import a_run
 
 
 @pytest.fixture
-def brian2() -> Iterator[ModuleType]:
-    """Brian 2, where it is installed. What its import does to Ctrl-C is undone for the tests that follow."""
-    before = signal.getsignal(signal.SIGINT)
-    yield pytest.importorskip("brian2")
-    signal.signal(signal.SIGINT, before)
+def brian2() -> ModuleType:
+    """Brian 2, where it is installed."""
+    return pytest.importorskip("brian2")
 
 
 @pytest.fixture

@@ -65,11 +65,7 @@ def test_two_quantities_are_one_item_when_value_and_dimensions_are_equal(brian2_
 @pytest.fixture(scope="module")
 def brian2_once():
     """For tests of many examples, which cannot have a fixture that is made for each test."""
-    import signal
-
-    before = signal.getsignal(signal.SIGINT)
-    yield pytest.importorskip("brian2")
-    signal.signal(signal.SIGINT, before)
+    return pytest.importorskip("brian2")
 
 
 def test_units_and_arrays_go_by_value_too(brian2):

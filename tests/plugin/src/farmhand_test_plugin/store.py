@@ -294,7 +294,7 @@ def _add(
             run.values[int(index)] = data
         process = int(number) if number else None
         times = float(started), float(seconds), int(attempts)
-        about = kind, process, *times, error, int(memory) if memory else None
+        about = kind, process, *times, error, int(memory) if memory else None, run.info.seed
         record = Record(join_key(run.info.uid, int(index)), run.info.uid, int(index), *about)
         if kind == "retried":
             run.retried[record.index, record.attempts] = record
