@@ -251,6 +251,23 @@ def test_a_simulation_until_something_happens_may_go_before_another(process):
         one.run(True)
 
 
+def test_one_that_is_good_as_it_is_fills_its_own_part_of_the_bar(process):
+    """The item goes on, and its bar does not come back from the end."""
+
+    def task(x, report):
+        for complete in (0.5, 1.0):
+            report(0.0, 0.0, 0.0, 2.0)
+            one.now += 1.0
+            report(1.0, complete, 0.0, 2.0)
+            if complete < 1.0:
+                report(1.0)
+
+    one = process(task)
+    one.run()
+    first, second = "run 1 of 2", "run 2 of 2"
+    assert one.run() == [(0.0, first), (0.25, first), (0.5, first), (0.5, second), (1.0, second)]
+
+
 def test_a_loop_that_comes_to_its_end_does_not_make_a_stopped_simulation_good(process):
     """It is farmhand that says 1 there, and not the task."""
 

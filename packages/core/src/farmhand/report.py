@@ -88,7 +88,10 @@ class Report:
         if complete >= 1.0:
             with self._lock:
                 self._stop_watching()
-                self._simulations.accept()
+                if self._simulations.stopped:  # so it is that simulation which is done, and others may follow
+                    self._simulations.accept()
+                    self._pass_on(1.0, self._stage or self._simulations.part())
+                    return
         self._count(complete)
 
     def _count(self, complete: float) -> None:
