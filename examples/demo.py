@@ -29,7 +29,7 @@ STEP = 0.00001  # seconds: the time step of the simulation
 
 def find_rate(k, neurons, duration, report, rng):
     """The firing rate in Hz of neurons with input k, counted for some seconds. This runs in the workers."""
-    from brian2 import NeuronGroup, SpikeMonitor, defaultclock, ms, prefs, run, second, start_scope
+    from brian2 import NeuronGroup, SpikeMonitor, defaultclock, prefs, run, second, start_scope
 
     prefs.codegen.target = "numpy"  # needs no compiler
     start_scope()
@@ -38,7 +38,7 @@ def find_rate(k, neurons, duration, report, rng):
     G.namespace["k"] = k
     G.V = k * (1 - (1 - 1 / k) ** rng.random(neurons))  # each neuron starts at some point of its cycle
     M = SpikeMonitor(G)
-    run(duration * second, report=report, report_period=50 * ms)
+    run(duration * second, report=report)
     return M.num_spikes / neurons / duration
 
 

@@ -207,6 +207,24 @@ def test_a_small_item_is_shown_as_it_is():
     assert codec.short((1.5, "a")) == "(1.5, 'a')"
 
 
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (np.float64(11.98), "11.98"),
+        (np.float32(0.1), "0.1"),
+        ((np.int64(3), [np.str_("a")]), "(3, ['a'])"),
+        ({"k": np.bool_(True)}, "{'k': True}"),
+        (np.complex128(1 + 2j), "(1+2j)"),
+        (np.float64("nan"), "nan"),
+        (np.array([1.5]), "array([1.5])"),
+        (np.datetime64("2024-01-01"), "np.datetime64('2024-01-01')"),
+    ],
+)
+def test_a_scalar_of_numpy_is_shown_as_the_number_that_it_is(item, text):
+    """It is the same item (see below), and a sweep over an array has nothing else in its rows."""
+    assert codec.short(item) == text
+
+
 # -- fingerprints ------------------------------------------------------------------------------------
 
 

@@ -187,8 +187,10 @@ def report_nothing(seen, gate, report):
 
 
 def report_by_keyword(seen, gate, **kwds):
+    if not seen.endswith("0"):
+        wait_for(seen)
     kwds["report"](0.0)
-    wait_for(seen)
+    wait_for(gate)
 
 
 class Phases:
@@ -243,8 +245,9 @@ def test_a_task_that_takes_no_report_is_never_preparing(store, tmp_path):
 def test_a_task_that_takes_any_keyword_prepares_once_it_is_known_to_report(store, tmp_path):
     """``**kwds`` is given a report as well, but need not know of it."""
     phases = Phases(tmp_path)
-    run(store, report_by_keyword, phases.items(1), phases.frontend(), poolsize=1)
-    assert {*phases.seen[0]} <= {""}
+    run(store, report_by_keyword, phases.items(2), phases.frontend(), poolsize=1)
+    assert {*phases.seen[0]} == {""}
+    assert {*phases.seen[1]} == {"preparing", ""}
 
 
 def report_and_end(gate, over, report):

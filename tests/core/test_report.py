@@ -222,16 +222,78 @@ def test_a_task_that_says_that_it_is_done_is_done(process, done):
     assert process(task).run()[-1][0] == 1.0
 
 
-def test_a_simulation_that_comes_to_its_end_later_is_no_reason_either(process):
-    """What counts is how the last one ended: the one before may have been a search for a steady state."""
+def stop_one_and_end_one(report, says_so):
+    report(0.0, 0.0, 0.0, 2.0)
+    report(0.1, 0.25, 0.0, 2.0)
+    if says_so:
+        report(1.0)
+    report(0.0, 0.0, 0.5, 3.0)
+    report(0.1, 1.0, 0.5, 3.0)
+
+
+def test_one_that_was_stopped_is_not_made_good_by_those_that_follow(process):
+    """A warm-up that ``maximum_run_time`` has cut, on a busy computer, is in all that comes after."""
+    with pytest.raises(StoppedEarly, match=r"after 0\.5 s of its 2 s"):
+        process(lambda x, report: stop_one_and_end_one(report, says_so=False)).run()
+
+
+def test_a_simulation_until_something_happens_may_go_before_another(process):
+    """As a search for the steady state does: said after it, that counts for what came so far."""
+
+    def task(x, report):
+        stop_one_and_end_one(report, says_so=True)
+        if x:
+            report(0.0, 0.0, 3.5, 2.0)
+
+    one = process(task)
+    one.run(False)
+    with pytest.raises(StoppedEarly, match="after 0 s of its 2 s"):
+        one.run(True)
+
+
+def test_one_that_is_good_as_it_is_fills_its_own_part_of_the_bar(process):
+    """The item goes on, and its bar does not come back from the end."""
+
+    def task(x, report):
+        for complete in (0.5, 1.0):
+            report(0.0, 0.0, 0.0, 2.0)
+            one.now += 1.0
+            report(1.0, complete, 0.0, 2.0)
+            if complete < 1.0:
+                report(1.0)
+
+    one = process(task)
+    one.run()
+    first, second = "run 1 of 2", "run 2 of 2"
+    assert one.run() == [(0.0, first), (0.25, first), (0.5, first), (0.5, second), (1.0, second)]
+
+
+def test_a_loop_that_comes_to_its_end_does_not_make_a_stopped_simulation_good(process):
+    """It is farmhand that says 1 there, and not the task."""
 
     def task(x, report):
         report(0.0, 0.0, 0.0, 2.0)
         report(0.1, 0.25, 0.0, 2.0)
-        report(0.0, 0.0, 0.5, 2.0)
-        report(0.1, 1.0, 0.5, 2.0)
+        for _ in report.track([1, 2]):
+            pass
 
-    process(task).run()
+    with pytest.raises(StoppedEarly):
+        process(task).run()
+
+
+def test_simulations_side_by_side_are_all_at_their_ends_in_the_end(process):
+    """Each thread waits for a program of its own."""
+
+    def task(ends, report):
+        for _ in range(2):
+            report(0.0, 0.0, 0.0, 2.0)
+        for complete in (0.5, *ends):
+            report(0.1, complete, 0.0, 2.0)
+
+    one = process(task)
+    one.run([1.0, 0.75, 1.0])
+    with pytest.raises(StoppedEarly):
+        one.run([0.75, 1.0])
 
 
 @pytest.mark.parametrize("progress", [(0.25,), (9.0, 0.25)])
@@ -313,6 +375,21 @@ def test_a_loop_that_is_faster_than_its_bar_ends_at_1(process):
             pass
 
     assert process(task).run() == [(0.0, ""), (1.0, "")]
+
+
+def test_what_is_no_number_says_nothing_and_not_too_often(process):
+    """A loop over what has diverged must not drown its farm in messages."""
+
+    def task(x, report):
+        report(0.5)
+        for _ in range(100):
+            report(float("nan"))
+        one.now += 1.0
+        for _ in range(100):
+            report(float("nan"))
+
+    one = process(task)
+    assert one.run() == [(0.5, "")] * 2
 
 
 def test_a_report_may_come_from_any_thread(process):

@@ -366,6 +366,7 @@ def test_report_can_be_called_in_each_of_its_ways(progress):
 
     def task(x, report):
         report(*progress)
+        report(*progress)  # too soon to be passed on
         assert sent == [(17, 0.25, "")]
         report(1.0)
 

@@ -60,7 +60,23 @@ REFERENCE = b"@"  # first byte of what stands for a result that is in a file of 
 PLAIN = frozenset([bool, int, float, complex, type(None)])
 
 _double = Struct(">d").pack
-_repr = reprlib.Repr()
+
+
+class _Repr(reprlib.Repr):
+    """Writes a scalar of numpy as the Python number or text that :func:`fingerprint` takes it for."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        kind = type(x)
+        if kind.__module__ == "numpy" and kind.__name__ != "ndarray":
+            letter = getattr(getattr(x, "dtype", None), "kind", "")
+            if letter in ("S", "U"):
+                return super().repr1(x.item(), level)
+            if letter and letter in "biufc":
+                return str(x)  # of a float32 as many digits as it has
+        return super().repr1(x, level)
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = 60
 _repr.maxlevel = 3
 
@@ -258,7 +274,7 @@ def pack(results: Sequence[object]) -> bytes:
 
 
 def short(item: object) -> str:
-    """A ``repr`` of ``item`` on one short line; never raises."""
+    """A ``repr`` of ``item`` on one short line (``11.98``, not ``np.float64(11.98)``); never raises."""
     try:
         text = _repr.repr(item)
     except Exception:

@@ -156,9 +156,8 @@ class StoppedEarly(FarmhandError):
         reached, duration = self.args
         return (
             f"a simulation was stopped after {reached:.10g} s of its {duration:.10g} s (by stop(), by "
-            "maximum_run_time, or by an error that the task has caught), so that what the task returned is "
-            "no result of the whole simulation, and is not stored. Where such an end is meant, the task "
-            "calls report(1.0) before it returns"
+            "maximum_run_time, or by an error that the task has caught), so that the result is not stored. "
+            "Where that is meant, the task calls report(1.0) after it"
         )
 
 

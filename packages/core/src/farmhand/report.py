@@ -47,7 +47,8 @@ class Report:
     that ``report_period`` need not be given. Several ``run`` of one item are told apart: see :meth:`stage`.
 
     A simulation whose last report is below 1 was stopped before its end. Its item fails with
-    :class:`farmhand.errors.StoppedEarly`, unless ``report(1.0)`` says that all is well.
+    :class:`farmhand.errors.StoppedEarly`, also when others follow, unless ``report(1.0)`` says after it
+    that all is well.
 
     Attributes
     ----------
@@ -76,23 +77,30 @@ class Report:
             self._simulated(*map(float, progress))
             return
         if len(progress) == 1:
-            complete = progress[0]
+            complete = float(progress[0])
         elif len(progress) == 2:
-            complete = progress[1]
+            complete = float(progress[1])
         else:
             raise TypeError(
                 "report takes (complete), (elapsed, complete) or (elapsed, complete, start, duration), "
                 f"not {len(progress)} arguments"
             )
+        if complete >= 1.0:
+            with self._lock:
+                self._stop_watching()
+                if self._simulations.stopped:  # so it is that simulation which is done, and others may follow
+                    self._simulations.accept()
+                    self._pass_on(1.0, self._stage or self._simulations.part())
+                    return
+        self._count(complete)
+
+    def _count(self, complete: float) -> None:
+        """The task says how far it is, which says nothing of its simulations."""
         now = time.monotonic()
         if now >= self._next or complete >= 1.0:
             with self._lock:
-                fraction = float(complete)
-                if fraction >= 1.0:
-                    self._stop_watching()
-                    self._simulations.stopped = None
                 if now >= self._next or self._said < 1.0:
-                    self._pass_on(fraction, self._stage or _ALL)
+                    self._pass_on(complete, self._stage or _ALL)
 
     @property
     def period(self) -> Any:
@@ -161,10 +169,10 @@ class Report:
                 yield from iterable
                 return
         if total:
-            self(0.0)  # what goes before is no part of the loop's pace
+            self._count(0.0)  # what goes before is no part of the loop's pace
         for count, element in enumerate(iterable, 1):
             yield element
-            self(count / total if total else 1.0)
+            self._count(count / total if total else 1.0)
 
     @property
     def taskname(self) -> str:
@@ -188,10 +196,10 @@ class Report:
         self.taskname = self._name_of_owner()
 
     def _check(self) -> None:
-        """The task has returned. Raises StoppedEarly when its simulation has not come to its end."""
+        """The task has returned. Raises StoppedEarly when a simulation has not come to its end."""
         stopped = self._simulations.stopped
-        if stopped is not None:
-            raise StoppedEarly(*stopped)
+        if stopped:
+            raise StoppedEarly(*stopped[0])
         self._simulations.remember()
 
     def _end(self) -> None:
@@ -213,7 +221,7 @@ class Report:
             simulations = self._simulations
             if complete == 0.0 and simulations.begins(elapsed):
                 self._stop_watching()
-                simulations.start()
+                simulations.start(duration)
                 self._watch = watch = simulators.Watch(start, duration, self._seen)
                 watch.begin()
             # The end of a run is computed as start + duration - start, which may be a little less.
@@ -246,12 +254,13 @@ class Report:
     def _pass_on(self, complete: float | None, part: _Part) -> None:
         """Say how much is done of a part of the item, unless that is not known; and what it is called."""
         self._phase, begin, end = part
-        if complete is not None and complete == complete:
+        if complete is not None:
             self._next = time.monotonic() + _INTERVAL
-            self._said = min(1.0, max(0.0, complete))
-            # to the last digit, as what begins where the one before ends must not seem to go back
-            self._complete = end if self._said == 1.0 else min(end, begin + (end - begin) * self._said)
             self._taskname = self._name_of_owner()
+            if complete == complete:  # what is no number says nothing
+                self._said = min(1.0, max(0.0, complete))
+                # to the last digit, as what begins where the one before ends must not seem to go back
+                self._complete = end if self._said == 1.0 else min(end, begin + (end - begin) * self._said)
         self._send_on()
 
     def _send_on(self) -> None:
@@ -266,8 +275,8 @@ class _Simulations:
     ----------
     reached : float
         How far the last one is known to be.
-    stopped : tuple of float or None
-        What StoppedEarly is given, if this one is not at its end; else None.
+    stopped : list of tuple
+        Those that are not at their end, the newest one last: for each what StoppedEarly is given.
     """
 
     def __init__(self) -> None:
@@ -279,7 +288,7 @@ class _Simulations:
         """An item begins."""
         self._seconds: list[float] = []  # of each of its simulations, as far as it has come
         self.reached = 0.0
-        self.stopped: tuple[float, float] | None = None
+        self.stopped: list[tuple[float, float]] = []
 
     def begins(self, elapsed: float) -> bool:
         """Whether one that is at zero after so many seconds begins; else it is a slow first step of this one.
@@ -289,18 +298,25 @@ class _Simulations:
         is_known = bool(self._seconds) and self.reached == 0.0
         return elapsed == 0.0 or (elapsed < _MOMENT and not is_known)
 
-    def start(self) -> None:
+    def start(self, duration: float) -> None:
         """A simulation begins."""
         self.reached = 0.0
         self._began = time.monotonic()
         self._seconds.append(0.0)
+        self.stopped.append((0.0, duration))
 
     def report(self, complete: float, duration: float) -> None:
         """It has done so much of its duration, which is in seconds."""
         self.reached = max(self.reached, complete)
-        self.stopped = None if complete >= 1.0 else (complete * duration, duration)
+        del self.stopped[-1:]
+        if complete < 1.0:
+            self.stopped.append((complete * duration, duration))
         if self._seconds:
             self._seconds[-1] = time.monotonic() - self._began
+
+    def accept(self) -> None:
+        """They are good as they are."""
+        self.stopped.clear()
 
     def remember(self) -> None:
         """The item has come to a good end."""
