@@ -225,7 +225,11 @@ def sweep() -> None:
 
 def _remove_run(path: str) -> None:
     kept = False
-    for entry in list(os.scandir(path)):
+    try:
+        entries = list(os.scandir(path))
+    except OSError:
+        return  # another farm has just removed it
+    for entry in entries:
         if os.path.exists(f"{entry.path}{_KEPT}") or entry.name.endswith(_KEPT):
             kept = True
         elif entry.name != _OWNER:
