@@ -25,7 +25,7 @@ from farmhand_brian.errors import CompilationFailed
 __all__ = ["fingerprint", "make", "make_once"]
 
 _LAST = 30  # lines of the compiler that are shown
-_MADE = {"static_arrays", "results"}  # folders of a project that are no sources
+_MADE = ("static_arrays", "results", "failed-")  # folders of a project that are no sources begin so
 _PROGRAM = "main"
 
 
@@ -81,6 +81,7 @@ def make_once(project: Path, command: str, arguments: Sequence[str]) -> bool:
         if program.exists():
             _copy(program, project / _PROGRAM)
             return False
+        (project / _PROGRAM).unlink(missing_ok=True)  # else a linker might write into one that others use
         make(project, command, arguments, usable_cpus())
         _copy(project / _PROGRAM, program)
         return True
@@ -90,7 +91,7 @@ def fingerprint(project: Path) -> str:
     """Names and contents of all sources of a project."""
     digest = hashlib.blake2b(digest_size=16)
     for folder, folders, names in os.walk(project):
-        folders[:] = sorted(set(folders) - _MADE)
+        folders[:] = sorted(name for name in folders if not name.startswith(_MADE))
         for name in sorted(names):
             path = Path(folder, name)
             if name not in (_PROGRAM, "make.deps") and path.suffix != ".o":
@@ -113,6 +114,8 @@ def _turn() -> Iterator[None]:
 
 def _copy(source: Path, target: Path) -> None:
     """Let ``target`` be the same file, which is whole as soon as it is there."""
+    if target.exists() and target.samefile(source):
+        return  # to move a file to its own second name does nothing, and would leave the third
     new = target.with_name(f"{target.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         new.unlink()
