@@ -149,6 +149,16 @@ print(scratch_directory(), (scratch_directory() / "file").exists())
     assert os.listdir(temporary) == []
 
 
+def test_it_is_elsewhere_when_there_is_no_such_folder(tmp_path, monkeypatch):
+    """A batch system may name one that it made on another computer; compilers look elsewhere then, too."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "of another computer"))
+    store = open_store(":memory:")
+    run_tasks(store, written_in, [1], **FAST)
+    (place, _, _) = store.values()[0]
+    assert not Path(place).is_relative_to(tmp_path)
+    assert not os.path.exists(place)
+
+
 def test_a_folder_of_somebody_else_is_not_used(temporary):
     """In a folder in which all may write, others can make one under our name, and wait."""
     open_one = temporary / f"farmhand-scratch-{os.geteuid()}"
