@@ -25,7 +25,7 @@ from farmhand_brian.errors import CompilationFailed
 __all__ = ["fingerprint", "make", "make_once"]
 
 _LAST = 30  # lines of the compiler that are shown
-_MADE = ("static_arrays", "results", "failed-")  # folders of a project that are no sources begin so
+_MADE = {"static_arrays", "results"}  # folders of a project that are no sources
 _PROGRAM = "main"
 
 
@@ -91,7 +91,7 @@ def fingerprint(project: Path) -> str:
     """Names and contents of all sources of a project."""
     digest = hashlib.blake2b(digest_size=16)
     for folder, folders, names in os.walk(project):
-        folders[:] = sorted(name for name in folders if not name.startswith(_MADE))
+        folders[:] = sorted(set(folders) - _MADE)
         for name in sorted(names):
             path = Path(folder, name)
             if name not in (_PROGRAM, "make.deps") and path.suffix != ".o":

@@ -36,7 +36,7 @@ __all__ = ["BODY", "Equipment", "the_device"]
 # what stands for a report in C++: nothing need be done, for another thread looks at the time
 BODY = "// farmhand looks at the network's time"
 
-_KEPT = 10  # simulations of a process that failed, whose files are kept
+_KEPT = 10  # failures of a process of which the files are kept
 _HEADERS = {f"farmhand_{header.name}": header for header in (progress.HEADER, checks.HEADER)}
 _RESULTS = "results"
 _TEXTS = {None, "text", "stdout", "stderr"}  # what Brian would print, which nobody sees
@@ -95,7 +95,6 @@ class Equipment:
         self.owner: object = None  # of which the attributes are a part of the model
         self._reports: dict[int, Any] = {}
         self._sizes: dict[Any, Any] = {}
-        self._failures = 0
         self._methods: dict[str, Callable[..., Any]] = {}
 
     def install(self) -> None:
@@ -228,10 +227,9 @@ class Equipment:
                 compiling.make_once(project, command, arguments)
             else:
                 compiling.make(project, command, arguments)
-        except CompilationFailed:
-            if self.directory is not None:
-                keep_scratch()
-            raise
+        except CompilationFailed as error:
+            reason, output, _ = error.args
+            raise CompilationFailed(reason, output, str(self._set_aside(project)[0] or project)) from None
         self.device.timers["compile"]["make"] = time.time() - begun
 
     def _run(
@@ -290,24 +288,41 @@ class Equipment:
     # -- files -----------------------------------------------------------------------------------------
 
     def _failure(self, how: str, project: Path, command: Sequence[str]) -> SimulationFailed:
-        """Keep the files of a simulation that failed, if they are not too many."""
-        self._failures += 1
-        results = self.device.results_dir
-        kept = self.directory is None or self._failures <= _KEPT
-        if self.directory is not None and kept:
-            keep_scratch()
-            failed = project / f"failed-{self._failures}"
-            shutil.rmtree(failed, ignore_errors=True)
-            with suppress(OSError):
-                os.rename(results, failed)
-                command = [f"{failed}/" if word == results else word for word in command]
-        return SimulationFailed(how, f"cd {shlex.quote(str(project))} && {shlex.join(command)}", kept)
+        """What has happened, and how to see it again."""
+        ours = self.device.results_dir
+        place, results = self._set_aside(project)
+        again = shlex.join(f"{results}/" if word == ours else word for word in command)
+        return SimulationFailed(how, f"cd {shlex.quote(str(place))} && {again}", place is not None)
+
+    def _set_aside(self, project: Path) -> tuple[Path, Path] | tuple[None, None]:
+        """Keep the files of a failure, unless there are many: where its program is then, and its results."""
+        results = Path(self.device.results_dir)
+        if self.directory is None:
+            return project, results
+        numbers = range(1, _KEPT + 1)
+        places = (Path(f"{project}-failed-{number}") for number in numbers)
+        place = next((place for place in places if not place.exists()), None)
+        if place is None:
+            return None, None
+        keep_scratch()
+        try:
+            if self._once:  # all items have that program
+                place.mkdir()
+                program = project
+            else:  # the next item makes another one in its place
+                others = shutil.ignore_patterns("*.o", "status-*", "static_arrays", results.name)
+                program = shutil.copytree(project, place, ignore=others)
+                os.rename(project / "static_arrays", place / "static_arrays")
+            os.rename(results, place / _RESULTS)
+        except OSError:  # a full disk, say
+            shutil.rmtree(place, ignore_errors=True)
+            return None, None
+        return program, place / _RESULTS
 
     def _parameters(self, project: Path) -> set[str]:
         """The files in which parameters of simulations are, and their locks."""
-        if self.directory is None:
-            return set()
-        return set(os.listdir(project / "static_arrays"))
+        folder = project / "static_arrays"
+        return set() if self.directory is None or not folder.exists() else set(os.listdir(folder))
 
     def _remove_parameters(self, project: Path, before: set[str]) -> None:
         """Remove those that a simulation has left, of whatever it was able to write."""
