@@ -49,6 +49,15 @@ double trouble(double kind)
 """
 
 
+# runs a program for which no file may have more than 200 bytes, as on a disk that is nearly full
+NO_ROOM = """
+import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 @implementation("cpp", TROUBLE, headers=["<unistd.h>", '"network.h"'])
 @check_units(kind=1, result=1)
 def trouble(kind: float) -> float:
@@ -108,7 +117,10 @@ class Model(StandaloneTask):
 
         keys = {name: getattr(self.G, name) for name in ("a", "tau", "kind")}
         keys |= {"drive": self.drive, "w": self.S.w}
-        self.run({keys[name]: value for name, value in changes.items()}, note)
+        room = changes.get("room", True)
+        command = ["./main"] if room else [sys.executable, "-c", NO_ROOM, "./main"]
+        prefs.devices.cpp_standalone.run_cmd_unix = command
+        self.run({keys[name]: value for name, value in changes.items() if name in keys}, note)
         device = self._equipment.device
         project = Path(device.project_dir)
         return {

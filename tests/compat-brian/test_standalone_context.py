@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,11 @@ def several_ways(size, broken, report):
     dt = float(defaultclock.dt)
     with standalone() as folder:
         before = objects_in(folder)
+        if broken == "the program":
+            device.insert_code("main", "*(volatile int*)0 = 1;")
         compiled = count(size, note)
         after = objects_in(folder)
-        if broken:
+        if broken == "the task":
             raise RuntimeError("the task's own error")
     defaultclock.dt = dt * second
     plain = count(size, None)
@@ -85,19 +88,23 @@ def objects_in(folder):
 
 
 @pytest.fixture(scope="module")
-def three_items(tmp_path_factory):
-    """Of one process: two that differ in the number of neurons, and one that fails in between."""
+def sweep(tmp_path_factory):
+    """Items of one process: the same model three times, and between them failures; results, and errors."""
     temporary, before = tmp_path_factory.mktemp("tmp"), os.environ["TMPDIR"]
     os.environ["TMPDIR"] = str(temporary)
     try:
         store = open_store(":memory:")
-        items = [(3, False), (3, True), (3, False)]
+        items = [(3, ""), (3, "the task"), (3, ""), (3, "the program"), (3, "")]
         run_tasks(store, several_ways, items, poolsize=1, errors="collect", **FAST)
     finally:
         os.environ["TMPDIR"] = before
-    assert [record.error.message for record in store.failures()] == ["the task's own error"]
-    assert list(temporary.glob("farmhand-scratch*")) == []
-    return store.values()
+    return store.values(), [record.error.message for record in store.failures()]
+
+
+@pytest.fixture
+def three_items(sweep):
+    """Those without a failure."""
+    return sweep[0]
 
 
 def test_the_same_task_gives_the_same_in_both_modes(three_items):
@@ -123,12 +130,22 @@ def test_brian_is_in_the_mode_in_which_it_was(three_items):
 
 def test_what_has_not_changed_is_not_compiled_again(three_items):
     """All items of a process have the same directory, and that is its own."""
-    first, last = three_items
-    assert first["pid"] == last["pid"]
-    assert first["folder"] == last["folder"]
+    first, again, _ = three_items
+    assert first["pid"] == again["pid"]
+    assert first["folder"] == again["folder"]
     assert first["is private"]
     assert len(first["anew"]) > 3
-    assert last["anew"] == []
+    assert again["anew"] == []
+
+
+def test_a_program_that_crashed_can_be_run_again_when_the_next_one_is_there(sweep):
+    """The next item makes its program in the same directory."""
+    results, (own, crash) = sweep
+    assert own == "the task's own error"
+    command = crash.partition("To run it again: ")[2]
+    again = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert again.returncode in (139, -11)
+    assert not command.startswith(f"cd {results[0]['folder']} ")
 
 
 # -- by hand -----------------------------------------------------------------------------------------

@@ -95,6 +95,25 @@ def test_processes_that_need_the_same_program_compile_it_once(tmp_path):
     assert f"-j{usable_cpus()}" in said
 
 
+def test_a_model_that_is_made_again_is_the_same_program(tmp_path):
+    """And leaves nothing behind, by which the next one would be another."""
+    folder = project(tmp_path / "p", "all:\n\t@echo made > main\n")
+    assert make_once(folder, "make", [])
+    assert not make_once(folder, "make", [])
+    assert sorted(path.name for path in folder.iterdir()) == ["main", "makefile"]
+
+
+def test_another_model_in_the_same_folder_leaves_the_first_ones_program_whole(tmp_path):
+    """Even by a linker that writes into the file that is there, which is the others' program, too."""
+    folder = project(tmp_path / "p", "all:\n\t@echo first > main\n")
+    make_once(folder, "make", [])
+    project(folder, "all:\n\t@echo second > main\n")
+    make_once(folder, "make", [])
+    project(folder, "all:\n\t@echo first > main\n")
+    assert not make_once(folder, "make", [])
+    assert (folder / "main").read_text() == "first\n"
+
+
 def test_a_process_that_is_killed_while_it_compiles_blocks_nobody(tmp_path):
     """Its place is taken by the next; half a program is no program."""
     (tmp_path / "gate").mkdir()

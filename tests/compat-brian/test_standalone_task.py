@@ -40,6 +40,8 @@ ITEMS = {
     "plain again": ({}, 1),
     "infinite": ({"tau": float("inf") * ms}, 1),
     "a backwards": ({"a": RAMP[::-1]}, 1),
+    "too few": ({"w": np.arange(3.0)}, 1),
+    "no room": ({"room": False}, 1),
     "other seed": ({}, 2),
     "no seed": ({}, None),
     "no seed either": ({}, None),
@@ -151,6 +153,12 @@ def test_a_value_that_cannot_be_passed_is_refused(sweep):
         assert "tau = inf" in record.error.message
 
 
+def test_an_array_of_another_size_is_refused(sweep):
+    """Brian knows the number of synapses in the program alone, which would go on with the values before."""
+    for record in sweep["too few"]:
+        assert record.error.type == "farmhand_brian.errors.SimulationFailed"
+
+
 # -- seeds -------------------------------------------------------------------------------------------
 
 
@@ -218,13 +226,20 @@ def test_a_program_that_crashes_costs_its_item_alone(sweep):
     assert all(isinstance(result, dict) for result in sweep["plain again"])
 
 
+def test_results_that_are_cut_by_a_full_disk_are_an_error(sweep):
+    """Brian's program does not look, and Brian takes what is there for all there is."""
+    for record in sweep["no room"]:
+        assert "not all results of the compiled simulation could be written" in record.error.message
+    assert all(isinstance(result, dict) for result in sweep["other seed"])
+
+
 def test_nothing_is_left_but_the_directories_of_crashes(sweep, temporary):
     """And there is none for the program that all had in common."""
     (run,) = (temporary / f"farmhand-scratch-{os.geteuid()}").iterdir()
     kept = {path.name for path in run.iterdir()}
-    crashed = {record.process for record in sweep["crash"]}
+    crashed = {record.process for name in ("crash", "too few") for record in sweep[name]}
     assert kept == {f"process-{n}{ending}" for n in crashed for ending in ("", ".kept")}
-    assert len(list((run / f"process-{min(crashed)}" / "model").glob("failed-*"))) >= 1
+    assert (run / f"process-{min(crashed)}" / "model-failed-1" / "results").exists()
 
 
 class Broken(StandaloneTask):

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 import waiting
 from farm_tasks import FAST
 from farmhand import open_store, run_tasks
-from farmhand.scratch import keep_scratch, scratch_directory, shared_directory
+from farmhand.scratch import keep_scratch, scratch_directory, shared_directory, sweep
 from waiting import DEADLINE, wait_for, wait_until
 
 both = pytest.mark.parametrize("start_method", ["spawn", "fork"])
@@ -148,6 +149,16 @@ print(scratch_directory(), (scratch_directory() / "file").exists())
     assert os.listdir(temporary) == []
 
 
+def test_it_is_elsewhere_when_there_is_no_such_folder(tmp_path, monkeypatch):
+    """A batch system may name one that it made on another computer; compilers look elsewhere then, too."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "of another computer"))
+    store = open_store(":memory:")
+    run_tasks(store, written_in, [1], **FAST)
+    (place, _, _) = store.values()[0]
+    assert not Path(place).is_relative_to(tmp_path)
+    assert not os.path.exists(place)
+
+
 def test_a_folder_of_somebody_else_is_not_used(temporary):
     """In a folder in which all may write, others can make one under our name, and wait."""
     open_one = temporary / f"farmhand-scratch-{os.geteuid()}"
@@ -209,6 +220,22 @@ def test_what_a_killed_farm_has_left_is_removed_by_the_next_one(farm, temporary)
     farm.wait()
     wait_until(lambda: not workers_in(farm.place))
     run_tasks(open_store(":memory:"), nothing, [1], **FAST)
+    assert os.listdir(temporary) == []
+
+
+def test_farms_that_begin_at_once_may_find_the_same_leftovers(temporary):
+    """As the jobs of a batch do: none of them fails for what another has just removed."""
+    said = subprocess.check_output(
+        [sys.executable, "-c", "from farmhand import owner; print(owner.here(), end='')"], text=True
+    )
+    base = temporary / f"farmhand-scratch-{os.geteuid()}"
+    base.mkdir(mode=0o700)
+    for number in range(200):
+        (base / str(number)).mkdir()
+        (base / str(number) / "owner").write_text(said)
+    with ThreadPoolExecutor(8) as threads:
+        for swept in [threads.submit(sweep) for _ in range(8)]:
+            swept.result()
     assert os.listdir(temporary) == []
 
 

@@ -81,6 +81,7 @@ def make_once(project: Path, command: str, arguments: Sequence[str]) -> bool:
         if program.exists():
             _copy(program, project / _PROGRAM)
             return False
+        (project / _PROGRAM).unlink(missing_ok=True)  # else a linker might write into one that others use
         make(project, command, arguments, usable_cpus())
         _copy(project / _PROGRAM, program)
         return True
@@ -113,6 +114,8 @@ def _turn() -> Iterator[None]:
 
 def _copy(source: Path, target: Path) -> None:
     """Let ``target`` be the same file, which is whole as soon as it is there."""
+    if target.exists() and target.samefile(source):
+        return  # to move a file to its own second name does nothing, and would leave the third
     new = target.with_name(f"{target.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         new.unlink()

@@ -6,7 +6,8 @@ While it is equipped, methods of the one device that Brian has are replaced on t
   has the program say how far it is;
 - ``compile_source`` gives make a fair number of jobs and shows what the compiler said;
 - ``run`` passes on the program's progress, and says how the program ended;
-- ``build`` and ``copy_source_files`` know of the directory and of the header.
+- ``build`` and ``copy_source_files`` know of the directory and of our headers, and have the program check
+  what it reads and writes.
 
 A project in a directory of ours is used again for the next model, so that make compiles only what has
 changed; what an earlier simulation has left, results and parameters, is removed before the next one.
@@ -14,6 +15,7 @@ changed; what an earlier simulation has left, results and parameters, is removed
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shlex
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from farmhand.scratch import keep_scratch, scratch_directory
-from farmhand_brian import compiling, progress
+from farmhand_brian import checks, compiling, progress
 from farmhand_brian.errors import CompilationFailed, SimulationFailed
 
 __all__ = ["BODY", "Equipment", "the_device"]
@@ -34,8 +36,8 @@ __all__ = ["BODY", "Equipment", "the_device"]
 # what stands for a report in C++: nothing need be done, for another thread looks at the time
 BODY = "// farmhand looks at the network's time"
 
-_KEPT = 10  # simulations of a process that failed, whose files are kept
-_HEADER = f'"farmhand_{progress.HEADER.name}"'
+_KEPT = 10  # failures of a process of which the files are kept
+_HEADERS = {f"farmhand_{header.name}": header for header in (progress.HEADER, checks.HEADER)}
 _RESULTS = "results"
 _TEXTS = {None, "text", "stdout", "stderr"}  # what Brian would print, which nobody sees
 
@@ -93,7 +95,6 @@ class Equipment:
         self.owner: object = None  # of which the attributes are a part of the model
         self._reports: dict[int, Any] = {}
         self._sizes: dict[Any, Any] = {}
-        self._failures = 0
         self._methods: dict[str, Callable[..., Any]] = {}
 
     def install(self) -> None:
@@ -189,17 +190,21 @@ class Equipment:
         lines = next(details[1] for kind, details in reversed(queue) if kind == "run_network")
         place = next(place for place, line in enumerate(lines) if line.startswith(f"{network}.run("))
         lines[place : place + 1] = progress.watched(number, network, duration, lines[place])
-        if _HEADER not in self.device.headers:
-            self.device.headers.append(_HEADER)  # after the code of all objects, which does not need it
+        needed = [f'"{name}"' for name in _HEADERS]
+        if needed[0] not in self.device.headers:
+            self.device.headers += needed  # after the code of all objects, which does not need them
             self.device.extra_link_args.append("-pthread")
 
     def _copy_source_files(self, writer: Any, directory: str) -> None:
         self._methods["copy_source_files"](writer, directory)
-        writer.write(_HEADER.strip('"'), progress.HEADER.read_text(encoding="utf-8"))
+        for name, header in _HEADERS.items():
+            writer.write(name, header.read_text(encoding="utf-8"))
 
     def _build(self, directory: Any = None, *args: Any, **kwds: Any) -> None:
         if directory is None:
             directory = "output" if self.directory is None else str(self.directory)
+        checks.check_parameters(self.device.main_queue)
+        checks.check_results(self.device)
         self._methods["build"](directory, *args, **kwds)
 
     def _compile_source(self, directory: str, compiler: str, debug: bool, clean: bool) -> None:
@@ -222,10 +227,9 @@ class Equipment:
                 compiling.make_once(project, command, arguments)
             else:
                 compiling.make(project, command, arguments)
-        except CompilationFailed:
-            if self.directory is not None:
-                keep_scratch()
-            raise
+        except CompilationFailed as error:
+            reason, output, _ = error.args
+            raise CompilationFailed(reason, output, str(self._set_aside(project)[0] or project)) from None
         self.device.timers["compile"]["make"] = time.time() - begun
 
     def _run(
@@ -245,9 +249,12 @@ class Equipment:
         command = preferences.run_cmd_unix
         words = [command] if isinstance(command, str) else list(command)
         status = project / f"status-{os.getpid()}"
+        parameters = self._parameters(project)
         with ExitStack() as undo:
             undo.callback(setattr, preferences, "run_cmd_unix", command)
             undo.callback(status.unlink, missing_ok=True)
+            keep = undo.enter_context(ExitStack())
+            keep.callback(self._remove_parameters, project, parameters)
             preferences.run_cmd_unix = ["/bin/sh", "-c", _SHELL, str(status), *words]
             if self.report is not None or self._reports:
                 forward = progress.forwarding(self._reports, self.report)
@@ -257,12 +264,16 @@ class Equipment:
             except RuntimeError:
                 if not status.exists():
                     raise
-                failed = status.read_text().splitlines()
-            else:
-                failed = []
-        if failed:
-            raise self._failure(_how(int(failed[0])), project, failed[1:])
-        self._remove_parameters(project)
+                failed = status.read_text().splitlines() or [str(checks.INCOMPLETE)]  # no room even for that
+                if int(failed[0]) == checks.INCOMPLETE:
+                    if self.directory is not None:  # or else the next one finds no room for what is left
+                        shutil.rmtree(device.results_dir, ignore_errors=True)
+                    what = "not all results of the compiled simulation could be written; is the disk full?"
+                    raise OSError(errno.ENOSPC, what, str(project)) from None
+                failure = self._failure(_how(int(failed[0])), project, failed[1:])
+                if failure.kept:
+                    keep.pop_all()
+                raise failure from None
 
     def _forget_sizes(self) -> None:
         """Let arrays that grow have no size: Brian takes that of the last simulation for the next one's."""
@@ -277,27 +288,46 @@ class Equipment:
     # -- files -----------------------------------------------------------------------------------------
 
     def _failure(self, how: str, project: Path, command: Sequence[str]) -> SimulationFailed:
-        """Keep the files of a simulation that failed, if they are not too many."""
-        self._failures += 1
-        results = self.device.results_dir
-        kept = self.directory is None or self._failures <= _KEPT
-        if self.directory is not None and kept:
-            keep_scratch()
-            failed = project / f"failed-{self._failures}"
-            shutil.rmtree(failed, ignore_errors=True)
-            with suppress(OSError):
-                os.rename(results, failed)
-                command = [f"{failed}/" if word == results else word for word in command]
-        elif not kept:
-            self._remove_parameters(project)
-        return SimulationFailed(how, f"cd {shlex.quote(str(project))} && {shlex.join(command)}", kept)
+        """What has happened, and how to see it again."""
+        ours = self.device.results_dir
+        place, results = self._set_aside(project)
+        again = shlex.join(f"{results}/" if word == ours else word for word in command)
+        return SimulationFailed(how, f"cd {shlex.quote(str(place))} && {again}", place is not None)
 
-    def _remove_parameters(self, project: Path) -> None:
-        """Remove the arrays that were parameters of a simulation that has ended."""
-        if self.directory is not None:
-            for name in self.device.run_args_arrays:
-                for each in (name, f"{name}.lock"):
-                    (project / "static_arrays" / each).unlink(missing_ok=True)
+    def _set_aside(self, project: Path) -> tuple[Path, Path] | tuple[None, None]:
+        """Keep the files of a failure, unless there are many: where its program is then, and its results."""
+        results = Path(self.device.results_dir)
+        if self.directory is None:
+            return project, results
+        numbers = range(1, _KEPT + 1)
+        places = (Path(f"{project}-failed-{number}") for number in numbers)
+        place = next((place for place in places if not place.exists()), None)
+        if place is None:
+            return None, None
+        keep_scratch()
+        try:
+            if self._once:  # all items have that program
+                place.mkdir()
+                program = project
+            else:  # the next item makes another one in its place
+                others = shutil.ignore_patterns("*.o", "status-*", "static_arrays", results.name)
+                program = shutil.copytree(project, place, ignore=others)
+                os.rename(project / "static_arrays", place / "static_arrays")
+            os.rename(results, place / _RESULTS)
+        except OSError:  # a full disk, say
+            shutil.rmtree(place, ignore_errors=True)
+            return None, None
+        return program, place / _RESULTS
+
+    def _parameters(self, project: Path) -> set[str]:
+        """The files in which parameters of simulations are, and their locks."""
+        folder = project / "static_arrays"
+        return set() if self.directory is None or not folder.exists() else set(os.listdir(folder))
+
+    def _remove_parameters(self, project: Path, before: set[str]) -> None:
+        """Remove those that a simulation has left, of whatever it was able to write."""
+        for name in self._parameters(project) - before:
+            (project / "static_arrays" / name).unlink(missing_ok=True)
 
     def _remove_old_sources(self, project: Path) -> None:
         """Remove what belonged to an earlier model in this directory."""

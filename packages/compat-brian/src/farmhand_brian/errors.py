@@ -42,6 +42,7 @@ class SimulationFailed(RuntimeError):
 
     def __init__(self, how: str, command: str, kept: bool = True) -> None:
         super().__init__(how, command, kept)
+        self.kept = kept
 
     def __str__(self) -> str:
         how, command, kept = self.args

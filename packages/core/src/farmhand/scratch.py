@@ -225,7 +225,11 @@ def sweep() -> None:
 
 def _remove_run(path: str) -> None:
     kept = False
-    for entry in list(os.scandir(path)):
+    try:
+        entries = list(os.scandir(path))
+    except OSError:
+        return  # another farm has just removed it
+    for entry in entries:
         if os.path.exists(f"{entry.path}{_KEPT}") or entry.name.endswith(_KEPT):
             kept = True
         elif entry.name != _OWNER:
@@ -257,7 +261,14 @@ def _remove_if_empty(folder: str) -> None:
 
 def _base() -> str:
     user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
-    return os.path.join(os.path.abspath(os.environ.get("TMPDIR") or "/tmp"), f"farmhand-scratch{user}")
+    return os.path.join(_temporary(), f"farmhand-scratch{user}")
+
+
+def _temporary() -> str:
+    """``TMPDIR``, or where compilers and Python's ``tempfile`` go when that is not there, or read-only."""
+    folders = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]
+    usable = (folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK))
+    return os.path.abspath(next(usable, folders[0]))
 
 
 def _can_be(folder: str) -> bool:
