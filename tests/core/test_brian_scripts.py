@@ -312,7 +312,8 @@ def test_of_a_simulation_only_values_can_be_returned(tmp_path):
             M = SpikeMonitor(G)
             S = StateMonitor(G, "v", record=True)
             run(3*ms)
-            return {"t": M.t[:].copy(), "trains": M.spike_trains(), "v": S.v, "states": G.get_states(), "view": M.t,
+            return {"t": M.t[:].copy(), "trains": M.spike_trains(), "v": S.v, "states": G.get_states(),
+                    "view": M.t,
                     "monitor": M, "group": [G, ones(200_000)], "text": "brian2.groups, brian2.monitors"}[what]
         names = "t", "trains", "v", "states", "view", "monitor", "group", "text"
         with open_store("results.db") as store:

@@ -119,8 +119,8 @@ def lost_memory(value: Any) -> str:
         flags = getattr(array, "flags", None)
         if flags is not None and not flags.owndata:
             return (
-                "an array in it shows memory that nobody keeps, such as that of a Brian 2 monitor which is gone "
-                "when the task returns. Return a copy: M.t[:].copy()"
+                "an array in it shows memory that nobody keeps, such as that of a Brian 2 monitor which is "
+                "gone when the task returns. Return a copy: M.t[:].copy()"
             )
     return ""
 
