@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "lint", "types", "build"]
+nox.options.sessions = ["tests", "brian", "lint", "types", "build"]
 nox.options.default_venv_backend = "virtualenv"  # comes with nox
 nox.options.reuse_existing_virtualenvs = True  # our own packages are reinstalled all the same
 nox.options.error_on_missing_interpreters = False  # `-P 3.14` is skipped where there is no 3.14

@@ -13,7 +13,7 @@ def decay(tau, report):
     G = NeuronGroup(1, "dv/dt = -v / tau : 1", method="exact")
     G.v = 1
     M = StateMonitor(G, "v", record=0)
-    run(100 * ms, report=report, report_period=report.period)
+    run(100 * ms, report=report)
     return M.t / ms, M.v[0]
 
 

@@ -1,4 +1,4 @@
-"""The firing rate of a neuron for fifteen time constants: one C++ program, built once in each process.
+"""The firing rate of a neuron for fifteen time constants: one C++ program, built once for all processes.
 
 python 03_build_once.py     computes; stop it whenever you like
 python 03_build_once.py     again: computes the rest, or nothing, and draws

@@ -271,6 +271,38 @@ def test_a_word_that_names_a_part_of_a_simulation_does_no_harm(tmp_path):
 # -- results -------------------------------------------------------------------------------------------------
 
 
+def test_an_array_of_memory_that_is_gone_is_no_result(tmp_path):
+    """Brian 2.10 gives such arrays: ``M.t[:]`` does not keep what the monitor has recorded."""
+    body = """
+        from ctypes import POINTER, PYFUNCTYPE, c_int, c_void_p, cast, py_object, pythonapi
+        import numpy as np
+
+        def view(array):
+            "The same memory without an owner, as a C program has numpy make it (by PyArray_New)."
+            pythonapi.PyCapsule_GetPointer.restype = c_void_p
+            pythonapi.PyCapsule_GetPointer.argtypes = [py_object, c_void_p]
+            functions = pythonapi.PyCapsule_GetPointer(np._core._multiarray_umath._ARRAY_API, None)
+            kinds = py_object, py_object, c_int, c_void_p, c_int, c_void_p, c_void_p, c_int, c_int, c_void_p
+            new = PYFUNCTYPE(*kinds)(cast(functions, POINTER(c_void_p))[93])
+            size = np.array(array.shape, dtype=np.intp)
+            return new(np.ndarray, 1, size.ctypes.data, array.dtype.num, None, array.ctypes.data, 0, 1, None)
+
+        kept = np.arange(3.0), np.arange(200_000.0)
+
+        def task(size, copy):
+            times = view(kept[size])
+            return {"t": Quantity(times.copy() if copy else times, dim=second.dim)}
+
+        items = [(0, True), (1, True), (0, False), (1, False)]
+        with open_store("results.db") as store:
+            run_tasks(store, task, items, gui=False, progress="none", errors="collect", poolsize=1)
+            print([each.error and str(each.error) for each in store.records()])
+    """
+    *copied, small, large = printed(tmp_path, body)
+    assert copied == [None, None]
+    assert all("memory that nobody keeps" in text and "M.t[:].copy()" in text for text in (small, large))
+
+
 def test_of_a_simulation_only_values_can_be_returned(tmp_path):
     """A monitor that was pickled would be read as one that has recorded nothing but errors."""
     pytest.importorskip("farmhand_sqlite")  # whose results may go through files
@@ -280,7 +312,8 @@ def test_of_a_simulation_only_values_can_be_returned(tmp_path):
             M = SpikeMonitor(G)
             S = StateMonitor(G, "v", record=True)
             run(3*ms)
-            return {"t": M.t[:], "trains": M.spike_trains(), "v": S.v, "states": G.get_states(), "view": M.t,
+            return {"t": M.t[:].copy(), "trains": M.spike_trains(), "v": S.v, "states": G.get_states(),
+                    "view": M.t,
                     "monitor": M, "group": [G, ones(200_000)], "text": "brian2.groups, brian2.monitors"}[what]
         names = "t", "trains", "v", "states", "view", "monitor", "group", "text"
         with open_store("results.db") as store:

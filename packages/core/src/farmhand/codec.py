@@ -124,14 +124,14 @@ def encode_result(value: object) -> bytes:
     except Exception:
         data = encode(value)
     if _STACK_GLOBAL in data:
-        prove(data)
+        prove(value, data)
     return data
 
 
-def prove(data: bytes, buffers: Sequence[memoryview] = ()) -> None:
-    """Raise an error unless a value can be decoded again, and is then worth something."""
+def prove(value: object, data: bytes, buffers: Sequence[memoryview] = ()) -> None:
+    """Raise an error unless a value can be decoded again from ``data``, and is then worth something."""
     pickle_loads(data, buffers=buffers) if buffers else decode(data)
-    if problem := simulators.problem_of(data, buffers):
+    if problem := simulators.problem_of(data, buffers) or simulators.lost_memory(value):
         raise TypeError(problem)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "apply",
     "forget_random_numbers",
     "is_for_equations",
+    "lost_memory",
     "problem_of",
     "refusal",
     "report_period",
@@ -86,7 +87,7 @@ def refusal(value: Any) -> str:
 
 
 _IS_PART = "is a part of a simulation, which lives in one process"
-_ADVICE = "Return what you need of it as values: M.t[:], M.num_spikes, G.v[:]"
+_ADVICE = "Return what you need of it as values: M.t[:].copy(), M.num_spikes, G.v[:]"
 
 
 def problem_of(encoded: bytes, buffers: Sequence[memoryview] = ()) -> str:
@@ -99,6 +100,29 @@ def problem_of(encoded: bytes, buffers: Sequence[memoryview] = ()) -> str:
     if finder.part is None:
         return ""
     return f"a {finder.part.__name__} of Brian 2 {_IS_PART}. {_ADVICE}"
+
+
+def lost_memory(value: Any) -> str:
+    """Why the numbers in a result are no longer what they were; ``''`` if they are.
+
+    With Brian 2.10, ``M.t[:]`` shows memory of the monitor, and does not keep it: when the task has returned,
+    both are gone, and anything may stand there.
+    """
+    if BRIAN2 not in sys.modules:
+        return ""
+    arrays: list[Any] = []
+    with contextlib.suppress(Exception):  # then dill has pickled it
+        pickle_dumps(value, 5, buffer_callback=lambda part: arrays.append(memoryview(part).obj))
+    for array in arrays:
+        while getattr(array, "base", None) is not None:
+            array = array.base
+        flags = getattr(array, "flags", None)
+        if flags is not None and not flags.owndata:
+            return (
+                "an array in it shows memory that nobody keeps, such as that of a Brian 2 monitor which is "
+                "gone when the task returns. Return a copy: M.t[:].copy()"
+            )
+    return ""
 
 
 def advice(error: BaseException) -> str:

@@ -114,13 +114,13 @@ class Spool:
             return self._put_if_large(index, codec.encode_result(value))
         if not self._parts:
             if codec.names_a_class(data):
-                codec.prove(data)
+                codec.prove(value, data)
             return data if len(data) <= self.threshold else self._put_if_large(index, data)
         parts = self._parts[:]
         self._parts.clear()
         if len(data) + sum(part.nbytes for part in parts) <= self.threshold:
             return codec.encode_result(value)
-        codec.prove(data, parts)
+        codec.prove(value, data, parts)
         try:
             return self.put(index, data, parts).encode()
         except OSError:
