@@ -175,6 +175,41 @@ def test_settings_of_the_script_hold_in_the_task(tmp_path):
     assert printed(tmp_path, "".join(map(textwrap.dedent, (SETTINGS, LOOK, body))), head="") == (True, True)
 
 
+def test_what_the_script_has_set_last_holds(tmp_path):
+    """Its modules set their own while they are imported, in the script before it says otherwise."""
+    (tmp_path / "model.py").write_text(
+        "from brian2 import *\ndefaultclock.dt = 9*ms\n" + textwrap.dedent(LOOK)
+    )
+    body = """
+        from model import look
+        b2.defaultclock.dt = 0.25*b2.ms
+        class Task:
+            def __init__(self): self.seen = look(0)
+            def __call__(self, x): return self.seen, look(x)
+        print((farm(look, [1]) == {wanted}, farm(lambda x: look(x), [1]) == {wanted},
+            farm(Task, [1]) >= {(wanted, wanted)}))
+    """
+    assert printed(tmp_path, "".join(map(textwrap.dedent, (SETTINGS, body))), head="") == (True, True, True)
+
+
+def test_a_preference_of_another_package_holds_where_that_is_imported(tmp_path):
+    """Elsewhere nothing is said of it: Brian would take it for a spelling mistake."""
+    package = """
+        from brian2 import *
+        speed = BrianPreference(1, "How fast.", validator=lambda value: True)
+        prefs.register_preferences("others", "Of another package.", speed=speed)
+    """
+    (tmp_path / "package.py").write_text(textwrap.dedent(package))
+    body = """
+        import package
+        prefs.others.speed = 5
+        def of_package(x): return package.prefs["others.speed"]
+        def of_none(x): return [len(prefs.prefs_unvalidated), "others.speed" in prefs]
+        print(farm(of_package, [1]) + farm(of_none, [1]))
+    """
+    assert printed(tmp_path, body) == [5, [0, False]]
+
+
 def test_settings_are_there_when_an_item_is_run_again(tmp_path):
     """What a run was sent is kept with it, and its settings with that; afterwards all is as it was."""
     body = textwrap.dedent(SETTINGS) + textwrap.dedent(LOOK)
@@ -185,11 +220,33 @@ def test_settings_are_there_when_an_item_is_run_again(tmp_path):
         import brian2
         store = open_store("results.data")
         run, = store.runs()
+        brian2.prefs.codegen.loop_invariant_optimisations = False
+        brian2.defaultclock.dt = 1*brian2.ms
+        before = dict(brian2.prefs.items())
         with Surroundings(store, run) as there:
             tried = Rerun(there, store, run, 0).run()
-        print((tried.value, (brian2.prefs["codegen.target"], float(brian2.defaultclock.dt))))
+            meanwhile = brian2.prefs["codegen.loop_invariant_optimisations"]
+        print((tried.value, meanwhile, dict(brian2.prefs.items()) == before, float(brian2.defaultclock.dt)))
     """
-    assert printed(tmp_path, again, head="") == (("numpy", 7, 0.00025), ("auto", 0.0001))
+    assert printed(tmp_path, again, head="") == (("numpy", 7, 0.00025), True, True, 0.001)
+
+
+def test_an_item_of_a_run_without_settings_is_run_again_without_any(tmp_path):
+    """Whatever is set where that happens."""
+    look = "from farmhand import open_store, run_tasks\n" + textwrap.dedent(LOOK)
+    (tmp_path / "looks.py").write_text(look)
+    body = """
+        from looks import *
+        with open_store("results.data") as store:
+            run_tasks(store, look, [1], gui=False, progress="none", poolsize=1)
+            from farmhand.rerun import Rerun, Surroundings
+            brian2.defaultclock.dt = 1*brian2.ms
+            run, = store.runs()
+            with Surroundings(store, run) as there:
+                tried = Rerun(there, store, run, 0).run()
+            print((tried.value == store.values()[0], float(brian2.defaultclock.dt)))
+    """
+    assert printed(tmp_path, body, head="") == (True, 0.001)
 
 
 def test_a_task_that_needs_no_brian_does_not_import_it_for_the_settings(tmp_path):
@@ -237,6 +294,39 @@ def test_what_is_made_for_equations_travels_however_large_it_is(tmp_path):
         print(farm(task, [1]))
     """
     assert printed(tmp_path, body) == [["my_deeper", "my_function", "my_input", "my_number"]]
+
+
+def test_the_units_of_what_is_made_for_equations_stay_units(tmp_path):
+    """Brian pickles a unit as a quantity, or as a number: equations would refuse what has such a one. That
+    must not depend on the names that the script has for units, nor on the way by which it is sent."""
+    body = """
+        import brian2 as b2
+        from farmhand import open_store, run_tasks
+        b2.prefs.codegen.target = "numpy"
+        tau = 10*b2.ms
+        number = b2.TimedArray([1, 2], dt=1*b2.ms)
+        density = b2.TimedArray([1, 2]*b2.uA/b2.cm**2, dt=1*b2.ms)
+        @b2.check_units(x=b2.amp/b2.metre**2, result=b2.amp/b2.metre**2)
+        def twice(x): return 2*x
+        def by_name(x):
+            return simulated("dv/dt = (number(t)*twice(density(t)) - v)/tau : amp/metre**2", {})
+        def simulated(equations, namespace):
+            G = b2.NeuronGroup(1, equations, method="euler", namespace=namespace or None)
+            b2.Network(G).run(1*b2.ms)
+            return float(G.v[0])
+        def as_item(taps): return simulated("dv/dt = (taps(t) - v)/tau : 1", {"taps": taps, "tau": tau})
+        class Bound:
+            def __init__(self, taps): self.taps = taps
+            def __call__(self, x): return as_item(self.taps)
+        def unit(x): return repr(number._return_unit), type(number._return_unit) is b2.Unit
+        with open_store(":memory:") as store:
+            for task, items in (by_name, [1]), (as_item, [number]), (Bound(number), [1]), (unit, [1]):
+                run_tasks(store, task, items, gui=False, progress="none", poolsize=1)
+            print((store.values(), [by_name(1), as_item(number), as_item(number), unit(1)]))
+    """
+    found, expected = printed(tmp_path, body, head="")
+    assert found == expected
+    assert expected[0] > 0
 
 
 def test_equations_may_be_anywhere_in_what_the_task_brings(tmp_path):

@@ -212,15 +212,16 @@ def test_rerun_seeds_the_item_as_the_farm_did(tmp_path):
     """Afterwards the environment is as it was."""
     pytest.importorskip("farmhand_sqlite")
     with open_store(tmp_path / "results.db") as store:
-        run_tasks(store, seed_tasks.draw, ITEMS, gui=False, progress="none", poolsize=2, seed=7)
+        run_tasks(store, seed_tasks.Drawing, ITEMS, gui=False, progress="none", poolsize=2, seed=7)
         [run] = store.runs()
+        environment = dict(os.environ)
         before = random.getstate(), numpy.random.get_state()
         with Surroundings(store, run) as surroundings:
             tried = Rerun(surroundings, store, run, 5).run()
         random.setstate(before[0])
         numpy.random.set_state(before[1])
     assert tried.value == EXPECTED[5]
-    assert "FARMHAND_SEED" not in os.environ
+    assert dict(os.environ) == environment
 
 
 def test_a_table_has_the_seeds_with_what_records_say():

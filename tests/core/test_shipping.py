@@ -842,6 +842,22 @@ def test_9_instances_of_the_authors_own_modules_travel_by_value(script):
     assert printed == "[(2, [1, 2, 3], [1, 2])]"
 
 
+def test_9_modules_that_nobody_needed_yet_stay_unloaded(script):
+    """To look into one of ``importlib.util.LazyLoader`` would load it, or fail to."""
+    script.module("site-packages/library.py", LIBRARY)
+    script.module("lazy.py", "raise ImportError('it needs what is not installed')")
+    printed = script.run("""
+        import importlib.util, sys; sys.path.append("site-packages")
+        from library import *
+        spec = importlib.util.find_spec("lazy")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["lazy"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["lazy"])
+        print(farm(lambda x: settings.speed, [0]))
+    """)
+    assert printed == "[1]"
+
+
 def test_9_a_random_function_draws_from_its_modules_generator(script):
     """A copy would give each process the numbers that the script would have drawn next."""
     printed = script.run("""

@@ -94,8 +94,15 @@ def encode(value: object) -> bytes:
     except Exception:
         import dill  # costs tens of milliseconds, and most values never need it
 
-        data: bytes = dill.dumps(value, protocol=PROTOCOL, recurse=True)
-        return data
+        file = io.BytesIO()
+        pickler = dill.Pickler(file, PROTOCOL, recurse=True)
+        pickler.reducer_override = _reduce_unit
+        pickler.dump(value)
+        return file.getvalue()
+
+
+def _reduce_unit(thing: object) -> Any:
+    return simulators.parts_of_unit(thing) or NotImplemented
 
 
 def decode(data: bytes) -> Any:

@@ -39,7 +39,8 @@ class Origins:
     def __init__(self, main: dict[str, Any]) -> None:
         self._main = main
         self._names: dict[int, list[str]] | None = None  # of the things that the script has, by id
-        self._homes: dict[type, dict[int, str]] = {}  # of a class, its instances that its module has
+        self._homes: dict[str, dict[int, str]] = {}  # what a library's module has, by id
+        self._modules: list[tuple[str, dict[str, Any]]] | None = None  # each with what it has
 
     def find(self, value: Any) -> tuple[str, str] | None:
         """The module that has ``value``, and its name there; None if it has to travel by itself.
@@ -72,32 +73,41 @@ class Origins:
             (module, name)
             for name in self._names.get(id(value), ())
             if self._main.get(name) is value
-            for module in _modules_with(name, value)
+            for module in self._modules_with(name, value)
             if any_module or _is_of_library(module)
         ]
         return min(found, key=_obscurity, default=None)
 
     def _at_home(self, value: Any) -> tuple[str, str] | None:
         """Many classes are there for one instance, beside them in their module."""
-        kind = type(value)
-        home: Any = kind.__module__
-        if kind not in self._homes:
-            module = sys.modules.get(home) if isinstance(home, str) else None
-            names = vars(module) if module is not None and _is_of_library(home) else {}
-            self._homes[kind] = {id(thing): name for name, thing in names.items() if type(thing) is kind}
-        name = self._homes[kind].get(id(value))
+        home: Any = type(value).__module__
+        if not isinstance(home, str):  # a class may call anything that
+            return None
+        if home not in self._homes:
+            module = sys.modules.get(home) if _is_of_library(home) else None
+            names = getattr(module, "__dict__", {})
+            self._homes[home] = {id(thing): name for name, thing in names.items()}
+        name = self._homes[home].get(id(value))
         if name is None or getattr(sys.modules.get(home), name, None) is not value:
             return None
         # the module that users know, if it calls it the same
         return min(
-            [(module, name) for module in _modules_with(name, value)], key=_obscurity, default=(home, name)
+            [(module, name) for module in self._modules_with(name, value)],
+            key=_obscurity,
+            default=(home, name),
         )
 
-
-def _modules_with(name: str, value: Any) -> Iterator[str]:
-    for module, names in [(each, getattr(part, "__dict__", {})) for each, part in list(sys.modules.items())]:
-        if names.get(name) is value and names.get("__spec__") is not None and module != "__main__":
-            yield module
+    def _modules_with(self, name: str, value: Any) -> Iterator[str]:
+        if self._modules is None:
+            # not module.__dict__, which makes importlib.util.LazyLoader load the module
+            self._modules = [
+                (module, object.__getattribute__(part, "__dict__"))
+                for module, part in list(sys.modules.items())
+                if isinstance(part, ModuleType) and module != "__main__"
+            ]
+        for module, names in self._modules:
+            if names.get(name) is value and names.get("__spec__") is not None:
+                yield module
 
 
 def _obscurity(origin: tuple[str, str]) -> tuple[bool, int, int, str]:

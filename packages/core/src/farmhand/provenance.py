@@ -30,6 +30,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 
 from farmhand.cpus import cpu_count
 from farmhand.stdlib import blake2b
@@ -134,11 +135,15 @@ def _compiled(code: CodeType) -> bytes:
 def _packages() -> Iterator[tuple[str, str]]:
     """The packages that have been imported, with what they, or their installation, say of their version."""
     known: dict[str, dict[str, str]] = {}  # by folder: what is installed there
+    module: Any  # what stands for one may be anything
     for name, module in sorted(sys.modules.items()):
         if "." in name or name.startswith("_") or name in sys.stdlib_module_names or module is None:
             continue
-        # not getattr, which some modules answer in their own way; what stands for a module may have no names
-        names = getattr(module, "__dict__", {})
+        # not getattr, which some modules answer in their own way
+        if isinstance(module, ModuleType):
+            names = object.__getattribute__(module, "__dict__")  # importlib.util.LazyLoader would load it
+        else:
+            names = getattr(module, "__dict__", {})
         version, file = names.get("__version__"), names.get("__file__")
         if not isinstance(version, str) and isinstance(file, str):
             inside = os.path.basename(file) == "__init__.py"

@@ -16,7 +16,7 @@ from types import ModuleType
 from farmhand import codec, seeds, shipping, simulators
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import DataManager, RunInfo, join_key
-from farmhand.task import MadeTask, Task
+from farmhand.task import RUN_SEED, MadeTask, Task
 from farmhand.values import dataclass
 
 TYPE_CHECKING = False
@@ -105,12 +105,14 @@ class Surroundings:
         self._here = _folder()
         self._before: tuple[ModuleType, list[str], list[str]] | None = None
         self._settings = b""
+        self._environment: dict[str, str | None] = {}
 
     def __enter__(self) -> Surroundings:
         named = self._find_file()  # while relative paths mean what the user means
         said = self._run.provenance
         self._before = sys.modules["__main__"], list(sys.path), list(sys.argv)
         self._settings = simulators.settings()
+        self._environment = {name: os.environ.get(name) for name in (seeds.VARIABLE, RUN_SEED)}
         main = ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main
@@ -124,6 +126,7 @@ class Surroundings:
                 pass
             for other in self._others:
                 self._receive(other)
+            simulators.apply(b"")  # what is set here, or was in other runs, is not the run's
             self.task = self._receive(self._run)
             if named is not None:
                 self.task = Task.check(_named(*named, main), seed=self._run.seed)
@@ -137,7 +140,11 @@ class Surroundings:
             sys.modules["__main__"], sys.path[:], sys.argv[:] = self._before
             sys.modules.pop(_LOADED, None)
             simulators.apply(self._settings)
-            os.environ.pop(seeds.VARIABLE, None)
+            for name, value in self._environment.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
             self._before = None
             if self._here:
                 os.chdir(self._here)

@@ -23,9 +23,10 @@ So the task travels *by value*, with dill, and what it refers to in ``__main__``
 9. What the script has from a library by a name of the library (``from brian2 import *``: ``prefs``,
    ``rand``) is, in the worker, the library's own, and no copy; plain values are copied.
 10. What was made to be named in equations (Brian 2's ``TimedArray``, a function that has units) travels
-    when a string names it, of whatever size, and though only dill can pickle it.
+    when a string names it, of whatever size, and though only dill can pickle it. Its units stay units.
 11. What the script has set in Brian 2 (preferences, ``defaultclock.dt``) is set in the worker, whenever
-    the task imports it. A part of a simulation (a ``NeuronGroup``) is refused, as its copy would be none.
+    the task imports it, over what the task's modules set when they are loaded. A part of a simulation
+    (a ``NeuronGroup``) is refused, as its copy would be none.
 
 The bytes are pickles one after another, which share one memo: pairs of name and value, where the
 task has no name. The task comes first, as only pickling it says which names are needed. But when
@@ -64,6 +65,10 @@ _PLAIN, _FUNCTIONS, _DILL = b"P", b"F", b"D"
 _SETTINGS = b"S"  # then the length of the settings in 4 bytes, these, and one of the others
 _OWN_TO_EVERY_MAIN = {"__name__", "__builtins__", "__spec__", "__loader__", "__cached__"}
 _GLOBAL_NAMES = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+# dill's pickler asks how to reduce each of these as well, and there are very many in a large global
+_PLAIN_KINDS = frozenset(
+    [int, float, complex, bool, type(None), str, bytes, list, tuple, dict, set, frozenset]
+)
 _MENTIONED_LIMIT = 1 << 20  # bytes; a name in a string is a guess, so it may not cost much
 
 
@@ -156,7 +161,9 @@ def receive(data: bytes) -> Any:
     if data[:1] == _SETTINGS:
         end = _end_of_settings(data)
         simulators.apply(data[5:end])
-        data = data[end:]
+        received = receive(data[end:])
+        simulators.apply(data[5:end])  # again: modules that were imported meanwhile may have set their own
+        return received
     view = memoryview(data)[1:]
     if data[:1] == _PLAIN:
         return pickle_loads(view)
@@ -254,11 +261,15 @@ class _Load:
 
     def reduced(self, thing: Any) -> Any:
         """How a pickler has to reduce ``thing``, where that is not its own affair: NotImplemented."""
+        if type(thing) in _PLAIN_KINDS:
+            return NotImplemented
         origin = self._origins.find(thing)
         if origin is not None:
             return _part_of, origin
         if reason := simulators.refusal(thing):
             raise TypeError(reason)
+        if unit := simulators.parts_of_unit(thing):
+            return unit
         if type(thing).__module__ == "__main__":
             self.mention(_words_in(getattr(thing, "__dict__", None)))
         return NotImplemented
@@ -682,7 +693,7 @@ def _words_in(value: Any, depth: int = 3) -> Iterator[str]:
     elif depth and isinstance(value, list | tuple | set | frozenset | dict) and len(value) <= 1000:
         for part in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from _words_in(part, depth - 1)
-    elif text := simulators.text_of(value):
+    elif not isinstance(value, int | float | None) and (text := simulators.text_of(value)):
         yield from _words_in(text)
 
 

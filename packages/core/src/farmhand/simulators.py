@@ -30,6 +30,7 @@ __all__ = [
     "forget_random_numbers",
     "is_for_equations",
     "lost_memory",
+    "parts_of_unit",
     "problem_of",
     "refusal",
     "report_period",
@@ -65,6 +66,18 @@ def is_for_equations(value: Any) -> bool:
     return _is_a(value, "core.functions", "Function") or (
         BRIAN2 in sys.modules and hasattr(value, "_arg_units") and hasattr(value, "_return_unit")
     )
+
+
+def parts_of_unit(value: Any) -> tuple[Any, ...] | None:
+    """What makes a unit again, and of what; None of all else.
+
+    Brian itself pickles a unit as a quantity (one without dimensions as a number). That is as good in a
+    calculation, but not as the unit of a ``TimedArray`` or a function: no equation could name these.
+    """
+    if not _is_a(value, "units.fundamentalunits", "Unit"):
+        return None
+    about = (value.name, value.dispname, value.latexname, value.iscompound)
+    return type(value), (10.0**value.scale, value.dim, value.scale, *about)
 
 
 def text_of(value: Any) -> str:
@@ -212,10 +225,8 @@ def _apply(data: bytes) -> None:
     for name in _changed_preferences(brian2).keys() - changed.keys():
         prefs[name] = _default(prefs, name)
     for name, value in changed.items():
-        if name in prefs:
+        if name in prefs:  # else it is of a package that has not been imported
             prefs[name] = pickle_loads(value)
-        else:  # of a package that is still to be imported
-            prefs.prefs_unvalidated[name] = pickle_loads(value)
     if float(brian2.defaultclock.dt_) != dt:
         brian2.defaultclock.dt = dt * brian2.second
 
