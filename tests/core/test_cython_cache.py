@@ -49,6 +49,7 @@ def in_a_process(tmp_path, monkeypatch):
     for package in (folder, *folder.parents[:3]):
         (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # what is built here stands for what has no such thing
     cache = tmp_path / "cache"
     cache.mkdir()
 
