@@ -172,7 +172,7 @@ def measure(sweep: str, rounds: int, items: int | None) -> str:
     contenders = [Contender(*each) for each in SWEEPS[sweep].items()]
     for turn in range(rounds + 1):
         for contender in contenders:
-            print(f"{sweep}: {contender.name}, round {turn + 1}", end="\r", file=sys.stderr, flush=True)
+            print(f"{sweep}: {contender.name}, round {turn + 1}", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 run = run_whole if turn < rounds else run_killed
                 run(contender, Path(folder).resolve(), items, expected)

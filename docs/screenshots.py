@@ -128,9 +128,9 @@ prefs.codegen.target = "numpy"
 def find_rate(weight, report):
     report.taskname = f"weight {weight}"
     eqs = "dv/dt = (1.1 - v) / (10*ms) : 1 (unless refractory)"
-    G = NeuronGroup(3000, eqs, threshold="v > 1", reset="v = 0", refractory=2 * ms, method="exact")
+    G = NeuronGroup(6000, eqs, threshold="v > 1", reset="v = 0", refractory=2 * ms, method="exact")
     G.v = "rand()"
-    S = Synapses(G, G, on_pre="v += weight / 3000", namespace={"weight": weight})
+    S = Synapses(G, G, on_pre="v += weight / 6000", namespace={"weight": weight})
     S.connect(p=0.2)
     report.stage("warm-up", 0, 0.25)
     run(100 * ms, report=report)
