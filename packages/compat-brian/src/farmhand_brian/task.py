@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from farmhand.scratch import scratch_directory, shared_directory
-from farmhand.task import RUN_SEED
+from farmhand.seeds import RUN_VARIABLE
 from farmhand_brian.device import Equipment
 from farmhand_brian.standalone import activate
 
@@ -155,7 +155,7 @@ def _same_random_numbers() -> Iterator[None]:
     """Inside, Python and NumPy draw the same numbers in all processes of a run of the farm."""
     import numpy
 
-    said = os.environ.get(RUN_SEED, "").encode() or _entropy(shared_directory() / "entropy")
+    said = os.environ.get(RUN_VARIABLE, "").encode() or _entropy(shared_directory() / "entropy")
     seed = int.from_bytes(hashlib.blake2b(said, digest_size=4).digest(), "little")
     states = random.getstate(), numpy.random.get_state()
     random.seed(seed)

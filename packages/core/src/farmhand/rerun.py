@@ -16,7 +16,7 @@ from types import ModuleType
 from farmhand import codec, seeds, shipping, simulators
 from farmhand.errors import StoreError, UsageError
 from farmhand.store import DataManager, RunInfo, join_key
-from farmhand.task import RUN_SEED, MadeTask, Task
+from farmhand.task import MadeTask, Task
 from farmhand.values import dataclass
 
 TYPE_CHECKING = False
@@ -112,7 +112,7 @@ class Surroundings:
         said = self._run.provenance
         self._before = sys.modules["__main__"], list(sys.path), list(sys.argv)
         self._settings = simulators.settings()
-        self._environment = {name: os.environ.get(name) for name in (seeds.VARIABLE, RUN_SEED)}
+        self._environment = {name: os.environ.get(name) for name in (seeds.VARIABLE, seeds.RUN_VARIABLE)}
         main = ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["VARIABLE", "item_generator", "item_seed", "refresh", "seeder"]
+__all__ = ["RUN_VARIABLE", "VARIABLE", "item_generator", "item_seed", "refresh", "seeder"]
 
 VARIABLE = "FARMHAND_SEED"  # in the environment, while an item of a run with a seed runs
+RUN_VARIABLE = "FARMHAND_RUN_SEED"  # the same, when a class task is made: the run's seed, or nothing
 _ROUNDS = 4  # of a Feistel network, which is then as good as a random permutation
 
 

@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 
     RunItem: TypeAlias = Callable[[int, Any], Any]
 
-__all__ = ["RUN_SEED", "Call", "MadeTask", "Report", "Task", "call"]
-
-RUN_SEED = (
-    "FARMHAND_RUN_SEED"  # in the environment, when a class task is made: the seed of the run, or nothing
-)
+__all__ = ["Call", "MadeTask", "Report", "Task", "call"]
 
 _VARKEYWORDS = 0x08  # a flag of code: it takes **kwds
 
@@ -161,7 +157,7 @@ class Task:
         target = make = self.target
         owner: object = None
         if isinstance(target, type):
-            os.environ[RUN_SEED] = "" if self.seed is None else str(self.seed)
+            os.environ[seeds.RUN_VARIABLE] = "" if self.seed is None else str(self.seed)
             kwds = dict(self.initkwds)
             if _takes(target, "process_number", or_kwds=True):
                 kwds.setdefault("process_number", process_number)
