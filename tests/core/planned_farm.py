@@ -68,6 +68,9 @@ class PlannedExecutor:
         self._attempts: dict[int, int] = {}
         self._events: list[ExecutorEvent] = []
 
+    def room(self) -> int:
+        return 4
+
     def open(self, job: Any) -> None:
         pass
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from farmhand import codec
-from farmhand.cpus import cpu_count
 from farmhand.errors import UnknownName, UsageError
 from farmhand.events import FINAL_KINDS, KINDS
 from farmhand.plugins import Plugins
@@ -125,18 +124,16 @@ def function(what: str, value: Any, meaning: str) -> Any:
     return value
 
 
-def pool_size(poolsize: Any) -> int:
-    """How many processes ``poolsize`` means: 0 is all CPUs, -1 all but one."""
-    number = whole("poolsize", poolsize)
-    if number > 0:
-        return number
-    cpus = cpu_count()
-    if cpus + number < 1:
+def pool_size(poolsize: int, room: int) -> int:
+    """How many processes ``poolsize`` means where there is room for ``room``: 0 is all, -1 all but one."""
+    if poolsize > 0:
+        return poolsize
+    if room + poolsize < 1:
         raise UsageError(
-            f"poolsize={number} leaves no process: this computer lets farmhand use {cpus} CPUs, and 0 "
+            f"poolsize={poolsize} leaves no process: there are {room} CPUs that farmhand may use, and 0 "
             "means all of them, -1 all but one"
         )
-    return cpus + number
+    return room + poolsize
 
 
 def length(items: Iterable[Any]) -> int | None:

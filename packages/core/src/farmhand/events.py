@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+from farmhand.errors import FarmhandError
 from farmhand.values import dataclass, field
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Control",
     "Event",
     "ExecutorEvent",
+    "ExecutorFailed",
     "Finish",
     "Finished",
     "ItemError",
@@ -45,6 +47,8 @@ __all__ = [
     "Reported",
     "Resize",
     "Resume",
+    "RoomChanged",
+    "RoundTrip",
     "SendItems",
     "SetupFailed",
     "StartProcess",
@@ -108,10 +112,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStarted:
-    """The system has started process ``number``; it is not ready yet."""
+    """The system has started process ``number``; it is not ready yet.
+
+    ``pid`` is its number on the computer ``computer``, whose name is empty for this one.
+    """
 
     number: int
     pid: int | None = None
+    computer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +225,8 @@ class ProcessDied:
     ``index`` is the item that it was on, None when it was on none; ``reason`` is for
     people: ``'signal 11 (SIGSEGV)'``, ``'exit code 3'``; ``started`` and ``seconds`` say when
     that item had started (since the epoch) and how long it had run. ``kind`` is ``'memory'``
-    when the system killed it because memory ran out.
+    when the system killed it because memory ran out, and ``'lost'`` when the computer that it was on,
+    or the way there, is gone, by no fault of an item as far as anybody knows.
     """
 
     number: int
@@ -247,6 +256,30 @@ class ItemOverMemory:
     memory: int
 
 
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """A message to a process and its answer take ``seconds``, beside what the process itself takes.
+
+    Said by an executor whose processes are far away, at first and whenever it has changed much.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """There is room for ``processes`` processes from now on: computers have come or gone."""
+
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorFailed:
+    """The executor cannot go on; what has finished is still handed over."""
+
+    error: FarmhandError
+
+
 ExecutorEvent = (
     ProcessStarted
     | ProcessReady
@@ -259,6 +292,9 @@ ExecutorEvent = (
     | ProcessDied
     | ItemTimedOut
     | ItemOverMemory
+    | RoundTrip
+    | RoomChanged
+    | ExecutorFailed
 )
 
 

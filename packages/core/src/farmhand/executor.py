@@ -62,8 +62,14 @@ class Executor(Protocol):
     its ``ProcessDied`` says everything. An executor never raises because a process died.
     """
 
+    def room(self) -> int:
+        """For how many processes there is room now; called once, before all others.
+
+        When that changes later, ``RoomChanged`` says so.
+        """
+
     def open(self, job: Job) -> None:
-        """Get ready to run ``job``; called once, first.
+        """Get ready to run ``job``; called once, before any process is started.
 
         Errors here end the call of ``run_tasks`` before any process has started.
         """

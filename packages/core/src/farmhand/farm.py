@@ -262,7 +262,7 @@ def run_tasks(
     recycle = None if recycle is None else arguments.whole("recycle", recycle, least=1)
     seed = None if seed is None else arguments.whole("seed", seed, least=0)
     total = arguments.length(items) if numitems is None else arguments.whole("numitems", numitems, least=0)
-    processes = arguments.pool_size(poolsize)
+    poolsize = arguments.whole("poolsize", poolsize)
     arguments.function("key", key, "from an item to a str")
     arguments.function("stop_when", stop_when, "of a list of records")
     checked = Task.check(task, initargs, initkwds, seed)
@@ -279,6 +279,7 @@ def run_tasks(
         )
     with contextlib.ExitStack() as stack:
         stack.callback(engine.close)
+        processes = arguments.pool_size(poolsize, engine.room())
         if isinstance(dataman, DataManager):
             store = dataman
         else:

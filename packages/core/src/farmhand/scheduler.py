@@ -20,6 +20,7 @@ from farmhand.events import (
     FINAL_KINDS,
     Command,
     Event,
+    ExecutorFailed,
     Finish,
     Finished,
     ItemError,
@@ -46,6 +47,8 @@ from farmhand.events import (
     Reported,
     Resize,
     Resume,
+    RoomChanged,
+    RoundTrip,
     SendItems,
     SetupFailed,
     StartProcess,
@@ -247,7 +250,9 @@ class Scheduler:
                 commands = self._resize(event)
             case Tick():
                 commands = self._tick()
-            case ProcessStarted() | Reported() | ItemsUnreadable():
+            case ExecutorFailed():
+                commands = self._break(event.error)
+            case ProcessStarted() | Reported() | ItemsUnreadable() | RoundTrip() | RoomChanged():
                 commands = []  # of interest to others
             case _:
                 assert_never(event)

@@ -113,6 +113,9 @@ class LocalExecutor:
 
     # -- the farm's side ---------------------------------------------------------------------------
 
+    def room(self) -> int:
+        return cpu_count()
+
     def open(self, job: Job) -> None:
         here = ""
         self._job = job

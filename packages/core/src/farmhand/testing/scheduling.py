@@ -200,6 +200,9 @@ class ScriptedExecutor:
 
     # -- the contract --------------------------------------------------------------------------------
 
+    def room(self) -> int:
+        return 4
+
     def open(self, job: Job) -> None:
         self._job = job
 
