@@ -190,7 +190,9 @@ def run_tasks(
     retries : int or mapping
         How many more times an item that failed is tried; by kind of failure,
         ``{'died': 3, 'timeout': 1}``, other kinds are not. What cannot be pickled is never tried
-        again. The store has every attempt that failed (``store.retried()``).
+        again. An item whose computer was lost (of a cluster) is tried again by itself, three times
+        beside all others unless ``{'lost': ...}`` says how often. The store has every attempt that
+        failed (``store.retried()``).
     backoff : float
         Seconds before an item is tried again; twice as long before each further attempt, up to a
         minute.

@@ -268,9 +268,13 @@ def quoted(text: str) -> str:
 
 def kind_text(kind: str) -> str:
     """What happened to an item that failed, in a word or two."""
-    return {"died": "process died", "timeout": "took too long", "memory": "too much memory"}.get(
-        kind, shown(kind, 30)
-    )
+    words = {
+        "died": "process died",
+        "timeout": "took too long",
+        "memory": "too much memory",
+        "lost": "computer lost",
+    }
+    return words.get(kind, shown(kind, 30))
 
 
 def rerun_text(failure: Failure, store: str) -> str:
@@ -283,7 +287,7 @@ def rerun_text(failure: Failure, store: str) -> str:
 def full_failure_text(failure: Failure, store: str) -> str:
     """All that is known of a failure, as it is read and copied."""
     error = failure.error
-    what = "Died" if error.kind == "died" else _sentence(kind_text(error.kind))
+    what = {"died": "Died", "lost": "Lost"}.get(error.kind) or _sentence(kind_text(error.kind))
     where = "" if failure.process is None else f" in process {failure.process}"
     tries = "" if failure.attempts < 2 else f", tried {failure.attempts} times"
     lines = [
