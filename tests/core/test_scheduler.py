@@ -639,7 +639,7 @@ def lost(number: int, index: int | None = None) -> ProcessDied:
 
 
 def test_an_item_whose_process_was_lost_is_tried_again_by_itself():
-    """Its computer is gone, which is not its fault: at once, before all others, and `retries` is for others."""
+    """Its computer is gone, which is no fault of its own: at once, before others, whatever `retries` says."""
     farm = History(items=10, processes=2, backoff=5.0)
     farm.ready(0)
     farm.ready(1)
@@ -769,7 +769,7 @@ def test_a_process_that_gets_ready_shows_that_others_can():
 
 
 def test_what_is_lost_while_the_run_ends_is_given_up():
-    """As with any other death: stopping, it is abandoned; finishing, it is a failure that `resume` repeats."""
+    """As with any death: stopping, it is abandoned; finishing, it is a failure that `resume` repeats."""
     farm = History(items=10, processes=1)
     farm.ready(0)
     farm(Stop())

@@ -184,6 +184,7 @@ class Scheduler:
         # only items that have not ended. Too many losses bring it under suspicion.
         self._losses: dict[int, int] = {}
         self._memory_low = False
+        self._elsewhere = False  # whether a process has started on another computer
         self._feed_open = True
         self._ask_again = False
         self._asking = False  # a ReadItems that is for no process has no answer yet
@@ -248,9 +249,7 @@ class Scheduler:
             case MemoryLow():
                 commands = self._mind_memory(event)
             case ProcessStarted():
-                commands = []
-                if event.number in self._processes:
-                    self._processes[event.number].computer = event.computer
+                commands = self._process_started(event)
             case SetupFailed():
                 commands = self._setup_failed(event)
             case Pause():
@@ -421,6 +420,17 @@ class Scheduler:
         """Whether there are items that no process holds."""
         return self._feed_open or bool(self._waiting or self._resting)
 
+    def _process_started(self, event: ProcessStarted) -> list[Command]:
+        process = self._processes.get(event.number)
+        if process is None:
+            return []
+        process.computer = event.computer
+        if not event.computer or self._elsewhere:
+            return []
+        self._elsewhere = True
+        # the memory here is that of a login node, say, and no reason for the others to wait
+        return self._mind_memory(MemoryLow(False)) if self._memory_low else []
+
     def _process_ready(self, event: ProcessReady) -> list[Command]:
         process = self._processes.get(event.number)
         if process is None or process.state != "starting":
@@ -527,8 +537,8 @@ class Scheduler:
 
     def _mind_memory(self, event: MemoryLow) -> list[Command]:
         """With hardly any memory left only one item at a time is begun, so that the run goes on."""
-        self._memory_low = event.low
-        return self._recall_everything() if event.low else self._feed_all()
+        self._memory_low = event.low and not self._elsewhere
+        return self._recall_everything() if self._memory_low else self._feed_all()
 
     def _resize(self, event: Resize) -> list[Command]:
         if event.processes < 1:
