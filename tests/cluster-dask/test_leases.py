@@ -203,8 +203,10 @@ def test_a_worker_that_is_paused_is_used_again_when_it_goes_on():
 class Histories(RuleBasedStateMachine):
     """A cluster as Dask keeps it, and a farm with processes in leases: whatever can happen, in any order."""
 
-    @initialize(gpus=st.booleans())
-    def begin(self, gpus):
+    @initialize(
+        gpus=st.booleans(), threads=st.lists(st.integers(0, 4), max_size=4), wanted=st.integers(0, 12)
+    )
+    def begin(self, gpus, threads, wanted):
         self.leases = Leases({"GPU": 1} if gpus else {})
         self.gpus = gpus
         self.workers: dict[str, Place] = {}
@@ -214,7 +216,9 @@ class Histories(RuleBasedStateMachine):
         self.runs: dict[str, str] = {}  # where they run
         self.told: dict[str, str] = {}  # where the policy believes that those run whose start it was told
         self.used: set[str] = set()  # by a process
-        self.wanted = 0
+        self.wanted = wanted
+        for count in threads:
+            self.a_worker_joins(count, count)
 
     def slots(self, place: Place) -> int:
         return min(place.threads, int(place.resources["GPU"])) if self.gpus else place.threads
@@ -252,7 +256,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def tasks_begin(self):
-        """Dask starts what it can."""
+        """Dask starts what it can, pinned or not."""
         for id, lease in self.tasks.items():
             for name, place in self.workers.items():
                 has_room = sum(at == name for at in self.runs.values()) < self.slots(place)
@@ -297,6 +301,16 @@ class Histories(RuleBasedStateMachine):
         self.known = dict(self.workers)
         self.leases.set_places(self.known)
 
+    @rule(starts=st.booleans())
+    def all_hear_of_each_other(self, starts):
+        """Most of the time nothing happens meanwhile."""
+        self.workers_are_listed()
+        self.a_plan_is_carried_out()
+        if starts:
+            self.tasks_begin()
+            self.starts_are_told()
+            self.processes_start(2)
+
     @rule()
     def a_plan_is_carried_out(self):
         plan = self.leases.plan(self.wanted, self.told.keys() - self.used)
@@ -320,6 +334,9 @@ class Histories(RuleBasedStateMachine):
                 pinned = sum(lease.place == name for lease in self.tasks.values())
                 assert pinned <= self.slots(place), "more than it can ever run"
                 assert held[name] >= self.slots(place) or not held[None], f"{name} is idle"
+            else:
+                there = {id for id, lease in self.tasks.items() if self.told.get(id, lease.place) == name}
+                assert there <= self.used, f"{name} begins nothing"
 
     @invariant()
     def room_is_that_of_the_places(self):
