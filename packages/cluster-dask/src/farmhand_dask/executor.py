@@ -26,7 +26,6 @@ from farmhand.errors import FarmhandError, UsageError
 from farmhand.events import (
     ExecutorEvent,
     ExecutorFailed,
-    ItemsReturned,
     ProcessDied,
     ProcessStarted,
     RoomChanged,
@@ -147,6 +146,7 @@ class DaskExecutor:
         self._leases = Leases(self._resources)
         self._places: dict[str, Place] = {}  # the workers that can be used
         self._room = 0
+        self._maximum = 0  # for how many processes an adaptive cluster may get room
         self._avoided: dict[str, str] = {}  # workers that are of no use, and why
         self._failures: dict[str, int] = {}  # agents that ended without having started a process, by address
         self._remotes: dict[str, _Remote] = {}
@@ -182,6 +182,7 @@ class DaskExecutor:
         unfit = cluster.examine(places)
         if unfit:
             raise UsageError(_unfit_text(unfit))
+        self._maximum = cluster.maximum or 0
         return self._use(places)
 
     def open(self, job: Job) -> None:
@@ -519,7 +520,8 @@ class DaskExecutor:
             self._futures.pop(lease).release()
             self._leases.ended(lease)
 
-    def _on_places(self, places: Mapping[str, Place], unfit: Mapping[str, str]) -> None:
+    def _on_places(self, places: Mapping[str, Place], unfit: Mapping[str, str], maximum: int) -> None:
+        self._maximum = maximum
         new = {address: why for address, why in unfit.items() if address not in self._avoided}
         for address in [*self._avoided]:
             if address not in places:
@@ -534,16 +536,15 @@ class DaskExecutor:
         """Go by these workers, as far as they are of use; for how many processes there is room then."""
         self._places = {a: place for a, place in places.items() if a not in self._avoided}
         self._leases.set_places(self._places)
-        self._room = max(self._leases.room(), self._joined.maximum or 0)
+        self._room = max(self._leases.room(), self._maximum)
         return self._room
 
     def _on_lost(self, why: str) -> None:
-        self._fail(
-            ClusterLost(
-                f"Dask's scheduler ({self._joined.client.scheduler.address}) does not answer any more: {why}. What "
-                "has finished is stored; when there is a cluster again, the same call with resume=True goes on"
-            )
+        where = self._joined.client.scheduler.address
+        text = (
+            f"Dask's scheduler ({where}) does not answer any more: {why}. What has finished is stored; with "
         )
+        self._fail(ClusterLost(f"{text}a cluster that works, the same call goes on with resume=True"))
 
     def _avoid(self, unfit: Mapping[str, str]) -> None:
         self._avoided.update(unfit)
@@ -585,6 +586,7 @@ class DaskExecutor:
                 new = places.keys() - known
                 unfit = {a: why for a, why in unfit.items() if a in places} | cluster.examine(new)
                 known = set(places)
+                maximum = cluster.maximum or 0
             except Exception as error:
                 closed = cluster.client.status == "closed"
                 if closed or time.monotonic() - answered > _GIVE_UP:
@@ -594,7 +596,7 @@ class DaskExecutor:
                 continue
             answered = time.monotonic()
             pause = max(_LOOK, len(places) / _PLACES_A_SECOND)
-            self._tell("places", places, unfit)
+            self._tell("places", places, unfit, maximum)
 
     # -- small things -----------------------------------------------------------------------------------
 
@@ -635,6 +637,6 @@ class DaskExecutor:
 
 def _unfit_text(unfit: Mapping[str, str]) -> str:
     """What is said of workers that cannot be used."""
-    texts = [f"Dask worker {address}: {why}" for address, why in [*unfit.items()][:3]]
+    texts = [f"the Dask worker {address} {why}" for address, why in [*unfit.items()][:3]]
     more = len(unfit) - len(texts)
     return "; ".join(texts) + (f"; and {more} more" if more else "")
