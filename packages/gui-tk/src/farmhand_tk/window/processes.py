@@ -191,7 +191,7 @@ class _Columns:
         self.number = px(8) + measure("000")
         self.computer = self.label = self.number + gap
         if self.shows_computer:
-            self.label += max(measure("node0000"), looks.small.measure("Computer")) + gap
+            self.label += max(measure("node-00-00"), looks.small.measure("Computer")) + gap
         self.computer_end = self.label - gap
         room = max(0, right - self.label)
         self.bar = right - max(px(40), int(room * 0.45)) if room > px(120) else right
