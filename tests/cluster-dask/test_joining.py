@@ -32,7 +32,7 @@ def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[
         return subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.dask_{arguments[0]}", *arguments[1:]],
             cwd=cwd,
-            env={**os.environ, **environment},
+            env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(cwd), **environment},
             stdout=log,
             stderr=log,
         )
@@ -62,7 +62,6 @@ class Lab:
     def worker(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         process = command(
             "worker", self.address, "--name", name, "--no-nanny", "--no-dashboard", "--nthreads", "1",
-            "--local-directory", str(self.folder),
             *arguments, cwd=self.folder, **environment,
         )  # fmt: skip
         self.processes.append(process)
@@ -110,10 +109,10 @@ def local_cluster(tmp_path):
             threads_per_worker=threads,
             processes=False,
             dashboard_address="127.0.0.1:0",
-            local_directory=str(tmp_path),
         )
 
-    return make
+    with dask.config.set({"temporary-directory": str(tmp_path)}):
+        yield make
 
 
 def names(cluster: Cluster) -> set[str]:

@@ -144,9 +144,11 @@ class Cluster:
         # Each of the two has a web server, and no option that says none.
         common = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
         # A limit would be that of this whole process; it would pause the worker, and help nobody.
+        slots = {"nthreads": cpu_count(), "memory_limit": 0}
         folder = _Folder()
-        slots = {"nthreads": cpu_count(), "memory_limit": 0, "local_directory": folder.name}
-        with dask.config.set({"distributed.worker.profile.enabled": False}):  # nothing runs there but waiting
+        # Nothing runs there that a profile could tell of.
+        settings = {"temporary-directory": folder.name, "distributed.worker.profile.enabled": False}
+        with dask.config.set(settings):
             cluster = distributed.SpecCluster(
                 scheduler={"cls": distributed.Scheduler, "options": common},
                 workers={0: {"cls": distributed.Worker, "options": common | slots}},
@@ -394,7 +396,7 @@ def _greet(address: str, timeout: float) -> None:
             heard.set_result(None)
 
     heard: Future[None] = Future()
-    # In a thread, as this one may have a loop that runs. It may end later: looking up a name cannot be stopped.
+    # In a thread, as this one may have a loop that runs. It may end later: looking up a name can't be stopped.
     threading.Thread(target=lambda: asyncio.run(greet_in_time()), name="farmhand greets", daemon=True).start()
     heard.result()
 
@@ -424,7 +426,7 @@ def _close(one: Any) -> None:
 
 
 class _Folder:
-    """Where a worker of this process may put its files; it goes when it is closed, or with the process."""
+    """Where Dask may put its files in this process; it goes when it is closed, or with the process."""
 
     def __init__(self) -> None:
         self.name = tempfile.mkdtemp(prefix="farmhand-dask-")
