@@ -6,11 +6,10 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from farmhand import open_store, run_tasks
+from farmhand.files import ResultFiles
 from farmhand.spool import MARK, Spool
 from farmhand_dask.folders import Proof, sees
 
@@ -124,19 +123,12 @@ def test_where_no_proof_can_be_written_nobody_sees_it(tmp_path):
     proof.remove()
 
 
-def large(k: int) -> bytes:
-    return bytes([k]) * (1 << 21)
-
-
-def test_a_proof_that_a_killed_program_has_left_is_swept_away_with_its_run(tmp_path):
-    """It is a file that no record names, and nothing else to a store."""
-    store = open_store(tmp_path / "rates.db")
-    run_tasks(store, large, [1], poolsize=1, gui=False, progress="none")
-    [run] = store.runs()
-    proof = Proof(os.path.join(store.files.folder, run.uid))
-    assert Path(proof.folder, proof.name).exists()
-    store.close()
-    with open_store(tmp_path / "rates.db") as store:
-        [result] = store.values()
-        assert result == large(1)
-        assert len(os.listdir(proof.folder)) == 1
+def test_a_proof_that_a_killed_program_has_left_is_swept_away_with_its_run(folder):
+    """To a store it is a file that no record names, and nothing else."""
+    proof = Proof(str(folder))
+    reference = Spool(str(folder)).put(3, b"large")
+    files = ResultFiles(str(folder.parent))
+    assert files.marked() == [folder.name]
+    assert files.sweep(folder.name, [reference.encode()]) == 1
+    assert os.listdir(folder) == [reference.name]
+    assert not sees(proof)

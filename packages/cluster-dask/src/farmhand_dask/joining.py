@@ -396,7 +396,7 @@ def _greet(address: str, timeout: float) -> None:
             heard.set_result(None)
 
     heard: Future[None] = Future()
-    # In a thread, as this one may have a loop that runs. It may end later: looking up a name can't be stopped.
+    # In a thread, as this one may have a loop that runs; it may end later, as looking up a name does not stop
     threading.Thread(target=lambda: asyncio.run(greet_in_time()), name="farmhand greets", daemon=True).start()
     heard.result()
 
