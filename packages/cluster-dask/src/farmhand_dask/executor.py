@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import site
 import socket
 import sys
+import sysconfig
 import threading
 import time
 from collections import deque
@@ -584,11 +586,19 @@ class DaskExecutor:
             self._timeout,
             job.memory_limit,
             job.capture,
-            tuple(os.path.abspath(path) for path in sys.path),
+            _own_path(),
             tuple(sys.argv),
             spool,
             self._pace,
         )
+
+
+def _own_path() -> tuple[str, ...]:
+    """Where this process looks for modules, without what is installed: the workers have that themselves."""
+    installed = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    installed.append(site.getusersitepackages())
+    paths = [os.path.abspath(path) for path in sys.path]
+    return tuple(path for path in paths if not any(f"{path}/".startswith(f"{at}/") for at in installed))
 
 
 def _unfit_text(unfit: Mapping[str, str]) -> str:
