@@ -60,6 +60,8 @@ class Place:
         Whether a nanny watches it, and starts it again when it dies.
     status : str
         ``'running'``; or, for example, ``'paused'`` (it begins no task), ``'closing_gracefully'``.
+    tasks : int
+        How many it runs, or is to run next, whoever's they are; as it last said, which is seconds ago.
     """
 
     address: str
@@ -70,6 +72,7 @@ class Place:
     memory_limit: int = 0
     nanny: bool = False
     status: str = "running"
+    tasks: int = 0
 
 
 class Cluster:
@@ -506,7 +509,16 @@ def _place(address: str, about: Mapping[str, Any]) -> Place:
         memory_limit=int(about["memory_limit"] or 0),
         nanny=bool(about["nanny"]),
         status=str(about["status"]),
+        tasks=_tasks(about.get("metrics", {}).get("task_counts", {})),
     )
+
+
+def _tasks(counts: Any) -> int:
+    """How many of a worker's tasks have a thread, or wait for one, by its counts of each state."""
+    try:
+        return sum(int(counts.get(state, 0)) for state in ("executing", "ready", "constrained"))
+    except (AttributeError, TypeError, ValueError):  # some version may count otherwise
+        return 0
 
 
 async def _ask(
