@@ -221,16 +221,24 @@ class Cluster:
 
     # -- who is there -------------------------------------------------------------------------------
 
-    def places(self) -> dict[str, Place]:
+    def places(self, timeout: float = 10.0) -> dict[str, Place]:
         """All workers that there are now, by their addresses.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds within which the scheduler must answer.
 
         Raises
         ------
-        OSError
-            The scheduler is gone.
+        OSError, TimeoutError
+            The scheduler is gone, or does not answer.
         """
-        found: dict[str, Place] = _sync(self.client, self._places)
+        found: dict[str, Place] = _sync(self.client, self._places_within, timeout)
         return found
+
+    async def _places_within(self, timeout: float) -> dict[str, Place]:
+        return await asyncio.wait_for(self._places(), timeout)
 
     async def _places(self) -> dict[str, Place]:
         scheduler = self.client.scheduler
