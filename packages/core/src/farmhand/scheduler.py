@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nlargest
 
-from farmhand.chunking import Middle, Pace, chunk_size, refill
+from farmhand.chunking import LATEST, Middle, Pace, chunk_size, refill, worth_taking
 from farmhand.errors import FarmhandError, ProcessesKeepDying, SetupError, UsageError
 from farmhand.events import (
     FINAL_KINDS,
@@ -88,6 +88,7 @@ class _Process:
     reading: int = 0  # how many items a ReadItems that has no answer yet asks for
     recalls: int = 0  # RecallItems that have no answer yet
     barren: bool = False  # the last recall brought nothing, and nothing has ended since
+    heard: float = 0.0  # when it was sent the first of what it holds, or something last ended in it
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
 
@@ -164,6 +165,9 @@ class Scheduler:
         self._reading = 0  # processes with a ReadItems that has no answer yet
         self._recalling = 0  # RecallItems that have no answer yet, of all processes
         self._nothing_to_take = False  # no process holds an item that it could give back
+        self._begun = 0  # processes that were sent something
+        self._trip = 0.0  # seconds of a round trip to a process
+        self._take_from: float | None = None  # before then no process holds enough to be worth the way
         self._waiting: deque[int] = deque()
         self._attempts: dict[int, list[str]] = {}  # kinds of failed attempts at items that have not ended
         self._resting: list[tuple[float, int]] = []  # a heap: when an item that failed may be tried again
@@ -252,7 +256,10 @@ class Scheduler:
                 commands = self._tick()
             case ExecutorFailed():
                 commands = self._break(event.error)
-            case ProcessStarted() | Reported() | ItemsUnreadable() | RoundTrip() | RoomChanged():
+            case RoundTrip():
+                self._trip = max(0.0, event.seconds)
+                commands = []
+            case ProcessStarted() | Reported() | ItemsUnreadable() | RoomChanged():
                 commands = []  # of interest to others
             case _:
                 assert_never(event)
@@ -277,6 +284,8 @@ class Scheduler:
             wakes.append(self._end_by)
         if self._resting:
             wakes.append(self._resting[0][0])
+        if self._take_from is not None:
+            wakes.append(self._take_from)
         return min(wakes, default=None)
 
     # -- what others may ask -----------------------------------------------------------------------
@@ -504,9 +513,9 @@ class Scheduler:
             return []
         unread = self._unread()
         left = None if unread is None else len(self._waiting) + unread
-        mean = self._pace.mean
-        size = chunk_size(mean, process.last_chunk, left, max(1, len(self._processes)))
-        if not refill(mean, size, len(process.held)):
+        mean, trip = self._known_mean(), self._trip
+        size = chunk_size(mean, process.last_chunk, left, max(1, len(self._processes)), trip)
+        if not refill(mean, size, len(process.held), trip):
             return []
         if self._recycle is not None:
             size = min(size, self._recycle - process.sent)
@@ -525,6 +534,16 @@ class Scheduler:
             return self._recall_for_idle()
         return []
 
+    def _known_mean(self) -> float | None:
+        """How long an item takes; None as long as nobody knows.
+
+        The first ones that end are the short ones. On this computer what a process was sent too much is soon
+        taken back; elsewhere that is only known when half of the processes that had one have ended it.
+        """
+        if self._trip and 2 * (self.done + self.failed) < self._begun:
+            return None
+        return self._pace.mean
+
     def _next_waiting(self, size: int, alone: bool) -> list[int]:
         """Up to ``size`` of the items that wait; a suspect comes alone, or not at all."""
         indices: list[int] = []
@@ -539,6 +558,9 @@ class Scheduler:
     def _send(self, process: _Process, indices: Sequence[int]) -> list[Command]:
         if not indices:
             return []
+        if not process.held:
+            process.heard = self._now
+        self._begun += not process.sent
         process.held.add(indices)
         process.sent += len(indices)
         process.last_chunk = len(indices)
@@ -548,8 +570,13 @@ class Scheduler:
         return [SendItems(process.number, indices)]
 
     def _recall_for_idle(self) -> list[Command]:
-        """A process has nothing to do: take half of the items that wait in another."""
-        if self._recalling or self._nothing_to_take:
+        """Processes have nothing to do: take half of the items that wait in others.
+
+        One at a time: what it gives back may be enough for all. But where that is long on its way, from one
+        process for each that has nothing to do.
+        """
+        wanted = (len(self._idle) if self._trip else 1) - self._recalling
+        if wanted < 1 or self._nothing_to_take or self._take_from is not None:
             return []
         victims = [
             process
@@ -559,7 +586,18 @@ class Scheduler:
         if not victims:
             self._nothing_to_take = True  # until something is sent, or a barren process goes on
             return []
-        return self._recall(max(victims, key=lambda process: len(process.held)), everything=False)
+        if self._trip:
+            victims = [process for process in victims if not process.recalls and self._has_enough(process)]
+            if len(victims) < wanted:
+                self._take_from = self._now + 2 * self._trip  # some may turn out to be on a long item
+        commands: list[Command] = []
+        for process in nlargest(wanted, victims, key=lambda process: len(process.held)):
+            commands += self._recall(process, everything=False)
+        return commands
+
+    def _has_enough(self, process: _Process) -> bool:
+        silent = self._now - process.heard
+        return worth_taking(self._pace.mean, len(process.held), silent, self._trip)
 
     def _recall(self, process: _Process, *, everything: bool) -> list[Command]:
         if not process.held or process.state != "ready":
@@ -609,7 +647,7 @@ class Scheduler:
             return []
         missed = self._ended(process, event.indices)
         self.done += count
-        self._pace.add(count, sum(event.seconds))
+        self._note_pace(count, sum(event.seconds))
         attempts = {}
         if self._attempts:
             for index in event.indices:
@@ -622,9 +660,17 @@ class Scheduler:
             commands += self._limit_items(event.seconds, self._timeout_factor)
         return commands + self._go_on(process, missed)
 
+    def _note_pace(self, count: int, seconds: float) -> None:
+        """For processes that are far away by the latest of each, since what is too much is not soon back."""
+        if self._trip:
+            self._pace.add(count, seconds, max(LATEST, len(self._processes)))
+        else:
+            self._pace.add(count, seconds)
+
     def _ended(self, process: _Process, indices: Sequence[int]) -> bool:
         """These items have left ``process``; whether somebody has found nothing to take from it before."""
         process.held.remove(indices)
+        process.heard = self._now
         self._note(process)
         missed, process.barren = process.barren, False
         if missed:
@@ -654,7 +700,7 @@ class Scheduler:
         if process is None or event.index not in process.held:
             return []
         missed = self._ended(process, (event.index,))
-        self._pace.add(1, event.seconds)
+        self._note_pace(1, event.seconds)
         about = (event.number, event.started, event.seconds, event.usage)
         commands = self._fail(event.index, event.error, *about)
         return commands + self._go_on(process, missed or bool(self._waiting))
@@ -778,7 +824,10 @@ class Scheduler:
         while self._resting and self._resting[0][0] <= self._now:
             self._waiting.append(heappop(self._resting)[1])
             rested = True
-        if self._ask_again or rested:
+        taking = self._take_from is not None and self._now >= self._take_from
+        if taking:
+            self._take_from = None
+        if self._ask_again or rested or taking:
             self._ask_again = False
             commands += self._feed_all()
         return commands
