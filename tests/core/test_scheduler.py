@@ -484,8 +484,10 @@ def test_far_away_several_processes_are_asked_for_items_at_once():
     for number in (0, 1, 2, 0):
         farm.done(number, min(farm.scheduler.holder(number)), seconds=1.0)
     assert [len(farm.scheduler.holder(number)) for number in range(3)] == [2, 2, 2]
-    asked = [farm.ready(number) for number in (3, 4, 5)]
-    assert asked == [[RecallItems(number)] for number in range(3)]
+    assert [farm.ready(number) for number in (3, 4, 5)] == [[RecallItems(0)], [], []]
+    wake = farm.scheduler.next_wake()
+    assert 0 < wake < 0.05
+    assert farm(Tick(), after=wake) == [RecallItems(1), RecallItems(2)]
 
 
 def test_items_that_will_soon_have_ended_are_left_where_they_are():

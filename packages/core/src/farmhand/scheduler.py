@@ -150,7 +150,7 @@ class Scheduler:
         self.reason = ""
         self.error: FarmhandError | None = None
         self.read = self.done = self.failed = self.abandoned = 0
-        self._target = processes
+        self._target = self._highest_target = processes
         self._total = total
         self._retries = retries
         self._backoff = backoff
@@ -167,7 +167,7 @@ class Scheduler:
         self._nothing_to_take = False  # no process holds an item that it could give back
         self._begun = 0  # processes that were sent something
         self._trip = 0.0  # seconds of a round trip to a process
-        self._take_from: float | None = None  # before then no process holds enough to be worth the way
+        self._take_from: float | None = None  # when it is time to look again who holds enough
         self._waiting: deque[int] = deque()
         self._attempts: dict[int, list[str]] = {}  # kinds of failed attempts at items that have not ended
         self._resting: list[tuple[float, int]] = []  # a heap: when an item that failed may be tried again
@@ -348,7 +348,7 @@ class Scheduler:
         assert self._attempts.keys() <= set(places), "the attempts of an item that has ended are still kept"
         assert self._suspects <= set(places), "an item that has ended is still under suspicion"
         for process in self._processes.values():
-            suspected = process.held & self._suspects
+            suspected = self._suspects and process.held & self._suspects
             assert not suspected or len(process.held) == 1, "a suspect is not alone"
             assert process.state != "starting" or not process.held, "work for a process that is not ready"
             if self._recycle is not None:
@@ -377,11 +377,17 @@ class Scheduler:
         if len(self._processes) >= self._target:
             return []
         wanted = self._target if left is None else min(self._target, left)
+        if self._none_is_too_many() and len(self._processes) - len(self._leaving) >= wanted:
+            return []  # at most events there is nothing to do, and thousands of processes to look at
         staying = sum(p.number < self._target and p.state != "leaving" for p in self._processes.values())
         absent = [number for number in range(self._target) if number not in self._processes]
         starting = absent[: max(0, wanted - staying)]
         self._processes.update((number, _Process(number)) for number in starting)
         return [StartProcess(number) for number in starting]
+
+    def _none_is_too_many(self) -> bool:
+        """Whether there has never been a process with a number beyond those that are wanted now."""
+        return self._target == self._highest_target
 
     def _ask_for_nobody(self) -> list[Command]:
         """Nothing should be left to read, but the feed has not said so: ask before a process is started."""
@@ -483,6 +489,7 @@ class Scheduler:
         if event.processes < 1:
             raise UsageError(f"a farm needs at least one process, not {event.processes}")
         self._target = event.processes
+        self._highest_target = max(self._highest_target, self._target)
         return self._recall_everything(from_number=self._target) + self._feed_all()
 
     # -- items -------------------------------------------------------------------------------------
@@ -492,6 +499,8 @@ class Scheduler:
         commands: list[Command] = []
         nothing = False
         for process in list(self._idle.values()):
+            if nothing and self._none_is_too_many() and self._recycle is None:
+                break
             if nothing and process.number < self._target and process.sent != self._recycle:
                 continue  # what there is not for one, there is not for another
             fed = self._feed(process)
@@ -588,8 +597,8 @@ class Scheduler:
             return []
         if self._trip:
             victims = [process for process in victims if not process.recalls and self._has_enough(process)]
-            if len(victims) < wanted:
-                self._take_from = self._now + 2 * self._trip  # some may turn out to be on a long item
+            # not for each that has nothing to do; and some may turn out to be on a long item
+            self._take_from = self._now + self._trip / 2
         commands: list[Command] = []
         for process in nlargest(wanted, victims, key=lambda process: len(process.held)):
             commands += self._recall(process, everything=False)
