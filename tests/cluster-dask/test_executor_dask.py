@@ -1,0 +1,32 @@
+"""The contract of executors, on a Dask cluster: with connections to its workers, and without."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from farmhand.testing.executors import ExecutorConformance
+from farmhand_dask import DaskExecutor
+
+
+class DaskConformance(ExecutorConformance):
+    """Processes of farmhand in two Dask workers."""
+
+    direct: bool
+
+    @pytest.fixture
+    def executor_factory(self, cluster):
+        return partial(DaskExecutor, cluster.address, direct=self.direct)
+
+
+class TestDask(DaskConformance):
+    """Workers are reached from where the script is: results go there and nowhere else."""
+
+    direct = True
+
+
+class TestDaskRelayed(DaskConformance):
+    """They are not (behind a port that is forwarded, in another network): Dask's scheduler passes everything on."""
+
+    direct = False
