@@ -107,7 +107,7 @@ class Counting:
 def device(folder: str) -> tuple[str, int]:
     """What the task of somebody who has one GPU on each worker sees; as many at once as there are."""
     say(folder, f"here{os.getpid()}")
-    # both processes are at work before one of them ends, and then those that there should not be would be, too
+    # both are at work before one of them ends: if there were more, they would have been, too
     while len(list(Path(folder).glob("here*"))) < 2:
         time.sleep(0.005)
     time.sleep(0.05)

@@ -343,10 +343,10 @@ def certificates(folder: Path) -> Security:
     """Certificates of a new authority, for this computer, with which everybody asks everybody for one."""
     folder.mkdir(parents=True, exist_ok=True)
     key, certificate = folder / "key.pem", folder / "certificate.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=farmhand"
+    names = f"subjectAltName=IP:{LOOPBACK},DNS:localhost"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=farmhand tests"]
-        + ["-addext", f"subjectAltName=IP:{LOOPBACK},DNS:localhost"],
+        ["openssl", *words.split(), "-keyout", key, "-out", certificate, "-addext", names],
         check=True,
         capture_output=True,
         timeout=DEADLINE,

@@ -87,7 +87,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def caller(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Runs a script that calls ``run_tasks``, in a session of its own; ended after the test, with its processes."""
+    """Runs a script that calls ``run_tasks``, in a session of its own; it is ended after the test."""
     started: list[subprocess.Popen[str]] = []
     tests = Path(__file__).parent
 

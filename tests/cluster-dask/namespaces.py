@@ -9,7 +9,6 @@ import itertools
 import os
 import shutil
 import subprocess
-from typing import Self
 
 _COUNT = itertools.count()
 

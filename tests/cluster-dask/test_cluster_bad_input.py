@@ -145,7 +145,7 @@ def test_a_worker_with_another_python_is_named_before_the_run_starts(own_cluster
     other = cluster.worker(python=python)
     text = refused(store, DaskExecutor(cluster.address), UsageError)
     assert other.address in text
-    assert "3.%d" % sys.version_info[1] in text
+    assert f"3.{sys.version_info[1]}" in text
     assert Path(python).name.removeprefix("python") in text
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong on a cluster: workers are killed, added and retired, the scheduler goes, the script goes."""
+"""What goes wrong on a cluster: workers are killed, added and retired, the scheduler or the script goes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster_tasks import FAST, begun_in, gated, pids_in, slow
-from clusters import Worker, process_cluster, wait_until_gone
+from cluster_tasks import FAST, begun_in, pids_in, slow
+from clusters import process_cluster, wait_until_gone
 from conftest import ended
 from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
@@ -22,7 +22,7 @@ both_ways = pytest.mark.parametrize("direct", [True, False], ids=["direct", "rel
 
 
 class Deeds:
-    """A frontend that does something to the cluster as soon as so many items are done, one after the other."""
+    """What a frontend does to the cluster as soon as so many items are done, one thing after the other."""
 
     def __init__(self, *deeds):
         self.left = list(deeds)
@@ -90,16 +90,9 @@ def test_a_run_waits_for_workers_of_an_empty_cluster(own_cluster, store, tmp_pat
     """The batch system has not started any yet: that is no error, it may take hours."""
     cluster = own_cluster()
 
-    class Begun(Deeds):
-        def __call__(self, snapshot):
-            super().__call__(snapshot)
-            if not self.started:
-                self.started.append(cluster.start_worker())
-            return []
-
-        started: list[Worker] = []
-
-    assert len(harvest(store, cluster, tmp_path, Begun(), items=5)) == 5
+    deeds = Deeds((0, cluster.start_worker))
+    assert len(harvest(store, cluster, tmp_path, deeds, items=5)) == 5
+    assert deeds.sizes[0] == 0, "there was a worker from the beginning"
 
 
 def test_a_worker_that_is_retired_hands_over_what_it_has(own_cluster, store, tmp_path):

@@ -27,6 +27,6 @@ class TestDask(DaskConformance):
 
 
 class TestDaskRelayed(DaskConformance):
-    """They are not (behind a port that is forwarded, in another network): Dask's scheduler passes everything on."""
+    """They are not (another network, a port that is forwarded): Dask's scheduler passes everything on."""
 
     direct = False
