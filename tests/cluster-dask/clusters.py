@@ -277,7 +277,11 @@ class ProcessCluster:
             name,
             self.folder / f"{name}.log",
             [*command, *words],
-            {"PYTHONPATH": path.rstrip(os.pathsep), **(environment or {})},
+            {
+                "PYTHONPATH": path.rstrip(os.pathsep),
+                "DASK_TEMPORARY_DIRECTORY": str(self.folder),
+                **(environment or {}),
+            },
         )
         self.commands.append(made)
         return made
