@@ -27,6 +27,7 @@ from waiting import DEADLINE, wait_for, wait_until
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
+_IF_WE_ARE_KILLED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 _GRACE = 30.0  # seconds in which a command ends that is asked to
 
 
@@ -46,7 +47,7 @@ class Command:
         self.log = log
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
-                list(map(str, words)),
+                [*_IF_WE_ARE_KILLED, *map(str, words)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
