@@ -17,7 +17,7 @@ import socket
 import threading
 import traceback
 from collections import deque
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from distributed import WorkerPlugin, get_worker
@@ -78,7 +78,7 @@ def hold(run: str, lease: str) -> None:
             end = agent.lease(lease)
         if end is not None:
             break
-        threading.Event().wait(0.01)  # that one is just ending
+        sleep(0.01)  # that one is just ending
     worker.log_event(topic(run), {"lease": lease, "worker": worker.address})
     end.wait()
 
@@ -233,7 +233,7 @@ class Agent:
             for command, *fields in unpack(self._arrived.popleft()):
                 self._perform(command, *fields)
         if self._weight > _MOST:  # the way to the caller is narrow: let the processes wait, too
-            threading.Event().wait(0.01)
+            sleep(0.01)
             events: list[ExecutorEvent] = []
         else:
             events = self._executor.wait(seconds)
