@@ -85,8 +85,8 @@ def deed(what: str, folder: str) -> str:
 
 def reporting(folder: str, report: Any) -> str:
     report.taskname = "milking"
-    report.stage("the first half")
-    report(0.25)
+    report.stage("the first half", 0, 0.5)
+    report(0.5)
     wait_for(Path(folder, "gate"))
     return "milk"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_an_address_that_does_not_answer_is_named(store):
     assert "\n" not in text.strip()
 
 
-@pytest.mark.parametrize("address", ["cows", "tcp://", "tcp://no-such-host.invalid:8786", "ftp://host:1"])
+@pytest.mark.parametrize("address", ["cows", "tcp://", "ftp://host:1"])
 def test_an_address_that_is_none_is_named(store, address):
     assert address in refused(store, f"dask:{address}", UsageError)
 
@@ -43,12 +42,12 @@ def test_what_is_no_cluster_is_named(store):
 
 def test_a_task_that_cannot_travel_is_refused_before_anything_starts(store, cluster):
     """With the part at fault, as for processes of this computer."""
-    lock = threading.Lock()
+    cows = (cow for cow in ("moo", "mu"))
 
-    def locked(x):
-        return lock, x
+    def milk(x):
+        return cows, x
 
-    assert "lock" in refused(store, DaskExecutor(cluster.address), TaskNotPicklable, task=locked)
+    assert "cows" in refused(store, DaskExecutor(cluster.address), TaskNotPicklable, task=milk)
 
 
 def test_forked_processes_are_refused(store, cluster):
@@ -58,14 +57,22 @@ def test_forked_processes_are_refused(store, cluster):
 
 
 BLOCKER = """
-import sys
+import importlib.metadata, sys
+
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {names!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
 sys.meta_path.insert(0, Blocked())
 for name in [name for name in sys.modules if name.partition(".")[0] in {names!r}]:
     del sys.modules[name]
+
+def without(name, from_name=importlib.metadata.Distribution.from_name):  # Dask loads this twice
+    if name.replace("-", "_") in {names!r}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return from_name(name)
+importlib.metadata.Distribution.from_name = without
 """
 
 
@@ -136,6 +143,7 @@ def other_pythons():
                     yield str(python)
 
 
+@pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")
 def test_a_worker_with_another_python_is_named_before_the_run_starts(own_cluster, store):
     """Which worker, which version, and which ours is: pickles of code do not travel between them."""
     python = next(other_pythons(), None)
@@ -161,6 +169,7 @@ platform.python_version_tuple = lambda: ("3", "99", "1")
 """
 
 
+@pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")  # Dask says it as well
 def test_a_worker_that_says_it_has_another_python_is_named(own_cluster, store, tmp_path):
     """The same where there is only one Python: this worker pretends."""
     pretends = tmp_path / "pretends.py"
