@@ -150,6 +150,11 @@ class ProcessCluster:
         """A new client."""
         return Client(self.address, security=self.security, set_as_default=False, timeout=DEADLINE)
 
+    @property
+    def workers(self) -> list[Worker]:
+        """Those that run, in the order in which they were started."""
+        return [command for command in self.commands if isinstance(command, Worker) and command.runs()]
+
     def worker(self, **options: Any) -> Worker:
         """Add a worker, and wait until it is connected; see `start_worker`."""
         worker = self.start_worker(**options)
@@ -236,10 +241,10 @@ class ProcessCluster:
             self._client.close()
             self._client = None
         deaf: list[str] = []
-        for kind in (Worker, Command):  # a nanny waits for a scheduler that has gone first
-            working = [command for command in self.commands if isinstance(command, kind) and command.runs()]
+        for working in self.workers, [self.scheduler]:  # a nanny waits for a scheduler that has gone first
             for command in working:
-                command.process.terminate()
+                if command.runs():
+                    command.process.terminate()
             deadline = time.monotonic() + _GRACE
             for command in working:
                 try:

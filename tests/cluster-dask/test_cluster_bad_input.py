@@ -114,7 +114,7 @@ def test_a_worker_without_farmhand_that_comes_later_is_left_alone(own_cluster, s
             executor=DaskExecutor(cluster.address),
         )
     assert summary.done == 100
-    assert set(store.values()) == {cluster.commands[1].pid}
+    assert set(store.values()) == {cluster.workers[0].pid}
     assert added[0].runs()
 
 

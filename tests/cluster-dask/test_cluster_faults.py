@@ -57,7 +57,7 @@ def harvest(store, cluster, folder, deeds, *, items=60, direct=None, **kwds):
 def test_a_worker_that_is_killed_costs_nothing_but_time(own_cluster, store, tmp_path, direct):
     """kill -9 in mid-run: what ran there runs again elsewhere, without `retries`, and nothing is doubled."""
     cluster = own_cluster(2)
-    first, second = cluster.commands[1:]
+    first, second = cluster.workers
     values = harvest(store, cluster, tmp_path, Deeds((10, first.kill)), direct=direct)
     assert {parent for _, _, parent in values} == {first.pid, second.pid}
     assert all(record.attempts == 1 or record.error is None for record in store.records())
@@ -82,7 +82,7 @@ def test_a_worker_that_is_added_gets_work(own_cluster, store, tmp_path):
     added = []
     deeds = Deeds((5, lambda: added.append(cluster.start_worker(nthreads=2))))
     values = harvest(store, cluster, tmp_path, deeds, items=150)
-    assert {parent for _, _, parent in values} == {cluster.commands[1].pid, added[0].pid}
+    assert {parent for _, _, parent in values} == {cluster.workers[0].pid, added[0].pid}
     assert max(deeds.sizes) == 3
 
 
@@ -98,7 +98,7 @@ def test_a_run_waits_for_workers_of_an_empty_cluster(own_cluster, store, tmp_pat
 def test_a_worker_that_is_retired_hands_over_what_it_has(own_cluster, store, tmp_path):
     """An adaptive cluster that shrinks, a batch job at its end: the worker leaves, the run goes on."""
     cluster = own_cluster(2)
-    first, second = cluster.commands[1:]
+    first, second = cluster.workers
     values = harvest(store, cluster, tmp_path, Deeds((10, first.retire)))
     wait_until(lambda: not first.runs(), "the end of the retired worker")
     assert {parent for _, _, parent in values} == {first.pid, second.pid}
@@ -107,7 +107,7 @@ def test_a_worker_that_is_retired_hands_over_what_it_has(own_cluster, store, tmp
 def test_a_worker_that_is_asked_to_end_hands_over_what_it_has(own_cluster, store, tmp_path):
     """SIGTERM is how batch systems begin to end a job."""
     cluster = own_cluster(2)
-    first, second = cluster.commands[1:]
+    first, second = cluster.workers
     values = harvest(store, cluster, tmp_path, Deeds((10, first.process.terminate)))
     wait_until(lambda: not first.runs(), "the end of the worker")
     assert {parent for _, _, parent in values} == {first.pid, second.pid}
@@ -146,7 +146,7 @@ def test_whatever_happens_to_workers_every_item_ends_once(deeds, tmp_path_factor
     with process_cluster(folder / "cluster", 2) as cluster:
 
         def workers():
-            return [each for each in cluster.commands[1:] if each.runs() and each.address]
+            return [each for each in cluster.workers if each.address]
 
         def do(what):
             if what == "add" or len(workers()) < 2:
@@ -272,7 +272,7 @@ print(summary.done, sorted(index for index, _, _ in store.values()) == list(rang
     process = caller(code, cluster.address)
     wait_until(lambda: pids_in(tmp_path) or process.poll() is not None, "a process at work")
     process.send_signal(signal.SIGSTOP)
-    cluster.client.submit(str, 1).result()
+    cluster.client.run(os.getpid)  # the cluster goes on
     process.send_signal(signal.SIGCONT)
     assert ended(process) == (0, "80 True\n", "")
 

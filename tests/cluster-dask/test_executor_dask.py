@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import psutil
 import pytest
 
 from farmhand.testing.executors import ExecutorConformance
@@ -18,6 +19,17 @@ class DaskConformance(ExecutorConformance):
     @pytest.fixture
     def executor_factory(self, cluster):
         return partial(DaskExecutor, cluster.address, direct=self.direct)
+
+    @pytest.fixture
+    def lose(self, cluster):
+        """Kills the Dask worker that has processes of farmhand; another one takes its place."""
+
+        def lose(executor, number):
+            (worker,) = (worker for worker in cluster.workers if psutil.Process(worker.pid).children())
+            worker.kill()
+            cluster.worker(nthreads=2)
+
+        return lose
 
 
 class TestDask(DaskConformance):

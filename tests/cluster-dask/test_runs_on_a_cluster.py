@@ -63,7 +63,7 @@ def test_every_item_is_stored_once(run, store, direct):
 
 def test_there_are_as_many_processes_as_threads(run, store, cluster, tmp_path):
     """By default every thread of every worker stands for one."""
-    workers = {worker.pid for worker in cluster.commands[1:]}
+    workers = {worker.pid for worker in cluster.workers}
 
     def script(snapshot):
         if len(begun_in(tmp_path)) == 4:
@@ -126,7 +126,7 @@ for executor in ("dask:" + address, DaskExecutor(address)):
 def used(executor, cluster, store):
     """Run something there; whether it was on that cluster."""
     run_tasks(store, parents, range(8), executor=executor, **FAST)
-    return set(store.values()) <= {worker.pid for worker in cluster.commands[1:]}
+    return set(store.values()) <= {worker.pid for worker in cluster.workers}
 
 
 def parents(_):
@@ -398,7 +398,7 @@ def test_a_resource_of_workers_is_given_to_one_process_at_a_time(own_cluster, tm
 
 def test_a_run_can_keep_to_some_workers(cluster, store, tmp_path):
     """As with ``Client.submit(workers=...)``: those of one kind, or those near the data."""
-    first, second = cluster.commands[1:]
+    first, second = cluster.workers
     executor = DaskExecutor(cluster.address, workers=[first.address])
     run_tasks(store, slow, [(k, str(tmp_path)) for k in range(12)], executor=executor, **FAST)
     assert {value[2] for value in store.values()} == {first.pid}
