@@ -158,14 +158,15 @@ class DaskExecutor:
         self._job = job
         self._shipped = job.ship()
         self._timeout = job.timeout
-        if job.spool is not None:
-            self._proof = Proof(job.spool.folder)
         cluster.client.subscribe_topic(topic(self._run), self._lease_began)
         watch = partial(self._watch, cluster, self._over)
         threading.Thread(target=watch, name="farmhand workers", daemon=True).start()
 
     def start(self, number: int) -> None:
         self._waiting[number] = []
+        job = self._job
+        if self._proof is None and job is not None and job.spool is not None:
+            self._proof = Proof(job.spool.folder)  # not sooner: now somebody will sweep that folder
 
     def send(self, number: int, indices: Sequence[int], payload: bytes, run: Sequence[int]) -> None:
         self._command(number, messages.SEND, indices, apart(payload), run)
