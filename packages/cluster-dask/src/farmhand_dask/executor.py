@@ -498,12 +498,10 @@ class DaskExecutor:
         self._room = max(self._leases.room(), self._maximum)
         return self._room
 
-    def _on_lost(self, why: str) -> None:
+    def _on_lost(self) -> None:
         where = self._joined.client.scheduler.address
-        text = (
-            f"Dask's scheduler ({where}) does not answer any more: {why}. What has finished is stored; with "
-        )
-        self._fail(ClusterLost(f"{text}a cluster that works, the same call goes on with resume=True"))
+        text = f"Dask's scheduler ({where}) does not answer any more. What has finished is stored; with a "
+        self._fail(ClusterLost(f"{text}cluster that works, the same call goes on with resume=True"))
 
     def _avoid(self, unfit: Mapping[str, str]) -> None:
         self._avoided.update(unfit)
@@ -546,11 +544,11 @@ class DaskExecutor:
                 unfit = {a: why for a, why in unfit.items() if a in places} | cluster.examine(new)
                 known = set(places)
                 maximum = cluster.maximum or 0
-            except Exception as error:
+            except Exception:
                 closed = cluster.client.status == "closed"
                 if closed or time.monotonic() - answered > _GIVE_UP:
                     if not over.is_set():
-                        self._tell("lost", f"{type(error).__name__}: {error}")
+                        self._tell("lost")
                     return
                 continue
             answered = time.monotonic()
