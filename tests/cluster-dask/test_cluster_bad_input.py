@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster_tasks import FAST, square
+from cluster_tasks import FAST, slow, square
 from clusters import LOOPBACK, free_port
 from farmhand import FarmhandError, TaskNotPicklable, UnknownName, UsageError, run_tasks
+from farmhand.testing.frontends import RecordingFrontend
 from farmhand_dask import DaskExecutor
 
 
@@ -90,39 +92,29 @@ def test_a_worker_without_farmhand_is_named_before_the_run_starts(own_cluster, s
     cluster.wait_until_free()
 
 
-def test_a_worker_without_farmhand_that_comes_later_is_left_alone(own_cluster, store, tmp_path):
-    """The run goes on with the others."""
-    from farmhand.testing.frontends import RecordingFrontend
-
+def test_a_worker_without_farmhand_that_comes_later_is_left_alone(own_cluster, store, tmp_path, caplog):
+    """The run goes on with the others, and a line in the log says which is not used, and why."""
     cluster = own_cluster(1)
     blocker = tmp_path / "blocker.py"
     blocker.write_text(BLOCKER.format(names={"farmhand", "farmhand_dask"}))
-    added = []
+    added, said = [], []
 
     def script(snapshot):
         if not added:
             added.append(cluster.worker(options=["--preload", blocker]))
+        if caplog.records:
+            said.append(snapshot.done)
         return []
 
-    with pytest.warns(UserWarning, match="farmhand"):
-        summary = run_tasks(
-            store,
-            slowly,
-            range(100),
-            gui=False,
-            progress=RecordingFrontend(script),
-            executor=DaskExecutor(cluster.address),
-        )
-    assert summary.done == 100
-    assert set(store.values()) == {cluster.workers[0].pid}
+    items = ((k, str(tmp_path)) for k in itertools.takewhile(lambda _: not said, itertools.count()))
+    executor, frontend = DaskExecutor(cluster.address), RecordingFrontend(script)
+    summary = run_tasks(store, slow, items, gui=False, progress=frontend, executor=executor)
+    assert summary.failed == 0
+    assert {parent for _, _, parent in store.values()} == {cluster.workers[0].pid}
+    (record,) = caplog.records
+    assert added[0].address in record.getMessage()
+    assert "farmhand" in record.getMessage()
     assert added[0].runs()
-
-
-def slowly(_):
-    import time
-
-    time.sleep(0.04)
-    return os.getppid()
 
 
 def other_pythons():

@@ -13,7 +13,17 @@ def double(x):
 
 installed = {dist.name.lower().replace("_", "-") for dist in distributions()} - {"pip", "setuptools", "wheel"}
 needed = {"farmhand", "farmhand-dask", "pluggy", "dill", "dask", "distributed"}
-needed |= {"click", "cloudpickle", "fsspec", "jinja2", "locket", "markupsafe", "msgpack", "packaging", "partd"}
+needed |= {
+    "click",
+    "cloudpickle",
+    "fsspec",
+    "jinja2",
+    "locket",
+    "markupsafe",
+    "msgpack",
+    "packaging",
+    "partd",
+}
 needed |= {"psutil", "pyyaml", "sortedcontainers", "tblib", "toolz", "tornado", "zict"}
 if sys.version_info < (3, 12):
     needed |= {"importlib-metadata", "lazy-importer", "zipp"}
