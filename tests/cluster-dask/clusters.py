@@ -23,7 +23,7 @@ import psutil
 from distributed import Client
 from distributed.security import Security
 
-from waiting import DEADLINE, wait_for, wait_until
+from waiting import DEADLINE, wait_until
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -349,6 +349,12 @@ def wait_until_gone(pids: Sequence[int]) -> None:
     wait_until(lambda: not any(map(is_alive, pids)), f"the end of {pids}")
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a caller: its status, and what it printed."""
+    out, err = process.communicate(timeout=DEADLINE)
+    return process.returncode, out, err
+
+
 def certificates(folder: Path) -> Security:
     """Certificates of a new authority, for this computer, with which everybody asks everybody for one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -368,17 +374,3 @@ def certificates(folder: Path) -> Security:
         **{f"tls_{role}_cert": str(cert) for role, (cert, _) in files.items()},
         **{f"tls_{role}_key": str(key) for role, (_, key) in files.items()},
     )
-
-
-__all__ = [
-    "Command",
-    "ProcessCluster",
-    "Worker",
-    "certificates",
-    "free_port",
-    "is_alive",
-    "process_cluster",
-    "wait_for",
-    "wait_until",
-    "wait_until_gone",
-]

@@ -16,7 +16,7 @@ from cluster_tasks import pids_in
 from clusters import LOOPBACK, ProcessCluster, is_alive, process_cluster
 from delayed import Line
 from farmhand import MemoryStore
-from waiting import DEADLINE, wait_until
+from waiting import wait_until
 
 _OPEN: list[ProcessCluster] = []  # whose logs are shown when a test fails
 
@@ -137,9 +137,3 @@ def line() -> Iterator[Callable[..., Line]]:
     yield make
     for each in lines:
         each.close()
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for a caller: its status, and what it printed."""
-    out, err = process.communicate(timeout=DEADLINE)
-    return process.returncode, out, err

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster_tasks import FAST, begun_in, pids_in, slow
-from clusters import process_cluster, wait_until_gone
-from conftest import ended
+from clusters import ended, process_cluster, wait_until_gone
 from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
 from farmhand_dask import DaskExecutor

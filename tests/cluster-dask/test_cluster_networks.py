@@ -8,8 +8,7 @@ from functools import cache
 import pytest
 
 from cluster_tasks import FAST, slow, square
-from clusters import LOOPBACK, free_port
-from conftest import ended
+from clusters import LOOPBACK, ended, free_port
 from farmhand import run_tasks
 from farmhand_dask import DaskExecutor
 from namespaces import Namespace

@@ -27,8 +27,7 @@ from cluster_tasks import (
     slow,
     square,
 )
-from clusters import certificates, is_alive, wait_until_gone
-from conftest import ended
+from clusters import certificates, ended, is_alive, wait_until_gone
 from farmhand import MemoryStore, UsageError, open_store, run_tasks
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.testing.frontends import RecordingFrontend
