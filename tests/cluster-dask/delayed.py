@@ -66,6 +66,16 @@ class Line:
         call = asyncio.current_task()
         assert call is not None
         self._calls.add(call)
+        try:
+            await self._connected(reader, writer)
+        except* OSError:
+            pass  # one end has gone, so the other goes
+        except* asyncio.CancelledError:
+            pass  # the line is closed
+        finally:
+            self._calls.discard(call)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
         try:
             host, port = self._target
@@ -75,10 +85,7 @@ class Line:
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._way(reader, back))
                 ways.create_task(self._way(there, writer))
-        except* OSError:
-            pass  # one end has gone, so the other goes
         finally:
-            self._calls.discard(call)
             for end in ends:
                 end.close()
 
