@@ -42,6 +42,10 @@ class Job:
         and tasks print to where this process prints.
     spool : Spool or None
         Where a process puts large results itself; where it cannot, they come like all others.
+    path : sequence of str
+        Where processes look for modules beside where this process does: after all of that.
+    argv : sequence of str, optional
+        Their ``sys.argv``; by default that of this process.
     """
 
     task: Task
@@ -52,6 +56,8 @@ class Job:
     memory_limit: int | None = None
     capture: int = 64 * 1024
     spool: Spool | None = None
+    path: Sequence[str] = ()
+    argv: Sequence[str] | None = None
 
 
 class Executor(Protocol):

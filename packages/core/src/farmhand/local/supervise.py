@@ -106,6 +106,7 @@ class LocalExecutor:
         self._job: Job | None = None
         self._timeout: float | None = None
         self._path: list[str] = []
+        self._argv: list[str] = []
         self._care_at = 0.0
         self._oom_kills = 0
         self._scratch = Scratch()
@@ -125,6 +126,8 @@ class LocalExecutor:
         with contextlib.suppress(FileNotFoundError):  # somebody may have deleted it
             here = os.getcwd()
         self._path = [path or here for path in sys.path]  # the script may change directory later
+        self._path += [path for path in job.path if path not in self._path and os.path.exists(path)]
+        self._argv = list(sys.argv if job.argv is None else job.argv)
         sweep()
         self._oom_kills = resources.oom_kills()
         self._threads = max(1, cpu_count() // job.processes)
@@ -144,7 +147,7 @@ class LocalExecutor:
                 setup = frames.pack(frames.SETUP, None, None, None, self._spool)
             else:
                 child = launch.spawn(number, self._threads, job.capture, variables)
-                setup = frames.pack(frames.SETUP, self._path, sys.argv, self._shipped, self._spool)
+                setup = frames.pack(frames.SETUP, self._path, self._argv, self._shipped, self._spool)
         except OSError as error:  # too many processes, descriptors, or too little memory
             why = error.strerror or error
             reason = f"it could not be started ({why}); use fewer processes, or raise that limit"

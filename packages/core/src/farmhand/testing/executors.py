@@ -110,6 +110,7 @@ class Drive:
         self._fresh: list[ExecutorEvent] = []  # not yet handed out by `next`
         self.shipper = Shipper()
         checked = Task.check(task, initargs)
+        executor.room()
         executor.open(Job(checked, partial(self.shipper.ship, checked), **{"processes": 2, **job}))
 
     def start(self, number: int = 0) -> int | None:

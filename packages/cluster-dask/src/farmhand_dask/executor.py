@@ -1,0 +1,640 @@
+"""The executor for Dask: farmhand's processes on the workers of a cluster, one lease for each.
+
+The farm's thread calls it, as any executor. What Dask's event loop and the thread that looks after the
+cluster have to say is put into a queue, and a byte into a socket, so that ``wait`` returns; all that is known
+about leases, links and processes belongs to the farm's thread alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from distributed.client import Future
+
+from farmhand.errors import FarmhandError, UsageError
+from farmhand.events import (
+    ExecutorEvent,
+    ExecutorFailed,
+    ItemsReturned,
+    ProcessDied,
+    ProcessStarted,
+    RoomChanged,
+    RoundTrip,
+)
+from farmhand.executor import Job
+from farmhand.values import replace
+from farmhand_dask import messages
+from farmhand_dask.agent import hold, topic
+from farmhand_dask.folders import Proof
+from farmhand_dask.joining import Cluster, Place
+from farmhand_dask.leases import Lease, Leases
+from farmhand_dask.links import Link, open_link
+from farmhand_dask.messages import Frames, Setup, apart, pack, unpack
+
+if TYPE_CHECKING:
+    from tornado.ioloop import IOLoop
+
+__all__ = ["ClusterLost", "DaskExecutor"]
+
+_LOOK = 1.0  # seconds between two looks at which workers there are
+_PLACES_A_SECOND = 500  # that such a look may cost; of more workers it is taken less often
+_GIVE_UP = 10.0  # seconds without an answer of Dask's scheduler
+_PACE = 0.1  # seconds between two looks of an agent at what its processes are on,
+_AGENTS_A_SECOND = 500  # or so many agents in a second
+_PING = 1.0  # seconds
+_PINGED = 16  # agents, each time
+_CHANGED = 0.25  # by so much of itself a round trip must have changed to be told,
+_LEAST_CHANGE = 0.0005  # seconds, and by so many
+_PATIENCE = 3.0  # seconds that agents have to say that all has ended
+_TRIES = 3  # times that a Dask worker may fail to get a process ready before it is left alone
+
+
+class ClusterLost(FarmhandError):
+    """The Dask cluster is gone, as far as can be seen from here."""
+
+
+class _Remote:
+    """An agent, and what is known of its processes."""
+
+    def __init__(self, address: str, loop: IOLoop) -> None:
+        self.address = address
+        self._loop = loop
+        self.link: Link | None = None
+        self.leases: set[str] = set()  # those that it holds
+        self.unused: set[str] = set()  # of these, the ones that no process has
+        self.numbers: set[int] = set()
+        self.running: dict[int, tuple[int, float]] = {}  # item, and since when by our clock
+        self._outbox: deque[Any] = deque()
+        self._posted = False  # the event loop is about to empty it
+        self.trips: deque[float] = deque(maxlen=5)  # the latest round trips
+        self.pinged = False  # an answer is awaited
+        self.useful = False  # a process has been started there
+
+    def say(self, *command: Any) -> None:
+        """Tell the agent something; if it is not linked yet, as soon as it is."""
+        self._outbox.append(command)
+        if self.link is not None and not self._posted:
+            self._posted = True
+            self._loop.add_callback(self._post)
+
+    def linked(self, link: Link, first: Iterable[tuple[Any, ...]]) -> None:
+        """There is a way to the agent now, which is told this before all else."""
+        self.link = link
+        self._outbox.extendleft(reversed([*first]))
+        self.say(messages.PING, time.monotonic())
+
+    def _post(self) -> None:
+        """In the event loop: all that is to be said goes off as one message."""
+        self._posted = False
+        things = [self._outbox.popleft() for _ in range(len(self._outbox))]
+        if things and self.link is not None:
+            self.link.send(pack(things))
+
+
+class DaskExecutor:
+    """Runs a task in processes on a Dask cluster; see :class:`farmhand.executor.Executor`.
+
+    One process for each thread that Dask's workers offer. They are real processes, children of a Dask worker:
+    what is promised of processes on one computer (they can be killed, what they print is kept, their death
+    is data) holds there as well.
+
+    Parameters
+    ----------
+    target : Client, cluster or str, optional
+        A ``distributed.Client``, a cluster (``LocalCluster``, ``SLURMCluster``, ...), the address of a
+        scheduler, or the path of a scheduler file. By default the client that this process has, or else the
+        scheduler that Dask is configured for, or else a cluster on this computer, for the run alone.
+    workers : collection of str, optional
+        Addresses or names of the Dask workers to use; by default all.
+    resources : mapping of str to float, optional
+        What each process needs of what Dask's workers were started with: ``{"GPU": 1}``.
+    direct : bool, optional
+        Whether results come straight from the workers (True), or through Dask's scheduler (False), for
+        clusters whose workers cannot be reached from here. By default the first is tried.
+
+    Raises
+    ------
+    UsageError
+        The cluster cannot be reached, or a worker could not run tasks for us: another Python, or no farmhand.
+        Raised when the run begins.
+    """
+
+    def __init__(
+        self,
+        target: object | None = None,
+        *,
+        workers: Collection[str] | None = None,
+        resources: Mapping[str, float] | None = None,
+        direct: bool | None = None,
+    ) -> None:
+        self._target = target
+        self._only = None if workers is None else frozenset(workers)
+        self._resources = dict(resources or {})
+        self._direct = direct
+        self._run = os.urandom(6).hex()
+        self._cluster: Cluster | None = None
+        self._leases = Leases(self._resources)
+        self._places: dict[str, Place] = {}  # the workers that can be used
+        self._room = 0
+        self._avoided: dict[str, str] = {}  # workers that are of no use, and why
+        self._failures: dict[str, int] = {}  # agents that ended without having started a process, by address
+        self._remotes: dict[str, _Remote] = {}
+        self._slots: dict[int, tuple[_Remote, str]] = {}  # of each process that has one, with its lease
+        self._waiting: dict[int, list[Any]] = {}  # processes without a slot, and what they are to be told
+        self._futures: dict[str, Future] = {}
+        self._lost: list[str] = []  # why leases failed that nobody knows the worker of
+        self._job: Job | None = None
+        self._shipped = b""
+        self._timeout: float | None = None
+        self._definitions: list[bytes] = []
+        self._proof: Proof | None = None
+        self._pace = _PACE
+        self._ping_at = 0.0
+        self._trip = 0.0  # the round trip that was last told
+        self._broken = False
+        self._woken = False
+        self._closed = False
+        self._events: list[ExecutorEvent] = []
+        self._happened: deque[tuple[Any, ...]] = deque()
+        self._over = threading.Event()
+        self._wake_read, self._wake_write = socket.socketpair()
+        for end in (self._wake_read, self._wake_write):
+            end.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+
+    # -- the farm's side ----------------------------------------------------------------------------
+
+    def room(self) -> int:
+        cluster = self._cluster = Cluster.join(self._target)
+        places = self._chosen(cluster.places())
+        unfit = cluster.examine(places)
+        if unfit:
+            raise UsageError(_unfit_text(unfit))
+        return self._use(places)
+
+    def open(self, job: Job) -> None:
+        cluster = self._joined
+        if job.start_method != "spawn":
+            raise UsageError(
+                f"start_method={job.start_method!r} copies this process, which cannot be done on another "
+                "computer; with a Dask cluster leave it at 'spawn'"
+            )
+        self._job = job
+        self._shipped = job.ship()
+        self._timeout = job.timeout
+        if job.spool is not None:
+            self._proof = Proof(job.spool.folder)
+        cluster.client.subscribe_topic(topic(self._run), self._lease_began)
+        threading.Thread(target=self._watch, name="farmhand workers", daemon=True).start()
+
+    def start(self, number: int) -> None:
+        self._waiting[number] = []
+
+    def send(self, number: int, indices: Sequence[int], payload: bytes, run: Sequence[int]) -> None:
+        self._command(number, messages.SEND, indices, apart(payload), run)
+
+    def define(self, definitions: bytes) -> None:
+        self._definitions.append(definitions)
+        self._everywhere(messages.DEFINE, definitions)
+
+    def limit(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._everywhere(messages.LIMIT, timeout)
+
+    def recall(self, number: int, everything: bool) -> None:
+        self._command(number, messages.RECALL, everything)
+
+    def stop(self, number: int) -> None:
+        if self._waiting.pop(number, None) is not None:
+            self._events.append(ProcessDied(number, None, "it was stopped before it had started"))
+        else:
+            self._command(number, messages.STOP)
+
+    def kill(self, number: int) -> None:
+        if self._waiting.pop(number, None) is not None:
+            self._events.append(ProcessDied(number, None, "it was killed before it had started"))
+        else:
+            self._command(number, messages.KILL)
+
+    def current(self, number: int) -> tuple[int, float] | None:
+        if number not in self._slots:
+            return None
+        running = self._slots[number][0].running.get(number)
+        return None if running is None else (running[0], max(0.0, time.monotonic() - running[1]))
+
+    def wake(self) -> None:
+        self._woken = True
+        self._knock()
+
+    def _knock(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody sleeps
+            self._wake_write.send(b"\0")
+
+    def wait(self, timeout: float | None) -> list[ExecutorEvent]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._act()
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if self._events or self._woken:
+                left = 0.0
+            elif self._slots:
+                left = _PING if left is None else min(left, _PING)
+            self._sleep(left)
+            self._take()
+            late = deadline is not None and time.monotonic() >= deadline
+            if self._events or self._woken or late:
+                break
+        self._woken = False
+        if self._waiting:  # a slot that has just been granted need not wait for the next call
+            self._place()
+        events, self._events = self._events, []
+        return events
+
+    def _sleep(self, seconds: float | None) -> None:
+        if self._selector.select(seconds):
+            with contextlib.suppress(BlockingIOError):
+                self._wake_read.recv(4096)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._over.set()
+        if self._cluster is not None:
+            self._part(self._cluster)
+            self._cluster.close()
+        if self._proof is not None:
+            self._proof.remove()
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _part(self, cluster: Cluster) -> None:
+        """End all processes, wait until that has happened, and give all leases back."""
+        self._everywhere(messages.CLOSE)
+        with contextlib.suppress(Exception):  # a cluster that is gone has nothing that could be ended
+            deadline = time.monotonic() + _PATIENCE
+            while self._remotes and time.monotonic() < deadline:
+                self._sleep(0.1)
+                self._take()
+        with contextlib.suppress(Exception):
+            for future in self._futures.values():
+                future.release()
+            if self._job is not None:
+                cluster.client.unsubscribe_topic(topic(self._run))
+        self._futures.clear()
+        self._events.clear()
+
+    # -- what is said to the agents -------------------------------------------------------------------
+
+    def _command(self, number: int, *command: Any) -> None:
+        kind, *fields = command
+        if number in self._waiting:
+            self._waiting[number].append((kind, number, *fields))
+        elif number in self._slots:
+            self._slots[number][0].say(kind, number, *fields)
+
+    def _everywhere(self, *command: Any) -> None:
+        for remote in self._remotes.values():
+            if remote.link is not None:  # else it is told all when it is linked
+                remote.say(*command)
+
+    def _act(self) -> None:
+        """Have the right leases, give slots to processes, and say what there is to say."""
+        if self._job is None or self._closed:
+            return
+        self._place()
+        self._plan()
+        self._ping()
+
+    def _place(self) -> None:
+        """Give the processes that wait the slots that are free."""
+        if not self._waiting:
+            return
+        for remote in self._remotes.values():
+            while remote.link is not None and remote.unused and self._waiting:
+                number = min(self._waiting)
+                remote.say(messages.START, number)
+                for command in self._waiting.pop(number):
+                    remote.say(*command)
+                remote.numbers.add(number)
+                self._slots[number] = remote, remote.unused.pop()
+
+    def _plan(self) -> None:
+        free: list[str] = []
+        wanted = len(self._slots) + len(self._waiting)
+        if len(self._futures) > wanted:
+            free = [lease for remote in self._remotes.values() for lease in remote.unused]
+        plan = self._leases.plan(wanted, free)
+        for name in plan.release:
+            self._give_back(name)
+        for lease in plan.submit:
+            self._submit(lease)
+
+    def _submit(self, lease: Lease) -> None:
+        about: dict[str, Any] = {}
+        if lease.place is not None:
+            about = {"workers": [lease.place], "allow_other_workers": False}
+        elif self._only is not None:
+            about = {"workers": list(self._only), "allow_other_workers": False}
+        client = self._joined.client
+        resources = self._resources or None
+        future = client.submit(
+            hold, self._run, lease.id, key=lease.id, pure=False, retries=0, resources=resources, **about
+        )
+        self._futures[lease.id] = future
+        future.add_done_callback(partial(self._lease_ended, lease.id, lease.place))
+
+    def _give_back(self, lease: str) -> None:
+        for remote in self._remotes.values():
+            if lease in remote.leases:
+                remote.leases.discard(lease)
+                remote.unused.discard(lease)
+                remote.say(messages.RELEASE, lease)
+                break
+        future = self._futures.pop(lease, None)
+        if future is not None:
+            future.release()
+
+    def _ping(self) -> None:
+        """Ask some agents for an answer, to know how long the way is."""
+        now = time.monotonic()
+        if now < self._ping_at:
+            return
+        self._ping_at = now + _PING
+        left = _PINGED
+        for address in [*self._remotes]:
+            remote = self._remotes[address]
+            if left and remote.link is not None and not remote.pinged:
+                left -= 1
+                remote.pinged = True
+                remote.say(messages.PING, now)
+                if len(self._remotes) > _PINGED:
+                    self._remotes[address] = self._remotes.pop(address)  # it is somebody else's turn next
+
+    # -- what has happened ------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """All that others have put into the queue."""
+        while self._happened:
+            what, *about = self._happened.popleft()
+            getattr(self, f"_on_{what}")(*about)
+
+    def _tell(self, *happening: Any) -> None:
+        """In any thread: something has happened."""
+        self._happened.append(happening)
+        self._knock()
+
+    def _on_granted(self, lease: str, address: str) -> None:
+        remote = self._remotes.get(address)
+        client = self._joined.client
+        if remote is None:
+            remote = self._remotes[address] = _Remote(address, client.loop)
+            arguments = (client, address, self._run, self._link_says, self._direct)
+            client.loop.add_callback(partial(open_link, *arguments))
+        if self._leases.granted(lease, address) and not self._closed:
+            remote.leases.add(lease)
+            remote.unused.add(lease)
+        else:
+            remote.say(messages.RELEASE, lease)
+
+    def _on_linked(self, link: Link) -> None:
+        remote = self._remotes.get(link.address)
+        if remote is None:
+            return
+        if self._direct is None:
+            self._direct = link.direct  # what is possible for one of them is so for the others
+        if self._closed:
+            remote.linked(link, [(messages.CLOSE,)])
+            return
+        definitions = [(messages.DEFINE, data) for data in self._definitions]
+        remote.linked(link, [(messages.SETUP, self._setup(link.address)), *definitions])
+        pace = max(_PACE, len(self._remotes) / _AGENTS_A_SECOND)
+        if pace > 1.2 * self._pace:
+            self._pace = pace
+            self._everywhere(messages.PACE, pace)
+
+    def _on_message(self, link: Link, frames: Frames) -> None:
+        remote = self._remotes.get(link.address)
+        link.read(frames)
+        if remote is None or remote.link is not link:
+            return  # it was given up
+        for thing in unpack(frames):
+            if type(thing) is tuple:
+                self._news(remote, *thing)
+            else:
+                self._event(remote, thing)
+
+    def _news(self, remote: _Remote, what: str, about: Any) -> None:
+        now = time.monotonic()
+        if what == messages.RUNNING:
+            for number, current in about.items():
+                if current is None:
+                    remote.running.pop(number, None)
+                else:
+                    remote.running[number] = current[0], now - current[1]
+        elif what == messages.PONG:
+            remote.pinged = False
+            remote.trips.append(now - about)
+            self._measure()
+        elif what == messages.ENDED:
+            self._forget(remote, about or "its agent has ended")
+
+    def _event(self, remote: _Remote, event: ExecutorEvent) -> None:
+        match event:
+            case ProcessStarted():
+                remote.useful = True
+                self._failures.pop(remote.address, None)
+                if event.computer == socket.gethostname():
+                    event = replace(event, computer="")
+            case ProcessDied():
+                slot = self._slots.pop(event.number, None)
+                remote.numbers.discard(event.number)
+                remote.running.pop(event.number, None)
+                if slot is not None and slot[1] in remote.leases:
+                    remote.unused.add(slot[1])
+        self._events.append(event)
+
+    def _measure(self) -> None:
+        """How long the way is: the middle of what it was at best to each of the agents."""
+        best = sorted(min(remote.trips) for remote in self._remotes.values() if remote.trips)
+        middle = best[len(best) // 2]
+        if abs(middle - self._trip) > max(_LEAST_CHANGE, _CHANGED * self._trip):
+            self._trip = middle
+            self._events.append(RoundTrip(middle))
+
+    def _on_ended(self, link: Link, why: str) -> None:
+        remote = self._remotes.get(link.address)
+        if remote is not None and remote.link in (None, link):
+            self._forget(remote, why)
+
+    def _forget(self, remote: _Remote, why: str) -> None:
+        """An agent is gone, and with it its processes and leases."""
+        address = remote.address
+        del self._remotes[address]
+        for number in sorted(remote.numbers):
+            del self._slots[number]
+            index, since = remote.running.get(number, (None, time.monotonic()))
+            seconds = max(0.0, time.monotonic() - since)
+            self._events.append(
+                ProcessDied(number, index, f"{why} ({address})", time.time() - seconds, seconds, kind="lost")
+            )
+        for lease in remote.leases:
+            self._leases.ended(lease)
+            future = self._futures.pop(lease, None)
+            if future is not None:
+                future.release()
+        if not remote.useful and not self._closed:
+            self._failures[address] = self._failures.get(address, 0) + 1
+            if self._failures[address] >= _TRIES:
+                self._avoid({address: why})
+
+    def _on_lease_failed(self, lease: str, place: str | None, why: str) -> None:
+        if lease not in self._futures:
+            return
+        self._futures.pop(lease).release()
+        self._leases.ended(lease)
+        if place is not None:
+            self._avoid({place: why})
+        else:
+            self._lost.append(why)
+            if len(self._lost) >= _TRIES:
+                self._fail(ClusterLost(f"Dask could not run farmhand on its workers: {why}"))
+
+    def _on_lease_over(self, lease: str) -> None:
+        """It ended by itself: its agent is at its end, or somebody cancelled it."""
+        if lease in self._futures and not any(lease in remote.leases for remote in self._remotes.values()):
+            self._futures.pop(lease).release()
+            self._leases.ended(lease)
+
+    def _on_places(self, places: Mapping[str, Place], unfit: Mapping[str, str]) -> None:
+        new = {address: why for address, why in unfit.items() if address not in self._avoided}
+        for address in [*self._avoided]:
+            if address not in places:
+                del self._avoided[address]
+        if new:
+            self._avoid(new)
+        before = self._room
+        if self._use(places) != before:
+            self._events.append(RoomChanged(self._room))
+
+    def _use(self, places: Mapping[str, Place]) -> int:
+        """Go by these workers, as far as they are of use; for how many processes there is room then."""
+        self._places = {a: place for a, place in places.items() if a not in self._avoided}
+        self._leases.set_places(self._places)
+        self._room = max(self._leases.room(), self._joined.maximum or 0)
+        return self._room
+
+    def _on_lost(self, why: str) -> None:
+        self._fail(
+            ClusterLost(
+                f"Dask's scheduler ({self._joined.client.scheduler.address}) does not answer any more: {why}. What "
+                "has finished is stored; when there is a cluster again, the same call with resume=True goes on"
+            )
+        )
+
+    def _avoid(self, unfit: Mapping[str, str]) -> None:
+        self._avoided.update(unfit)
+        text = _unfit_text(unfit)
+        if not self._use(self._places) and not self._remotes:
+            self._fail(ClusterLost(f"no Dask worker is left that could be used. {text}"))
+        else:
+            warnings.warn(f"{text}. It is not used", RuntimeWarning, stacklevel=2)
+
+    def _fail(self, error: FarmhandError) -> None:
+        if not self._broken:
+            self._broken = True
+            self._events.append(ExecutorFailed(error))
+
+    # -- in other threads -------------------------------------------------------------------------------
+
+    def _link_says(self, link: Link, what: str, about: Any) -> None:
+        self._tell(what, link) if what == "linked" else self._tell(what, link, about)
+
+    def _lease_began(self, event: tuple[float, Mapping[str, str]]) -> None:
+        self._tell("granted", event[1]["lease"], event[1]["worker"])
+
+    def _lease_ended(self, lease: str, place: str | None, future: Future) -> None:
+        if future.status == "error":
+            self._tell("lease_failed", lease, place, repr(future.exception()))
+        else:
+            self._tell("lease_over", lease)
+
+    def _watch(self) -> None:
+        """Look again and again which workers there are."""
+        cluster = self._joined
+        known: set[str] = set()
+        unfit: dict[str, str] = {}
+        answered = time.monotonic()
+        pause = _LOOK
+        while not self._over.wait(pause):
+            try:
+                places = self._chosen(cluster.places())
+                new = places.keys() - known
+                unfit = {a: why for a, why in unfit.items() if a in places} | cluster.examine(new)
+                known = set(places)
+            except Exception as error:
+                closed = cluster.client.status == "closed"
+                if closed or time.monotonic() - answered > _GIVE_UP:
+                    if not self._over.is_set():
+                        self._tell("lost", f"{type(error).__name__}: {error}")
+                    return
+                continue
+            answered = time.monotonic()
+            pause = max(_LOOK, len(places) / _PLACES_A_SECOND)
+            self._tell("places", places, unfit)
+
+    # -- small things -----------------------------------------------------------------------------------
+
+    @property
+    def _joined(self) -> Cluster:
+        assert self._cluster is not None, "room() comes first"
+        return self._cluster
+
+    def _chosen(self, places: Mapping[str, Place]) -> dict[str, Place]:
+        only = self._only
+        return {
+            address: place
+            for address, place in places.items()
+            if only is None or address in only or place.name in only
+        }
+
+    def _setup(self, address: str) -> Setup:
+        job, place = self._job, self._places.get(address)
+        assert job is not None
+        neighbours = [
+            a for a, other in self._places.items() if place is not None and other.host == place.host
+        ]
+        spool = None
+        if job.spool is not None and self._proof is not None:
+            spool = job.spool.folder, job.spool.threshold, job.spool.sync, self._proof
+        return Setup(
+            self._shipped,
+            max(1, sum(map(self._leases.slots, neighbours))),
+            self._timeout,
+            job.memory_limit,
+            job.capture,
+            tuple(os.path.abspath(path) for path in sys.path),
+            tuple(sys.argv),
+            spool,
+            self._pace,
+        )
+
+
+def _unfit_text(unfit: Mapping[str, str]) -> str:
+    """What is said of workers that cannot be used."""
+    texts = [f"Dask worker {address}: {why}" for address, why in [*unfit.items()][:3]]
+    more = len(unfit) - len(texts)
+    return "; ".join(texts) + (f"; and {more} more" if more else "")
