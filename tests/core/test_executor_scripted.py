@@ -216,6 +216,7 @@ items_to_run = st.lists(st.integers(0, 100) | st.builds(Poison), max_size=40)
     crashes=st.integers(0, 5),
     crashes_at_start=st.integers(0, 2),
     timeouts=st.integers(0, 3),
+    losses=st.integers(0, 3),
     processes=st.integers(1, 4),
     seconds=st.sampled_from([1e-6, 0.001, 0.03, 5.0]),
     recycle=st.none() | st.integers(1, 5),
@@ -224,13 +225,18 @@ items_to_run = st.lists(st.integers(0, 100) | st.builds(Poison), max_size=40)
 )
 @settings(max_examples=150, deadline=None)
 def test_what_is_stored_does_not_depend_on_what_happens(
-    items, script, crashes, crashes_at_start, timeouts, processes, seconds, recycle, told, task
+    items, script, crashes, crashes_at_start, timeouts, losses, processes, seconds, recycle, told, task
 ):
-    """Whatever crashes, is too slow, is recalled or comes in another order: with enough retries the
-    store has what one loop over the items would have made, each item once. (An item that fails by
-    itself may happen to be killed at its last attempt.)"""
+    """Whatever crashes, is too slow, is lost, is recalled or comes in another order: with enough retries
+    (for losses none are needed) the store has what one loop over the items would have made, each item once.
+    (An item that fails by itself may happen to be killed at its last attempt.)"""
     executor = ScriptedExecutor(
-        script, crashes=crashes, crashes_at_start=crashes_at_start, timeouts=timeouts, seconds=seconds
+        script,
+        crashes=crashes,
+        crashes_at_start=crashes_at_start,
+        timeouts=timeouts,
+        losses=losses,
+        seconds=seconds,
     )
     store = MemoryStore()
     summary = run_tasks(
@@ -260,6 +266,23 @@ def test_without_retries_a_crash_costs_one_item(items, script, crashes, processe
     lost = {index for index in hoped if outcome[index] != hoped[index]}
     assert all(outcome[index] == "died" for index in lost)
     assert len(lost) <= [step.kind for step in executor.history].count("crash")
+
+
+@given(items=items_to_run, script=scripts, losses=st.integers(0, 40), processes=st.integers(1, 3))
+@settings(max_examples=80, deadline=None)
+def test_however_many_processes_are_lost_the_run_ends(items, script, losses, processes):
+    """And no item is blamed that was not lost three times before; without an item to blame it gives up."""
+    executor = ScriptedExecutor(script, losses=losses)
+    store = MemoryStore()
+    try:
+        run_tasks(store, make_cheese, items, poolsize=processes, executor=executor, errors="collect", **quiet)
+    except ProcessesKeepDying:
+        assert losses >= 10 * processes
+        return
+    outcome, hoped = stored(store), expected(items)
+    blamed = [index for index in hoped if outcome[index] != hoped[index]]
+    assert all(outcome[index] == "lost" for index in blamed)
+    assert 4 * len(blamed) <= losses
 
 
 @given(

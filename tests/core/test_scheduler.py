@@ -19,6 +19,7 @@ from farmhand.events import (
     KINDS,
     Command,
     Event,
+    ExecutorFailed,
     Finish,
     Finished,
     ItemError,
@@ -45,6 +46,8 @@ from farmhand.events import (
     Reported,
     Resize,
     Resume,
+    RoomChanged,
+    RoundTrip,
     SendItems,
     SetupFailed,
     StartProcess,
@@ -56,6 +59,8 @@ from farmhand.scheduler import GRACE, Scheduler
 
 RAISED = ItemError("raised", "ValueError", "no milk")
 SEGFAULT = "signal 11 (SIGSEGV)"
+GONE = "no word from its worker for 30 s"
+LOSSES = 3  # attempts at an item that may be lost before one that is its last
 
 
 class History:
@@ -626,6 +631,188 @@ def test_a_task_that_cannot_be_made_ends_the_run():
     assert farm.scheduler.abandoned == 1
 
 
+# -- losses ------------------------------------------------------------------------------------------
+
+
+def lost(number: int, index: int | None = None) -> ProcessDied:
+    return ProcessDied(number, index, GONE, kind="lost")
+
+
+def test_an_item_whose_process_was_lost_is_tried_again_by_itself():
+    """Its computer is gone, which is no fault of its own: at once, before others, whatever `retries` says."""
+    farm = History(items=10, processes=2, backoff=5.0)
+    farm.ready(0)
+    farm.ready(1)
+    (record, start) = farm(lost(0, 0))
+    assert (record.index, record.error.kind, record.again) == (0, "lost", True)
+    assert record.error.message == f"process lost: {GONE}"
+    assert start == StartProcess(0)
+    assert sends(farm.ready(0)) == {0: [0]}
+    (done,) = only(RecordDone, farm.done(0, 0))
+    assert done.attempts == {0: 2}
+
+
+def test_an_item_that_is_lost_again_and_again_fails():
+    """Perhaps it is what ends them; the error says how often, and how it ended."""
+    farm = History(items=1, processes=1, retries=0)
+    for _ in range(LOSSES):
+        farm.ready(0)
+        assert only(RecordFailed, farm(lost(0, 0)))[0].again
+    farm.ready(0)
+    record, *_ = farm(lost(0, 0))
+    assert (record.error.kind, record.attempts, record.again) == ("lost", 4, False)
+    assert record.error.message.startswith("lost 4 times, each time with the computer or worker")
+    assert GONE in record.error.message
+
+
+@pytest.mark.parametrize(
+    ("retries", "attempts"), [({"lost": 0}, 1), ({"lost": 5}, 6), ({"died": 1}, 4), (7, 4)]
+)
+def test_how_often_an_item_may_be_lost_can_be_said(retries, attempts):
+    """By its kind alone: a number for all kinds is for what an item does."""
+    farm = History(items=1, processes=1, retries=retries)
+    for attempt in range(1, attempts + 1):
+        farm.ready(0)
+        record, *_ = farm(lost(0, 0))
+        assert record.again == (attempt < attempts)
+    assert farm.scheduler.failed == 1
+
+
+def test_losses_are_not_counted_as_other_failures():
+    """Neither way round: after three losses an item may still raise as often as was said."""
+    farm = History(items=1, processes=1, retries=1, backoff=0.0)
+    for _ in range(LOSSES):
+        farm.ready(0)
+        farm(lost(0, 0))
+    farm.ready(0)
+    assert only(RecordFailed, farm(failed(0, 0)))[0].again
+    assert not only(RecordFailed, farm(failed(0, 0)))[0].again
+
+
+def test_what_a_lost_process_held_comes_first_and_nobody_is_suspected():
+    """Of tiny items nobody knows which one it was on; they go out together, as before."""
+    farm = History(items=1000, processes=1)
+    farm.ready(0)
+    (block,) = sends(farm.done(0, 0, seconds=0.001)).values()
+    assert len(block) > 2
+    assert farm(lost(0)) == [StartProcess(0)]
+    assert not farm.scheduler.suspects
+    assert sends(farm.ready(0))[0][: len(block)] == list(block)
+
+
+def test_one_item_that_ends_worker_after_worker_is_found():
+    """Among many tiny ones, none of which fails for it."""
+    farm = History(items=200, processes=1)
+    farm.ready(0)
+    farm.done(0, 0, seconds=0.001)
+    culprit, losses = 7, 0
+    while farm.scheduler.state != "ended":
+        held = sorted(farm.scheduler.holder(0))
+        before = [index for index in held if index < culprit]
+        if before:
+            farm.done(0, *before, seconds=0.001)
+        elif culprit in held:
+            losses += 1
+            farm(lost(0))
+            farm.ready(0)
+        elif held:
+            farm.done(0, *held, seconds=0.001)
+        else:
+            farm(ProcessDied(0, None, "exit code 0"))
+    assert (farm.scheduler.done, farm.scheduler.failed) == (199, 1)
+    assert losses == 2 * LOSSES + 1, "three together with others, then four alone"
+
+
+def test_items_that_are_run_after_losses_are_innocent():
+    """What ends is forgotten; else a long run would end with everybody under suspicion."""
+    farm = History(items=1000, processes=1)
+    for _ in range(10):
+        farm.ready(0)
+        farm.done(0, *farm.scheduler.holder(0), seconds=0.001)
+        farm(lost(0))
+    assert not farm.scheduler.suspects
+    assert farm.scheduler.error is None
+
+
+def test_losses_are_no_deaths_in_a_row():
+    """However many computers go, as long as work is done in between or others can do it."""
+    farm = History(items=100, processes=2)
+    farm.ready(1)
+    for _ in range(100):
+        assert farm(lost(0)) == [StartProcess(0)]
+    assert farm.scheduler.error is None
+
+
+def test_where_no_process_ever_gets_ready_the_run_ends():
+    """Each worker is gone before it has begun anything: that would go on for ever."""
+    farm = History(processes=2)
+    for count in range(1, 20):
+        assert farm(lost(count % 2)) == [StartProcess(count % 2)]
+    farm(lost(0))
+    assert isinstance(farm.scheduler.error, ProcessesKeepDying)
+    assert "20 processes in a row were lost" in str(farm.scheduler.error)
+    assert GONE in str(farm.scheduler.error)
+    farm(lost(1))
+    assert farm.scheduler.state == "ended"
+
+
+def test_a_process_that_gets_ready_shows_that_others_can():
+    """Nights in which all computers are taken away before anybody has begun add up to nothing."""
+    farm = History(processes=1)
+    for _ in range(50):
+        for _ in range(9):
+            farm(lost(0))
+        farm.ready(0)
+        farm(lost(0))
+        farm(ProcessReady(0), done(0, *farm.scheduler.holder(0)), lost(0))
+    assert farm.scheduler.error is None
+
+
+def test_what_is_lost_while_the_run_ends_is_given_up():
+    """As with any death: stopping, it is abandoned; finishing, it is a failure that `resume` repeats."""
+    farm = History(items=10, processes=1)
+    farm.ready(0)
+    farm(Stop())
+    assert farm(lost(0, 0)) == [Finished()]
+    assert (farm.scheduler.failed, farm.scheduler.abandoned) == (0, 1)
+    farm = History(items=10, processes=1)
+    farm.ready(0)
+    farm(Finish())
+    record, *_ = farm(lost(0, 0))
+    assert (record.error.kind, record.again) == ("lost", False)
+
+
+def test_an_item_that_took_too_long_on_a_computer_that_was_lost_took_too_long():
+    """It would again."""
+    farm = History(items=1, processes=1)
+    farm.ready(0)
+    farm(ItemTimedOut(0, 0, 5.0))
+    assert farm(lost(0, 0))[0].error.kind == "timeout"
+
+
+def test_the_computer_is_named_where_a_process_was_on_another():
+    """Of a thousand workers, perhaps one has too little memory."""
+    farm = History(items=1, processes=1, retries=1, backoff=0.0)
+    farm(ProcessStarted(0, 77, "node17"), ProcessReady(0))
+    assert farm(ProcessDied(0, 0, SEGFAULT))[0].error.message == f"process died on node17: {SEGFAULT}"
+    farm(ProcessStarted(0, 78, "node18"))
+    farm(SetupFailed(0, ItemError("setup", "ImportError", "no cow")))
+    assert "process 0 on node18 could not set up" in str(farm.scheduler.error)
+
+
+def test_an_executor_that_cannot_go_on_ends_the_run():
+    """Its error is the run's; what its processes have finished still comes."""
+    farm = History(processes=2)
+    farm.ready(0)
+    farm.ready(1)
+    error = UsageError("the cluster is gone")
+    assert farm(ExecutorFailed(error)) == [StopProcess(0), StopProcess(1)]
+    assert only(RecordDone, farm.done(0, 0))
+    farm(lost(0), lost(1))
+    assert farm.scheduler.state == "ended"
+    assert farm.scheduler.error is error
+
+
 # -- time-outs ---------------------------------------------------------------------------------------
 
 
@@ -999,6 +1186,7 @@ class World:
         self.next_index = 0
         self.ended: dict[int, str] = {}
         self.attempts: dict[int, int] = {}
+        self.losses: dict[int, int] = {}  # those of the attempts at which nobody was to blame
         self.resting: set[int] = set()
         self.finished = False
         self.most_processes = processes
@@ -1013,7 +1201,7 @@ class World:
         self.told = event
         self.perform(commands)
 
-    def end(self, process: Process, index: int | None, reason: str = SEGFAULT) -> None:
+    def end(self, process: Process, index: int | None, reason: str = SEGFAULT, kind: str = "died") -> None:
         del self.processes[process.number]
         said = index
         held = self.scheduler.holder(process.number)
@@ -1023,7 +1211,9 @@ class World:
             index = None  # it had gone on to another item when it was killed for this one
         if index in held and self.scheduler.state != "stopping":
             self.attempts[index] = self.attempts.get(index, 0) + 1
-        self.tell(ProcessDied(process.number, said, reason))
+            if kind == "lost" and process.condemned is None:
+                self.losses[index] = self.losses.get(index, 0) + 1
+        self.tell(ProcessDied(process.number, said, reason, kind=kind))
 
     def work(self, process: Process, count: int, seconds: float = 0.001, again: bool = False) -> None:
         indices, process.queue = process.queue[:count], process.queue[count:]
@@ -1083,20 +1273,29 @@ class World:
                     for index, value in zip(result.indices, result.values, strict=True):
                         assert value == b"%d" % index
                         self._end_item(index, "done")
+                        self.losses.pop(index, None)
                         assert attempts.get(index, 1) == self.attempts.pop(index, 0) + 1
                 case RecordFailed(index, error) if error.kind == "unpicklable item":
                     self._end_item(index, "failed")
                 case RecordFailed(index, error):
                     assert command.attempts == self.attempts[index]
+                    losses = self.losses.get(index, 0)
+                    most_losses = (
+                        LOSSES if isinstance(self.retries, int) else self.retries.get("lost", LOSSES)
+                    )
+                    assert losses <= most_losses + (error.kind == "lost" and not command.again)
                     if command.again:
                         self.resting.add(index)
                         continue
                     self._end_item(index, "failed")
                     del self.attempts[index]
-                    if isinstance(self.retries, int):
-                        assert command.attempts == self.retries + 1 or self.scheduler.stopped
+                    blamed = command.attempts - losses
+                    if error.kind == "lost":
+                        assert losses == most_losses + 1 or self.scheduler.stopped
+                    elif isinstance(self.retries, int):
+                        assert blamed == self.retries + 1 or self.scheduler.stopped
                     else:
-                        assert command.attempts <= 1 + sum(self.retries.values())
+                        assert blamed <= 1 + sum(self.retries.values())
                 case Finished():
                     assert not self.processes, "the end came before all processes were gone"
                     self.finished = True
@@ -1239,7 +1438,8 @@ class AnyHistory(RuleBasedStateMachine):
         processes=st.integers(1, 4),
         items=st.integers(0, 30),
         told=st.sampled_from(["right", "nothing", "too few", "none", "too many"]),
-        retries=st.integers(0, 2) | st.fixed_dictionaries({"died": st.integers(0, 3)}),
+        retries=st.integers(0, 2)
+        | st.fixed_dictionaries({"died": st.integers(0, 3)}, optional={"lost": st.integers(0, 2)}),
         recycle=st.none() | st.integers(1, 6),
         reads=st.text("fperx", max_size=12),
         backoff=st.sampled_from([0.0, 0.0, 0.7]),
@@ -1265,7 +1465,7 @@ class AnyHistory(RuleBasedStateMachine):
     @precondition(_goes_on)
     @rule(pick=PICK)
     def a_process_is_ready(self, pick):
-        if process := self._alive(pick, lambda process: process.state == "starting"):
+        if self._goes_on() and (process := self._alive(pick, lambda process: process.state == "starting")):
             process.state = "ready"
             self.world.tell(ProcessStarted(process.number, 1000 + pick))
             self.world.tell(ProcessReady(process.number))
@@ -1293,6 +1493,29 @@ class AnyHistory(RuleBasedStateMachine):
         """Results of those before it were never sent."""
         if process := self._alive(pick, lambda process: process.queue):
             self.world.end(process, process.queue[place % len(process.queue)])
+
+    @precondition(_goes_on)
+    @rule(pick=PICK, place=st.integers(0, 3))
+    def a_process_is_lost_on_an_item(self, pick, place):
+        if process := self._alive(pick, lambda process: process.queue):
+            self.world.end(process, process.queue[place % len(process.queue)], GONE, "lost")
+
+    @precondition(_goes_on)
+    @rule(pick=PICK, times=st.integers(1, 4))
+    def processes_are_lost_and_nobody_knows_on_which_item(self, pick, times):
+        """Idle, at work, still starting, or asked to leave; perhaps several at once, with their computer."""
+        for _ in range(times):
+            if self._goes_on() and (process := self._alive(pick, lambda process: True)):
+                self.world.end(process, None, GONE, "lost")
+
+    @precondition(_goes_on)
+    @rule(pick=PICK, times=st.integers(2, 5))
+    def whoever_takes_the_work_is_lost(self, pick, times):
+        """The same items are there again and again; one of them may be the reason."""
+        for _ in range(times):
+            if self._goes_on() and (process := self._alive(pick, lambda process: process.queue)):
+                self.world.end(process, None, GONE, "lost")
+            self.a_process_is_ready(pick)
 
     @precondition(_goes_on)
     @rule(pick=PICK)
@@ -1347,6 +1570,17 @@ class AnyHistory(RuleBasedStateMachine):
             self.world.tell(ItemsUnreadable(process.number, list(process.queue)))
 
     # -- what the user and the clock do ------------------------------------------------------------------
+
+    @precondition(_goes_on)
+    @rule(event=st.sampled_from([RoundTrip(0.02), RoomChanged(0), RoomChanged(9)]))
+    def the_way_or_the_room_is_another(self, event):
+        self.world.tell(event)
+
+    @precondition(_goes_on)
+    @rule(really=st.integers(0, 6))
+    def the_executor_cannot_go_on(self, really):
+        if not really:
+            self.world.tell(ExecutorFailed(UsageError("no cluster any more")))
 
     @precondition(_goes_on)
     @rule(control=st.sampled_from([Pause(), Resume()]))

@@ -13,9 +13,11 @@ from farmhand.progress import ProcessView, Snapshot
 from farmhand.values import replace
 from farmhand.wording import (
     cells,
+    computer_text,
     cut,
     duration_text,
     phase_text,
+    process_text,
     rest_text,
     size_text,
     state_text,
@@ -124,11 +126,39 @@ def test_the_part_of_an_item_is_told_once_it_lasts(phase, elapsed, text):
     assert phase_text(ProcessView(0, 77, "busy", 3, elapsed=elapsed, phase=phase)) == text
 
 
+@pytest.mark.parametrize(
+    ("computer", "text"),
+    [
+        ("", ""),
+        ("node17", "node17"),
+        ("node17.cluster.example.org", "node17"),
+        ("10.0.0.17", "10.0.0.17"),
+        (".", "."),
+        ("node\x1b[2J", "node\ufffd[2J"),
+    ],
+)
+def test_a_computer_is_called_by_its_own_name(computer, text):
+    """All of a cluster are of one domain."""
+    assert computer_text(ProcessView(0, computer=computer)) == text
+
+
+def test_a_progress_message_says_on_which_computer_it_is():
+    """Only where that is another one: the others are as Brian had them."""
+    view = ProcessView(3, 77, "busy", 3, elapsed=2.0, complete=0.5)
+    assert process_text(view).startswith("Process 3: 50% complete")
+    assert process_text(replace(view, computer="node17")).startswith("Process 3 on node17: 50% complete")
+
+
 def test_the_state_of_a_run_is_told_in_words():
     """A person at a window or a terminal reads what goes on, and what is waited for."""
     busy = ProcessView(0, state="busy", index=3)
     assert state_text(Snapshot(processes=(ProcessView(0), ProcessView(1)))) == "starting 2 processes"
     assert state_text(Snapshot(processes=(busy, ProcessView(1)))) == "running"
+    waiting = Snapshot(elapsed=10.0, processes=(ProcessView(0), ProcessView(1)))
+    assert state_text(waiting) == "waiting for a process to start"
+    assert state_text(replace(waiting, elapsed=9.0)) == "starting 2 processes"
+    imports = ProcessView(1, pid=77)  # which may take long, but the system has started it
+    assert state_text(replace(waiting, processes=(ProcessView(0), imports))) == "starting 2 processes"
     assert state_text(Snapshot(state="paused")) == "paused"
     assert state_text(Snapshot(state="paused", processes=(busy,))) == "paused: 1 item still runs"
     assert state_text(Snapshot(state="finishing", processes=(busy, busy))) == "finishing: 2 items still run"

@@ -110,6 +110,19 @@ def test_a_run_is_shown_with_its_numbers_and_a_row_for_each_process(window):
     assert window.app.processes.texts()[0] == "0 k = 13.2: simulating 42 % 12s 18s"
 
 
+def test_processes_elsewhere_are_shown_with_their_computers(window):
+    """In a column that comes with the first of them, where there is room for it."""
+    rows = window.app.processes
+    window.show(RUN)
+    window.until(lambda: len(rows.texts()) == 2)
+    assert not rows.columns.shows_computer
+    elsewhere = [replace(BUSY, number=n, computer=f"node{n}.example") for n in range(2)]
+    window.show(replace(RUN, processes=tuple(elsewhere)))
+    window.until(lambda: rows.texts()[0] == "0 node0 k = 13.2: simulating 42 % 12s 18s")
+    window.show(RUN)
+    window.until(lambda: rows.texts()[0] == "0 k = 13.2: simulating 42 % 12s 18s")
+
+
 def test_bars_move_with_what_is_expected(window):
     """Between two reports the farm says where an item probably is; the bar is drawn there."""
     window.show(RUN)

@@ -19,6 +19,7 @@ from farmhand_tk.window.orders import Orders
 from farmhand_tk.window.plan import plan_of
 from farmhand_tk.window.words import (
     full_failure_text,
+    kind_text,
     lost_text,
     news_text,
     overview_of,
@@ -286,10 +287,17 @@ def test_a_failure_is_told_with_its_traceback_its_output_and_the_way_to_run_it_a
     assert "killed by SIGKILL\n\nIt printed nothing.\n" in full_failure_text(died, "a.db")
 
 
+def test_an_item_whose_computer_was_lost_says_so():
+    """It was no death of its process by itself."""
+    assert kind_text("lost") == "computer lost"
+    failure = replace(a_failure(1), error=ItemError("lost", "", "lost 4 times"), process=3, seconds=1.2)
+    assert "\nLost in process 3 after 1.2s" in full_failure_text(failure, "a.db")
+
+
 @pytest.mark.parametrize("text", NASTY_TEXTS, ids=lambda text: ascii(text[:12]))
 def test_no_text_of_a_user_gets_to_tk_as_it_is(text):
     """Control characters, halves of characters and megabytes: Tk stumbles over some, and X over others."""
-    view = replace(BUSY, taskname=text, item=text)
+    view = replace(BUSY, taskname=text, item=text, computer=text)
     snapshot = replace(RUN, task=text, store=text, reason=text, processes=(view,))
     said = [title_of(snapshot), *astuple(overview_of(snapshot, TimeLeft())), *astuple(row_of(view))]
     said += full_failure_text(a_failure(1, text), text).splitlines()

@@ -105,6 +105,13 @@ def test_a_cell_shows_the_run_and_each_process(cell):
     )
 
 
+def test_a_cell_says_on_which_computer_a_process_is(cell):
+    """Where that is not this one."""
+    views = (replace(RUN.processes[0], computer="node17.example"), ProcessView(1, 7, computer="gpu-2"))
+    NotebookFrontend(QUIET).show(replace(RUN, processes=views))
+    assert "k=8 on node17 1 starting on gpu-2" in cell.text
+
+
 def test_a_cell_says_that_an_item_prepares_and_which_part_of_it_runs(cell):
     """The one where the percent would be, the other before the item."""
     view = RUN.processes[0]

@@ -102,6 +102,50 @@ def test_one_screen_says_how_the_run_is_and_each_process(terminal, frontend_on):
     ]
 
 
+ELSEWHERE = replace(
+    RUN,
+    cpu=None,
+    processes=(
+        replace(RUN.processes[0], computer="node17.cluster.example"),
+        replace(RUN.processes[1], computer="gpu-2"),
+        ProcessView(2, 77, "busy", computer="node17.cluster.example"),  # between two items
+        ProcessView(3, 78, "starting", computer="gpu-2"),
+        ProcessView(4),
+    ),
+)
+
+
+def test_processes_elsewhere_are_shown_with_their_computers(terminal, frontend_on):
+    """In a column, before what may be of any width."""
+    screen = terminal(100, 24)
+    frontend_on(screen).show(ELSEWHERE)
+    screen.read()
+    assert screen.lines[5:] == [
+        " 0 ━━━━━━━━━━━━────────────  50%     12s      12s left  node17  k=3",
+        " 1 ━━━━━━──────────────────  25%  1m 20s   4m 00s left  gpu-2   try 2: fit 2  k=4",
+        " 2                                                      node17",
+        " 3 starting                                             gpu-2",
+        " 4 starting",
+    ]
+
+
+def test_a_terminal_of_the_usual_width_has_no_room_for_computers(terminal, frontend_on):
+    """What an item is says more."""
+    screen = terminal(80, 24)
+    frontend_on(screen).show(ELSEWHERE)
+    screen.read()
+    assert not any("node17" in line for line in screen.lines)
+
+
+def test_who_waits_for_a_place_is_told_so(terminal, frontend_on):
+    """All places of a cluster may be taken, for hours."""
+    screen = terminal(80, 24)
+    waiting = Snapshot(task="find_rate", total=9, elapsed=60.0, processes=(ProcessView(0), ProcessView(1)))
+    frontend_on(screen).show(waiting)
+    screen.read()
+    assert screen.lines[1] == "find_rate  waiting for a process to start"
+
+
 def test_the_terminal_says_what_all_frontends_say_of_the_time_remaining(terminal, frontend_on, monkeypatch):
     """Who looks at the window and at the terminal must not wonder which of them is right."""
     monkeypatch.setattr("time.time", lambda: NOON)

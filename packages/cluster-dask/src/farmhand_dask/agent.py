@@ -17,7 +17,7 @@ import socket
 import threading
 import traceback
 from collections import deque
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from distributed import WorkerPlugin, get_worker
@@ -78,7 +78,7 @@ def hold(run: str, lease: str) -> None:
             end = agent.lease(lease)
         if end is not None:
             break
-        threading.Event().wait(0.01)  # that one is just ending
+        sleep(0.01)  # that one is just ending
     worker.log_event(topic(run), {"lease": lease, "worker": worker.address})
     end.wait()
 
@@ -88,7 +88,7 @@ def _find(worker: Worker, run: str) -> Agent | None:
         return _agents.get((worker.address, run))
 
 
-class _Farewell(WorkerPlugin):
+class _Farewell(WorkerPlugin):  # type: ignore[misc]
     """Lets an agent hand over what its processes have finished when the Dask worker closes."""
 
     def __init__(self, agent: Agent) -> None:
@@ -104,7 +104,7 @@ class Agent:
     def __init__(self, worker: Worker, run: str) -> None:
         self._worker = worker
         self._run = run
-        self._loop = worker.loop.asyncio_loop  # type: ignore[attr-defined]
+        self._loop = worker.loop.asyncio_loop
         self._computer = socket.gethostname()
         self._executor = LocalExecutor()
         self._leases: dict[str, threading.Event] = {}
@@ -233,7 +233,7 @@ class Agent:
             for command, *fields in unpack(self._arrived.popleft()):
                 self._perform(command, *fields)
         if self._weight > _MOST:  # the way to the caller is narrow: let the processes wait, too
-            threading.Event().wait(0.01)
+            sleep(0.01)
             events: list[ExecutorEvent] = []
         else:
             events = self._executor.wait(seconds)
@@ -272,9 +272,9 @@ class Agent:
     def _set_up(self, setup: Setup) -> None:
         spool = None
         if setup.spool is not None:
-            *about, proof = setup.spool
+            folder, threshold, sync, proof = setup.spool
             if sees(proof):
-                spool = Spool(*about)
+                spool = Spool(folder, threshold, sync)
         self._pace = setup.pace
         self._executor.open(
             Job(
@@ -339,6 +339,7 @@ class Agent:
 
     def _part(self) -> None:
         """Let the processes hand over what they have finished, and end them."""
+        self._end_leases()  # or Dask would have to cancel tasks that run, and says so
         for number in self._numbers:
             self._executor.stop(number)
         deadline = monotonic() + _PARTING
@@ -357,8 +358,11 @@ class Agent:
                 self._loop.call_soon_threadsafe(
                     self._last_words, pack([*self._pending, (messages.ENDED, why)])
                 )
-            for end in self._leases.values():
-                end.set()
+            self._end_leases()
+
+    def _end_leases(self) -> None:
+        for end in self._leases.values():
+            end.set()
 
     def _last_words(self, frames: Frames) -> None:
         self._ended.set()
@@ -372,7 +376,7 @@ def _attending(worker: Worker) -> Any:
         await comm.write(agent is not None)
         if agent is not None:
             await agent.attend(comm)
-        return Status.dont_reply  # type: ignore[attr-defined, no-any-return]
+        return Status.dont_reply
 
     return attend
 

@@ -8,17 +8,18 @@ about leases, links and processes belongs to the farm's thread alone.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-import selectors
+import site
 import socket
 import sys
+import sysconfig
 import threading
 import time
-import warnings
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed.client import Future
 
@@ -26,7 +27,6 @@ from farmhand.errors import FarmhandError, UsageError
 from farmhand.events import (
     ExecutorEvent,
     ExecutorFailed,
-    ItemsReturned,
     ProcessDied,
     ProcessStarted,
     RoomChanged,
@@ -40,10 +40,9 @@ from farmhand_dask.folders import Proof
 from farmhand_dask.joining import Cluster, Place
 from farmhand_dask.leases import Lease, Leases
 from farmhand_dask.links import Link, open_link
-from farmhand_dask.messages import Frames, Setup, apart, pack, unpack
-
-if TYPE_CHECKING:
-    from tornado.ioloop import IOLoop
+from farmhand_dask.messages import Frames, Setup, apart, unpack
+from farmhand_dask.remotes import Remote
+from farmhand_dask.waking import Bell
 
 __all__ = ["ClusterLost", "DaskExecutor"]
 
@@ -62,44 +61,6 @@ _TRIES = 3  # times that a Dask worker may fail to get a process ready before it
 
 class ClusterLost(FarmhandError):
     """The Dask cluster is gone, as far as can be seen from here."""
-
-
-class _Remote:
-    """An agent, and what is known of its processes."""
-
-    def __init__(self, address: str, loop: IOLoop) -> None:
-        self.address = address
-        self._loop = loop
-        self.link: Link | None = None
-        self.leases: set[str] = set()  # those that it holds
-        self.unused: set[str] = set()  # of these, the ones that no process has
-        self.numbers: set[int] = set()
-        self.running: dict[int, tuple[int, float]] = {}  # item, and since when by our clock
-        self._outbox: deque[Any] = deque()
-        self._posted = False  # the event loop is about to empty it
-        self.trips: deque[float] = deque(maxlen=5)  # the latest round trips
-        self.pinged = False  # an answer is awaited
-        self.useful = False  # a process has been started there
-
-    def say(self, *command: Any) -> None:
-        """Tell the agent something; if it is not linked yet, as soon as it is."""
-        self._outbox.append(command)
-        if self.link is not None and not self._posted:
-            self._posted = True
-            self._loop.add_callback(self._post)
-
-    def linked(self, link: Link, first: Iterable[tuple[Any, ...]]) -> None:
-        """There is a way to the agent now, which is told this before all else."""
-        self.link = link
-        self._outbox.extendleft(reversed([*first]))
-        self.say(messages.PING, time.monotonic())
-
-    def _post(self) -> None:
-        """In the event loop: all that is to be said goes off as one message."""
-        self._posted = False
-        things = [self._outbox.popleft() for _ in range(len(self._outbox))]
-        if things and self.link is not None:
-            self.link.send(pack(things))
 
 
 class DaskExecutor:
@@ -142,15 +103,22 @@ class DaskExecutor:
         self._only = None if workers is None else frozenset(workers)
         self._resources = dict(resources or {})
         self._direct = direct
+        self._bell: Bell | None = None
+        self._over = threading.Event()
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        """Begin anew, for the next run."""
         self._run = os.urandom(6).hex()
         self._cluster: Cluster | None = None
         self._leases = Leases(self._resources)
         self._places: dict[str, Place] = {}  # the workers that can be used
         self._room = 0
+        self._maximum = 0  # for how many processes an adaptive cluster may get room
         self._avoided: dict[str, str] = {}  # workers that are of no use, and why
         self._failures: dict[str, int] = {}  # agents that ended without having started a process, by address
-        self._remotes: dict[str, _Remote] = {}
-        self._slots: dict[int, tuple[_Remote, str]] = {}  # of each process that has one, with its lease
+        self._remotes: dict[str, Remote] = {}
+        self._slots: dict[int, tuple[Remote, str]] = {}  # of each process that has one, with its lease
         self._waiting: dict[int, list[Any]] = {}  # processes without a slot, and what they are to be told
         self._futures: dict[str, Future] = {}
         self._lost: list[str] = []  # why leases failed that nobody knows the worker of
@@ -164,24 +132,20 @@ class DaskExecutor:
         self._trip = 0.0  # the round trip that was last told
         self._broken = False
         self._woken = False
-        self._closed = False
         self._events: list[ExecutorEvent] = []
         self._happened: deque[tuple[Any, ...]] = deque()
-        self._over = threading.Event()
-        self._wake_read, self._wake_write = socket.socketpair()
-        for end in (self._wake_read, self._wake_write):
-            end.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
 
     # -- the farm's side ----------------------------------------------------------------------------
 
     def room(self) -> int:
+        self._bell = Bell()
+        self._over = threading.Event()  # the thread of the run before may still look at its own
         cluster = self._cluster = Cluster.join(self._target)
         places = self._chosen(cluster.places())
         unfit = cluster.examine(places)
         if unfit:
             raise UsageError(_unfit_text(unfit))
+        self._maximum = cluster.maximum or 0
         return self._use(places)
 
     def open(self, job: Job) -> None:
@@ -197,7 +161,8 @@ class DaskExecutor:
         if job.spool is not None:
             self._proof = Proof(job.spool.folder)
         cluster.client.subscribe_topic(topic(self._run), self._lease_began)
-        threading.Thread(target=self._watch, name="farmhand workers", daemon=True).start()
+        watch = partial(self._watch, cluster, self._over)
+        threading.Thread(target=watch, name="farmhand workers", daemon=True).start()
 
     def start(self, number: int) -> None:
         self._waiting[number] = []
@@ -236,14 +201,16 @@ class DaskExecutor:
 
     def wake(self) -> None:
         self._woken = True
-        self._knock()
+        self._ring()
 
-    def _knock(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody sleeps
-            self._wake_write.send(b"\0")
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
 
     def wait(self, timeout: float | None) -> list[ExecutorEvent]:
         deadline = None if timeout is None else time.monotonic() + timeout
+        bell = self._bell
+        assert bell is not None, "room() comes first"
         while True:
             self._act()
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -251,7 +218,7 @@ class DaskExecutor:
                 left = 0.0
             elif self._slots:
                 left = _PING if left is None else min(left, _PING)
-            self._sleep(left)
+            bell.sleep(left)
             self._take()
             late = deadline is not None and time.monotonic() >= deadline
             if self._events or self._woken or late:
@@ -262,40 +229,32 @@ class DaskExecutor:
         events, self._events = self._events, []
         return events
 
-    def _sleep(self, seconds: float | None) -> None:
-        if self._selector.select(seconds):
-            with contextlib.suppress(BlockingIOError):
-                self._wake_read.recv(4096)
-
     def close(self) -> None:
-        if self._closed:
+        if self._bell is None:
             return
-        self._closed = True
         self._over.set()
         if self._cluster is not None:
-            self._part(self._cluster)
+            self._part(self._cluster, self._bell)
             self._cluster.close()
         if self._proof is not None:
             self._proof.remove()
-        self._selector.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._bell.close()
+        self._bell = None
+        self._forget_all()
 
-    def _part(self, cluster: Cluster) -> None:
+    def _part(self, cluster: Cluster, bell: Bell) -> None:
         """End all processes, wait until that has happened, and give all leases back."""
         self._everywhere(messages.CLOSE)
         with contextlib.suppress(Exception):  # a cluster that is gone has nothing that could be ended
             deadline = time.monotonic() + _PATIENCE
             while self._remotes and time.monotonic() < deadline:
-                self._sleep(0.1)
+                bell.sleep(0.1)
                 self._take()
         with contextlib.suppress(Exception):
             for future in self._futures.values():
                 future.release()
             if self._job is not None:
                 cluster.client.unsubscribe_topic(topic(self._run))
-        self._futures.clear()
-        self._events.clear()
 
     # -- what is said to the agents -------------------------------------------------------------------
 
@@ -313,7 +272,7 @@ class DaskExecutor:
 
     def _act(self) -> None:
         """Have the right leases, give slots to processes, and say what there is to say."""
-        if self._job is None or self._closed:
+        if self._job is None or self._over.is_set():
             return
         self._place()
         self._plan()
@@ -395,16 +354,16 @@ class DaskExecutor:
     def _tell(self, *happening: Any) -> None:
         """In any thread: something has happened."""
         self._happened.append(happening)
-        self._knock()
+        self._ring()
 
     def _on_granted(self, lease: str, address: str) -> None:
         remote = self._remotes.get(address)
         client = self._joined.client
         if remote is None:
-            remote = self._remotes[address] = _Remote(address, client.loop)
+            remote = self._remotes[address] = Remote(address, client.loop)
             arguments = (client, address, self._run, self._link_says, self._direct)
             client.loop.add_callback(partial(open_link, *arguments))
-        if self._leases.granted(lease, address) and not self._closed:
+        if self._leases.granted(lease, address) and not self._over.is_set():
             remote.leases.add(lease)
             remote.unused.add(lease)
         else:
@@ -416,7 +375,7 @@ class DaskExecutor:
             return
         if self._direct is None:
             self._direct = link.direct  # what is possible for one of them is so for the others
-        if self._closed:
+        if self._over.is_set():
             remote.linked(link, [(messages.CLOSE,)])
             return
         definitions = [(messages.DEFINE, data) for data in self._definitions]
@@ -437,7 +396,7 @@ class DaskExecutor:
             else:
                 self._event(remote, thing)
 
-    def _news(self, remote: _Remote, what: str, about: Any) -> None:
+    def _news(self, remote: Remote, what: str, about: Any) -> None:
         now = time.monotonic()
         if what == messages.RUNNING:
             for number, current in about.items():
@@ -452,7 +411,7 @@ class DaskExecutor:
         elif what == messages.ENDED:
             self._forget(remote, about or "its agent has ended")
 
-    def _event(self, remote: _Remote, event: ExecutorEvent) -> None:
+    def _event(self, remote: Remote, event: ExecutorEvent) -> None:
         match event:
             case ProcessStarted():
                 remote.useful = True
@@ -480,7 +439,7 @@ class DaskExecutor:
         if remote is not None and remote.link in (None, link):
             self._forget(remote, why)
 
-    def _forget(self, remote: _Remote, why: str) -> None:
+    def _forget(self, remote: Remote, why: str) -> None:
         """An agent is gone, and with it its processes and leases."""
         address = remote.address
         del self._remotes[address]
@@ -496,7 +455,7 @@ class DaskExecutor:
             future = self._futures.pop(lease, None)
             if future is not None:
                 future.release()
-        if not remote.useful and not self._closed:
+        if not remote.useful and not self._over.is_set():
             self._failures[address] = self._failures.get(address, 0) + 1
             if self._failures[address] >= _TRIES:
                 self._avoid({address: why})
@@ -519,7 +478,8 @@ class DaskExecutor:
             self._futures.pop(lease).release()
             self._leases.ended(lease)
 
-    def _on_places(self, places: Mapping[str, Place], unfit: Mapping[str, str]) -> None:
+    def _on_places(self, places: Mapping[str, Place], unfit: Mapping[str, str], maximum: int) -> None:
+        self._maximum = maximum
         new = {address: why for address, why in unfit.items() if address not in self._avoided}
         for address in [*self._avoided]:
             if address not in places:
@@ -534,16 +494,15 @@ class DaskExecutor:
         """Go by these workers, as far as they are of use; for how many processes there is room then."""
         self._places = {a: place for a, place in places.items() if a not in self._avoided}
         self._leases.set_places(self._places)
-        self._room = max(self._leases.room(), self._joined.maximum or 0)
+        self._room = max(self._leases.room(), self._maximum)
         return self._room
 
     def _on_lost(self, why: str) -> None:
-        self._fail(
-            ClusterLost(
-                f"Dask's scheduler ({self._joined.client.scheduler.address}) does not answer any more: {why}. What "
-                "has finished is stored; when there is a cluster again, the same call with resume=True goes on"
-            )
+        where = self._joined.client.scheduler.address
+        text = (
+            f"Dask's scheduler ({where}) does not answer any more: {why}. What has finished is stored; with "
         )
+        self._fail(ClusterLost(f"{text}a cluster that works, the same call goes on with resume=True"))
 
     def _avoid(self, unfit: Mapping[str, str]) -> None:
         self._avoided.update(unfit)
@@ -551,7 +510,7 @@ class DaskExecutor:
         if not self._use(self._places) and not self._remotes:
             self._fail(ClusterLost(f"no Dask worker is left that could be used. {text}"))
         else:
-            warnings.warn(f"{text}. It is not used", RuntimeWarning, stacklevel=2)
+            logging.getLogger("farmhand").warning("not used: %s", text)
 
     def _fail(self, error: FarmhandError) -> None:
         if not self._broken:
@@ -561,7 +520,8 @@ class DaskExecutor:
     # -- in other threads -------------------------------------------------------------------------------
 
     def _link_says(self, link: Link, what: str, about: Any) -> None:
-        self._tell(what, link) if what == "linked" else self._tell(what, link, about)
+        if link.run == self._run:  # else it is one of the run before
+            self._tell(what, link) if what == "linked" else self._tell(what, link, about)
 
     def _lease_began(self, event: tuple[float, Mapping[str, str]]) -> None:
         self._tell("granted", event[1]["lease"], event[1]["worker"])
@@ -572,29 +532,29 @@ class DaskExecutor:
         else:
             self._tell("lease_over", lease)
 
-    def _watch(self) -> None:
+    def _watch(self, cluster: Cluster, over: threading.Event) -> None:
         """Look again and again which workers there are."""
-        cluster = self._joined
         known: set[str] = set()
         unfit: dict[str, str] = {}
         answered = time.monotonic()
         pause = _LOOK
-        while not self._over.wait(pause):
+        while not over.wait(pause):
             try:
                 places = self._chosen(cluster.places())
                 new = places.keys() - known
                 unfit = {a: why for a, why in unfit.items() if a in places} | cluster.examine(new)
                 known = set(places)
+                maximum = cluster.maximum or 0
             except Exception as error:
                 closed = cluster.client.status == "closed"
                 if closed or time.monotonic() - answered > _GIVE_UP:
-                    if not self._over.is_set():
+                    if not over.is_set():
                         self._tell("lost", f"{type(error).__name__}: {error}")
                     return
                 continue
             answered = time.monotonic()
             pause = max(_LOOK, len(places) / _PLACES_A_SECOND)
-            self._tell("places", places, unfit)
+            self._tell("places", places, unfit, maximum)
 
     # -- small things -----------------------------------------------------------------------------------
 
@@ -626,15 +586,23 @@ class DaskExecutor:
             self._timeout,
             job.memory_limit,
             job.capture,
-            tuple(os.path.abspath(path) for path in sys.path),
+            _own_path(),
             tuple(sys.argv),
             spool,
             self._pace,
         )
 
 
+def _own_path() -> tuple[str, ...]:
+    """Where this process looks for modules, without what is installed: the workers have that themselves."""
+    installed = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    installed.append(site.getusersitepackages())
+    paths = [os.path.abspath(path) for path in sys.path]
+    return tuple(path for path in paths if not any(f"{path}/".startswith(f"{at}/") for at in installed))
+
+
 def _unfit_text(unfit: Mapping[str, str]) -> str:
     """What is said of workers that cannot be used."""
-    texts = [f"Dask worker {address}: {why}" for address, why in [*unfit.items()][:3]]
+    texts = [f"the Dask worker {address} {why}" for address, why in [*unfit.items()][:3]]
     more = len(unfit) - len(texts)
     return "; ".join(texts) + (f"; and {more} more" if more else "")

@@ -148,6 +148,10 @@ class Leases:
         kept = sum(lease.granted is not None for place in self._shut for lease in self._held(place))
         return self._open_slots + kept
 
+    def slots(self, place: str) -> int:
+        """For how many leases one place is good."""
+        return self._slots.get(place, 0)
+
     # -- the parts of a plan ------------------------------------------------------------------------
 
     def _leave_the_shut(self, plan: Plan, free: Collection[str]) -> None:

@@ -43,7 +43,7 @@ class Link:
     ) -> None:
         self.address = address
         self._client = client
-        self._run = run
+        self.run = run
         self._tell = tell
         self._outgoing: asyncio.Queue[Frames | None] = asyncio.Queue()
         self._unread = 0  # bytes
@@ -86,7 +86,7 @@ class DirectLink(Link):
         """Connect; False when this is impossible."""
         args = self._client.connection_args
         self._comm = comm = await connect(self.address, timeout=_CONNECT, **args)
-        await comm.write({"op": HANDLER, "run": self._run, "reply": False})
+        await comm.write({"op": HANDLER, "run": self.run, "reply": False})
         return bool(await comm.read())
 
     async def serve(self) -> None:
@@ -126,7 +126,7 @@ class RelayedLink(Link):
 
     async def _ask(self, **message: Any) -> list[Any] | None:
         answers = await self._client.scheduler.broadcast(
-            msg={"op": RELAY, "run": self._run, **message}, workers=[self.address]
+            msg={"op": RELAY, "run": self.run, **message}, workers=[self.address]
         )
         answer: list[Any] | None = answers[self.address]
         return answer

@@ -125,9 +125,14 @@ def function(what: str, value: Any, meaning: str) -> Any:
 
 
 def pool_size(poolsize: int, room: int) -> int:
-    """How many processes ``poolsize`` means where there is room for ``room``: 0 is all, -1 all but one."""
+    """How many processes ``poolsize`` means where there is room for ``room``: 0 is all, -1 all but one.
+
+    Where there is no room yet, as in a cluster that has not begun, one waits for it.
+    """
     if poolsize > 0:
         return poolsize
+    if room <= 0:
+        return 1
     if room + poolsize < 1:
         raise UsageError(
             f"poolsize={poolsize} leaves no process: there are {room} CPUs that farmhand may use, and 0 "

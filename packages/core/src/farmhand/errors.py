@@ -104,14 +104,17 @@ class SetupError(FarmhandError):
         Type and text of the error.
     traceback : str
         The whole traceback in that process, as text.
+    computer : str
+        Where that process was, if not here.
     """
 
-    def __init__(self, process: int, message: str, traceback: str) -> None:
-        super().__init__(process, message, traceback)
+    def __init__(self, process: int, message: str, traceback: str, computer: str = "") -> None:
+        super().__init__(process, message, traceback, computer)
 
     def __str__(self) -> str:
-        process, message, traceback = self.args
-        text = f"process {process} could not set up the task: {message}"
+        process, message, traceback, computer = self.args
+        where = f" on {computer}" if computer else ""
+        text = f"process {process}{where} could not set up the task: {message}"
         return f"{text}\n\n{traceback.rstrip()}" if traceback else text
 
 
@@ -126,13 +129,21 @@ class ProcessesKeepDying(FarmhandError):
         How the last one ended.
     output : str
         The end of what it printed.
+    kind : str
+        ``'died'``, or ``'lost'`` when it was their computers or workers that were gone; whoever keeps
+        those must act then.
     """
 
-    def __init__(self, times: int, reason: str, output: str = "") -> None:
-        super().__init__(times, reason, output)
+    def __init__(self, times: int, reason: str, output: str = "", kind: str = "died") -> None:
+        super().__init__(times, reason, output, kind)
 
     def __str__(self) -> str:
-        times, reason, output = self.args
+        times, reason, output, kind = self.args
+        if kind == "lost":
+            return (
+                f"{times} processes in a row were lost before they could take an item, with the computers "
+                f"or workers that they were to run on; the last one: {reason}. The logs of those say why"
+            )
         text = (
             f"{times} processes in a row ended before they could take an item; the last one: "
             f"{reason}. Something in the task or its modules, or a limit of the system, ends them"

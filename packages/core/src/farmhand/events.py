@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 # What can go wrong with an item, by the names that records and ``retries`` use.
-KINDS = ("raised", "died", "timeout", "memory", "unpicklable item", "unpicklable result")
+KINDS = ("raised", "died", "timeout", "memory", "lost", "unpicklable item", "unpicklable result")
 FINAL_KINDS = KINDS[-2:]  # trying again would change nothing
 
 
@@ -72,7 +72,8 @@ class ItemError:
     ----------
     kind : str
         One of ``KINDS``: ``'raised'``, ``'died'`` (its process did), ``'timeout'``, ``'memory'``
-        (it was killed for what it used), ``'unpicklable item'`` or ``'unpicklable result'``.
+        (it was killed for what it used), ``'lost'`` (its computer or worker was, again and again),
+        ``'unpicklable item'`` or ``'unpicklable result'``.
     type : str
         The qualified name of the exception's class, or ``''``.
     message : str
@@ -226,7 +227,7 @@ class ProcessDied:
     people: ``'signal 11 (SIGSEGV)'``, ``'exit code 3'``; ``started`` and ``seconds`` say when
     that item had started (since the epoch) and how long it had run. ``kind`` is ``'memory'``
     when the system killed it because memory ran out, and ``'lost'`` when the computer that it was on,
-    or the way there, is gone, by no fault of an item as far as anybody knows.
+    or the way there, is gone, by no fault of an item as far as anybody knows: its items run again.
     """
 
     number: int
@@ -275,7 +276,10 @@ class RoomChanged:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorFailed:
-    """The executor cannot go on; what has finished is still handed over."""
+    """The executor cannot go on: the run stops, and ``error`` is raised.
+
+    What has finished is still handed over, and ``ProcessDied`` of each process follows as ever.
+    """
 
     error: FarmhandError
 

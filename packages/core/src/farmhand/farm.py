@@ -34,6 +34,8 @@ from farmhand.events import (
     RecallItems,
     RecordDone,
     RecordFailed,
+    Resize,
+    RoomChanged,
     SendItems,
     StartProcess,
     Stop,
@@ -132,7 +134,7 @@ def run_tasks(
     numitems: int | None = None,
     *,
     progress: str | Frontend | Sequence[str | Frontend] | None = None,
-    executor: str | Executor = "local",
+    executor: str | Executor | object = "local",
     resume: bool | Literal["done"] = False,
     key: Callable[[Any], str] | None = None,
     retries: int | Mapping[str, int] = 0,
@@ -169,7 +171,8 @@ def run_tasks(
         for one that its user looks at just then. With ``'stay'`` it always stays until it is
         closed, with ``'close'`` it never does; with ``'wait'`` the call returns when it is closed.
     poolsize : int
-        How many processes; 0: one for each CPU that this process may use; -1: all but one, ...
+        How many processes; 0: one for each CPU that this process may use; -1: all but one, ... On a
+        cluster these two follow its size when it grows, unless somebody changes the number during the run.
     initargs, initkwds
         For a class, the arguments of its ``__init__``.
     verbose : bool, optional
@@ -179,8 +182,10 @@ def run_tasks(
     progress : str, Frontend or a sequence of these, optional
         Frontends instead of ``gui``, by name (``'text'``, ``'none'``, or what plugins bring) or as
         objects (:class:`farmhand.progress.Frontend`).
-    executor : str or Executor
-        Where processes run.
+    executor : str, Executor or object
+        Where processes run: ``'local'``, a name that a plugin brings, perhaps with an argument
+        (``'dask:tcp://host:8786'``), an :class:`farmhand.executor.Executor`, or what a plugin makes one
+        of, such as a ``Client`` or a cluster of Dask (needs farmhand-dask).
     resume : bool or 'done'
         Skip the items for which the store already has a result of a task of this name. Equal
         items are counted: of three, two results skip two. Items that failed run again; with
@@ -190,7 +195,9 @@ def run_tasks(
     retries : int or mapping
         How many more times an item that failed is tried; by kind of failure,
         ``{'died': 3, 'timeout': 1}``, other kinds are not. What cannot be pickled is never tried
-        again. The store has every attempt that failed (``store.retried()``).
+        again. An item whose computer was lost (of a cluster) is tried again by itself, three times
+        beside all others unless ``{'lost': ...}`` says how often. The store has every attempt that
+        failed (``store.retried()``).
     backoff : float
         Seconds before an item is tried again; twice as long before each further attempt, up to a
         minute.
@@ -272,11 +279,7 @@ def run_tasks(
     feed = Feed(items, identity)  # says at once when items are not iterable
     plugins = Plugins()
     makers = arguments.frontends(plugins, progress, gui, verbose, checked.name)
-    engine = plugins.executor(executor) if isinstance(executor, str) else executor
-    if not hasattr(engine, "wait"):
-        raise UsageError(
-            f"executor must be a name, such as 'local', or an Executor, not {codec.short(engine)}"
-        )
+    engine = plugins.executor(executor)
     with contextlib.ExitStack() as stack:
         stack.callback(engine.close)
         processes = arguments.pool_size(poolsize, engine.room())
@@ -312,9 +315,8 @@ def run_tasks(
             max_failures=max_failures,
             max_time=max_time,
         )
-        farm = _Farm(
-            uid, store, checked, feed, engine, baggage if shipper else None, total, scheduler, stop_when
-        )
+        kept = baggage if shipper else None
+        farm = _Farm(uid, store, checked, feed, engine, kept, total, scheduler, stop_when, poolsize)
         summary = farm.run(makers)
         if summary.failed and errors == "raise":
             raise _tasks_failed(summary, store)
@@ -369,6 +371,7 @@ class _Farm:
         total: int | None,
         scheduler: Scheduler,
         stop_when: Callable[[Sequence[Record]], object] | None,
+        poolsize: int,
     ) -> None:
         self._store = store
         self._task = task
@@ -379,6 +382,7 @@ class _Farm:
         self._total = total
         self._scheduler = scheduler
         self._stop_when = stop_when
+        self._poolsize = poolsize if poolsize <= 0 else None  # by which it grows, until somebody says how far
         self._reason = ""
         self._users_error: BaseException | None = None  # what stop_when raised
         self._ledger = Ledger()
@@ -492,6 +496,8 @@ class _Farm:
                         monitor.learn(earlier_runs(self._store, info))
                     snapshot = self._look(now, reason=self._reason)
                     for control in display.show(snapshot):
+                        if isinstance(control, Resize):
+                            self._poolsize = None
                         self._handle(control)
                     ended = clock()
                     next_look = max(next_look, ended + _SNAPSHOT_REST * (ended - now))
@@ -519,6 +525,8 @@ class _Farm:
                     self._send_apart(event)
                 else:
                     self._handle(event)
+                    if isinstance(event, RoomChanged):
+                        self._use_room(event.processes)
             if wake is not None and clock() >= wake:
                 self._handle(Tick())
 
@@ -531,6 +539,14 @@ class _Farm:
             unstored += sum(not failure.again for failure in self._failed)
         parts = (self._scheduler, self._executor, self._ledger)
         return self._monitor.snapshot(now, *parts, outcome, reason, unstored)
+
+    def _use_room(self, room: int) -> None:
+        """Have as many processes as there is room for, as long as nobody has said how many.
+
+        Where room is lost, nothing is done: what was there waits for a place.
+        """
+        if self._poolsize is not None and room + self._poolsize > self._scheduler.target:
+            self._handle(Resize(room + self._poolsize))
 
     def _handle(self, event: Event | Control) -> None:
         if not self._finished:

@@ -17,7 +17,7 @@ from farmhand.progress import Frontend, FrontendOptions
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from farmhand.executor import Executor
     from farmhand.store import DataManager
@@ -29,7 +29,7 @@ hookimpl = pluggy.HookimplMarker("farmhand")
 
 OpenStore: TypeAlias = "Callable[..., DataManager]"
 MakeFrontend: TypeAlias = "Callable[[FrontendOptions], Frontend]"
-MakeExecutor: TypeAlias = "Callable[[str], Executor]"
+MakeExecutor: TypeAlias = "Callable[[Any], Executor]"
 MakeCommand: TypeAlias = "Callable[[ArgumentParser], Callable[[Namespace], int]]"
 
 
@@ -69,7 +69,9 @@ def farmhand_executors() -> Mapping[str, MakeExecutor]:  # type: ignore[empty-bo
     """The executors of this plugin, by the name that ``executor=`` takes.
 
     Each is called with what followed a colon in that name (``'dask:tcp://host:8786'``), or
-    ``''``, and returns a :class:`farmhand.executor.Executor`.
+    ``''``, and returns a :class:`farmhand.executor.Executor`. A name with dots is that of a class,
+    with its module (``'distributed.client.Client'``): what ``executor=`` is given is handed to it when
+    it is of that class, or of one that is derived from it. So the plugin need not import the class.
 
     *Who calls it, when:* ``run_tasks``, once, before any process starts.
     *Where:* in the caller's process and thread.

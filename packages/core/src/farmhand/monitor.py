@@ -99,6 +99,7 @@ class Monitor:
         self._outlook = Outlook(began)
         self._words = RemainingWords()
         self._pids: dict[int, int | None] = {}
+        self._computers: dict[int, str] = {}  # of processes that are not here
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
         # The last one of each that says zero, until somebody looks: a pace begins there, and what came after
         # it has perhaps arrived as well.
@@ -134,8 +135,11 @@ class Monitor:
                     self._will_report = self._has_reported = True
             case ProcessStarted():
                 self._pids[event.number] = event.pid
+                if event.computer:
+                    self._computers[event.number] = event.computer
             case ProcessDied():
                 self._pids.pop(event.number, None)
+                self._computers.pop(event.number, None)
                 self._reports.pop(event.number, None)
                 self._zeros.pop(event.number, None)
                 self._attempts.pop(event.number, None)
@@ -261,7 +265,7 @@ class Monitor:
             remaining=self._outlook.remaining(
                 now, state, running, *self._work(scheduler, len(running), arriving)
             ),
-            cpu=self._cpus.busy(now),
+            cpu=None if self._computers else self._cpus.busy(now),
             wanted=scheduler.target,
             history=self._history.points,
             processes=views,
@@ -295,14 +299,14 @@ class Monitor:
         running: list[Running],
     ) -> ProcessView:
         """A process; what it runs is added to ``running``."""
-        pid = self._pids.get(number)
+        pid, computer = self._pids.get(number), self._computers.get(number, "")
         current = executor.current(number)
         held = scheduler.holder(number)
         # one too many is given no more items: it is as good as told to end
         leaving = "leaving" if phase == "leaving" or number >= scheduler.target else ""
         if current is None or current[0] not in held:  # the latter: it has ended, but not arrived
             state = "starting" if phase == "starting" else "busy" if held else "idle"
-            return ProcessView(number, pid, leaving or state)
+            return ProcessView(number, pid, leaving or state, computer=computer)
         index, elapsed = current
         elapsed = elapsed if elapsed > 0.0 else 0.0  # whatever an executor's clock does
         attempt = self._attempt(number, index, scheduler.attempts(index), ledger)
@@ -335,6 +339,7 @@ class Monitor:
             self._rest(attempt, item) if rest is None else rest,
             attempt.number,
             PREPARING if bar.complete is None and self._will_report else part,
+            computer,
         )
 
     def _rest(self, attempt: _Attempt, item: Running) -> float | None:

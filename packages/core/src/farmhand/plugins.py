@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
-from farmhand import builtin, entrypoints
+from farmhand import builtin, codec, entrypoints
 from farmhand.errors import PluginError, UnknownName, UsageError
 from farmhand.progress import Frontend, FrontendOptions
 
@@ -89,11 +89,50 @@ class Plugins:
         make = self._find("farmhand_frontends", "progress frontend", name)
         return make
 
-    def executor(self, name: str) -> Executor:
-        """Make the executor ``name``, perhaps with an argument behind a colon."""
-        kind, _, argument = name.partition(":")
-        executor: Executor = self._find("farmhand_executors", "executor", kind)(argument)
-        return executor
+    def executor(self, asked: object) -> Executor:
+        """What ``executor=`` means.
+
+        Parameters
+        ----------
+        asked : str, Executor or object
+            A name, perhaps with an argument behind a colon; an executor; or something of which a plugin
+            that claims its class, or one that this is derived from, makes one.
+
+        Raises
+        ------
+        UnknownName
+            Nobody provides that name.
+        UsageError
+            It is no executor, and nobody knows how to make one of it.
+        """
+        hook = "farmhand_executors"
+        executor: Executor
+        if isinstance(asked, str):
+            kind, _, argument = asked.partition(":")
+            claims = self._claims(hook, kind)
+            names = [name for name in claims if "." not in name]  # the others are classes
+            if kind not in names:
+                raise self.missing(hook, "executor", kind, names)
+            executor = claims[kind][1](argument)
+            return executor
+        if isinstance(asked, type):
+            raise UsageError(f"executor must be an object, not the class {asked.__name__} itself")
+        if hasattr(asked, "wait") and hasattr(asked, "open"):
+            executor = asked  # type: ignore[assignment]
+            return executor
+        classes = type(asked).__mro__[:-1]  # without object
+        for name in [f"{each.__module__}.{each.__qualname__}" for each in classes]:
+            claims = self._claims(hook, name)
+            if name in claims:
+                executor = claims[name][1](asked)
+                return executor
+        roots = [each.__module__.partition(".")[0] for each in classes]
+        dask = any(root == "distributed" or root.startswith("dask") for root in roots)
+        raise UsageError(
+            "executor must be a name, such as 'local', an Executor, or an object that a plugin knows, not "
+            + codec.short(asked)
+            + (". Install what knows it: pip install farmhand-dask" if dask else "")
+        )
 
     def commands(
         self, own: Collection[str], blame: Callable[[PluginError], None] | None = None

@@ -90,7 +90,7 @@ class ProcessView:
     number : int
         From 0 to processes-1; a process that is replaced keeps its number.
     pid : int or None
-        The system's number for it, None before it has started.
+        The system's number for it, None before it has started, as while it waits for a place.
     state : str
         ``'starting'``, ``'idle'``, ``'busy'`` or ``'leaving'`` (it is to end, perhaps
         after the item that it runs).
@@ -116,6 +116,8 @@ class ProcessView:
         ``'preparing'`` before the first report of an item whose task takes ``report``; then what the part
         is called that it is at: the name of a stage (``report.stage``), ``'run 2'`` of several simulations;
         else ``''``.
+    computer : str
+        The name of the computer that it is on, and that ``pid`` is a number of; ``''`` for this one.
     """
 
     number: int
@@ -130,6 +132,7 @@ class ProcessView:
     remaining: float | None = None
     attempts: int = 1
     phase: str = ""
+    computer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +223,7 @@ class Snapshot:
         made by who shows them (:class:`farmhand.wording.RemainingWords` knows both).
     cpu : float or None
         The fraction of the CPUs that the run may use which was busy lately, whoever used them;
-        None when nobody knows.
+        None when nobody knows, as of other computers.
     wanted : int
         How many processes the run is to have; while that has just changed, there are others.
     history : tuple of (float, int)

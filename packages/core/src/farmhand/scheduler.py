@@ -5,7 +5,8 @@ to :meth:`Scheduler.handle`, and what it answers is done by someone else. So any
 number of crashes in any order, can be played through it in a test, thousands in a second.
 
 An item is, at any moment, in exactly one place: not yet read, waiting here, held by one process,
-or ended (done, failed or abandoned). A process that dies takes down the one item that it was on.
+or ended (done, failed or abandoned). A process that dies takes down the one item that it was on;
+one that is lost with its computer takes down none, unless that happens to an item again and again.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from farmhand.events import (
     Usage,
 )
 from farmhand.spans import Spans
-from farmhand.values import dataclass, field
+from farmhand.values import dataclass, field, replace
 
 __all__ = ["Scheduler"]
 
@@ -76,12 +77,15 @@ GRACE = 1.0  # seconds that a process which was asked to leave has before it is 
 _LONGEST_WAIT = 60.0  # seconds before another attempt
 _LIMIT_FROM = 5  # items whose durations say what is too long
 _LEAST_LIMIT = 1.0  # seconds; nobody means to kill what takes less
+_MOST_LOSSES = 3  # of one item, before it is no accident any more
+_MOST_LOST_STARTS = 10  # for each process that the farm is to have
 
 
 @dataclass(slots=True)
 class _Process:
     number: int
     state: str = "starting"  # then "ready", then "leaving"; one that died is forgotten
+    computer: str = ""  # where it runs, if that is not here
     held: Spans = field(default_factory=Spans)
     sent: int = 0  # items since it started
     last_chunk: int = 0
@@ -90,6 +94,10 @@ class _Process:
     barren: bool = False  # the last recall brought nothing, and nothing has ended since
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
+
+    def is_to_blame(self) -> bool:
+        """Whether it is being killed for what it did while it was on no item."""
+        return self.condemned is not None and self.condemned[0] < 0
 
 
 class Scheduler:
@@ -103,7 +111,9 @@ class Scheduler:
         How many items there are, where that is known; a wrong number costs speed, never items.
     retries : int or mapping
         How many more times an item that failed is tried; by kind of failure, kinds that are not
-        named are not tried again. What cannot be pickled never is.
+        named are not tried again. What cannot be pickled never is. An item whose process was lost
+        with its computer (kind ``'lost'``) is tried three more times, at once, which counts for no
+        other kind; only where that kind is named is it another number.
     backoff : float
         Seconds before an item is tried again; twice as long before each further attempt, up to
         a minute.
@@ -170,7 +180,11 @@ class Scheduler:
         # Items that a process held when it died without saying which one it was on. Each is sent alone
         # now, so that the next death shows which of them it was.
         self._suspects: set[int] = set()
+        # How often an item was held by a process that was lost, when nobody knew which of them that was on:
+        # only items that have not ended. Too many losses bring it under suspicion.
+        self._losses: dict[int, int] = {}
         self._memory_low = False
+        self._elsewhere = False  # whether a process has started on another computer
         self._feed_open = True
         self._ask_again = False
         self._asking = False  # a ReadItems that is for no process has no answer yet
@@ -178,6 +192,7 @@ class Scheduler:
         self._middle = Middle()
         self._limit = 0.0  # seconds that an item may take, as last told; 0 for any time
         self._deaths_in_a_row = 0
+        self._lost_starts = 0  # processes that were lost before they were ready, since the last one was
         self._now = 0.0
         self._story: deque[tuple[float, object]] | None = deque(maxlen=remember) if remember else None
 
@@ -233,9 +248,10 @@ class Scheduler:
                 commands = self._condemn(event.number, event.index, ItemError("memory", "", text))
             case MemoryLow():
                 commands = self._mind_memory(event)
+            case ProcessStarted():
+                commands = self._process_started(event)
             case SetupFailed():
-                error = event.error
-                commands = self._break(SetupError(event.number, str(error), error.traceback))
+                commands = self._setup_failed(event)
             case Pause():
                 commands = self._pause()
             case Resume():
@@ -252,7 +268,7 @@ class Scheduler:
                 commands = self._tick()
             case ExecutorFailed():
                 commands = self._break(event.error)
-            case ProcessStarted() | Reported() | ItemsUnreadable() | RoundTrip() | RoomChanged():
+            case Reported() | ItemsUnreadable() | RoundTrip() | RoomChanged():
                 commands = []  # of interest to others
             case _:
                 assert_never(event)
@@ -308,7 +324,10 @@ class Scheduler:
 
     @property
     def suspects(self) -> frozenset[int]:
-        """The items that were there when a process died, one of which must have been the reason."""
+        """The items that were there when a process died, one of which must have been the reason.
+
+        Of processes that were lost, those that were there too often.
+        """
         return frozenset(self._suspects)
 
     def learn(self, total: int | None) -> None:
@@ -338,6 +357,10 @@ class Scheduler:
         assert min(self.done, self.failed, self.abandoned) >= 0
         assert self._attempts.keys() <= set(places), "the attempts of an item that has ended are still kept"
         assert self._suspects <= set(places), "an item that has ended is still under suspicion"
+        assert self._losses.keys() <= set(places), "the losses of an item that has ended are still counted"
+        assert all(
+            index in self._suspects for index, number in self._losses.items() if number >= _MOST_LOSSES
+        )
         for process in self._processes.values():
             suspected = process.held & self._suspects
             assert not suspected or len(process.held) == 1, "a suspect is not alone"
@@ -397,11 +420,23 @@ class Scheduler:
         """Whether there are items that no process holds."""
         return self._feed_open or bool(self._waiting or self._resting)
 
+    def _process_started(self, event: ProcessStarted) -> list[Command]:
+        process = self._processes.get(event.number)
+        if process is None:
+            return []
+        process.computer = event.computer
+        if not event.computer or self._elsewhere:
+            return []
+        self._elsewhere = True
+        # the memory here is that of a login node, say, and no reason for the others to wait
+        return self._mind_memory(MemoryLow(False)) if self._memory_low else []
+
     def _process_ready(self, event: ProcessReady) -> list[Command]:
         process = self._processes.get(event.number)
         if process is None or process.state != "starting":
             return []
         process.state = "ready"
+        self._lost_starts = 0
         self._note(process)
         return self._feed(process)
 
@@ -427,34 +462,69 @@ class Scheduler:
         self._leaving.pop(event.number, None)
         self._reading -= bool(process.reading)
         self._recalling -= process.recalls
-        commands: list[Command] = []
-        lost = sorted(process.held)
+        rest = sorted(process.held)
         culprit = event.index if event.index in process.held else None
-        if culprit is None and process.held <= self._suspects and len(lost) == 1:
-            culprit = lost[0]
-        error = ItemError(event.kind, "", f"process died: {event.reason}")
+        if culprit is None and process.held <= self._suspects and len(rest) == 1:
+            culprit = rest[0]
+        where = f" on {process.computer}" if process.computer else ""
+        how = "lost" if event.kind == "lost" else "died"
+        error = ItemError(event.kind, "", f"process {how}{where}: {event.reason}")
         if process.condemned is not None:
             if culprit != process.condemned[0]:
                 culprit = None  # it had just gone on to the next item when it was killed
             error = process.condemned[1]
-        broken = False
+        commands: list[Command] = []
+        broken: FarmhandError | None = None
         if culprit is not None and self.state != "stopping":
-            self._deaths_in_a_row = 0
-            lost.remove(culprit)
+            if event.kind != "lost":
+                self._deaths_in_a_row = 0
+            rest.remove(culprit)
             about = (event.number, event.started, event.seconds, event.usage)
             commands += self._fail(culprit, error, *about)
-        elif process.state != "leaving" or (process.condemned is not None and process.condemned[0] < 0):
-            self._deaths_in_a_row += 1
-            broken = self._deaths_in_a_row >= max(3, self._target)
-        if culprit is None and process.state == "ready":
-            self._suspects.update(lost)
-        self._give_back(lost)
-        if broken:
-            reason = event.reason if process.condemned is None else process.condemned[1].message
-            return commands + self._break(
-                ProcessesKeepDying(self._deaths_in_a_row, reason, event.usage.output)
-            )
-        return commands + self._feed_all()
+        elif event.kind == "lost":
+            broken = self._lost(process, rest, event.reason + where)
+        else:
+            broken = self._died_of_nothing_known(process, event, where)
+            if process.state == "ready":
+                self._suspects.update(rest)
+        self._give_back(rest)
+        return commands + (self._feed_all() if broken is None else self._break(broken))
+
+    def _died_of_nothing_known(
+        self, process: _Process, event: ProcessDied, where: str
+    ) -> FarmhandError | None:
+        """A process died, and no item is known to be the reason; what is wrong if that goes on and on."""
+        if process.state == "leaving" and not process.is_to_blame():
+            return None
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row < max(3, self._target):
+            return None
+        reason = event.reason if process.condemned is None else process.condemned[1].message
+        return ProcessesKeepDying(self._deaths_in_a_row, reason + where, event.usage.output)
+
+    def _lost(self, process: _Process, held: Sequence[int], reason: str) -> FarmhandError | None:
+        """A process is gone with its computer, and nobody knows which item it was on, if any.
+
+        Nobody is to blame, but an item may be what ends one computer after the other; and where each ends
+        before a process is ready, a run would begin for ever. What is wrong then is returned.
+        """
+        for index in held:
+            self._losses[index] = self._losses.get(index, 0) + 1
+            if self._losses[index] >= _MOST_LOSSES:
+                self._suspects.add(index)
+        if process.state != "starting" and not process.is_to_blame():
+            return None
+        self._lost_starts += 1
+        if self._lost_starts < _MOST_LOST_STARTS * self._target:
+            return None
+        if any(other.state == "ready" for other in self._processes.values()):
+            return None  # they do the work; perhaps one computer of many is broken
+        return ProcessesKeepDying(self._lost_starts, reason, kind="lost")
+
+    def _setup_failed(self, event: SetupFailed) -> list[Command]:
+        process = self._processes.get(event.number)
+        computer = "" if process is None else process.computer
+        return self._break(SetupError(event.number, str(event.error), event.error.traceback, computer))
 
     def _condemn(self, number: int, index: int | None, error: ItemError) -> list[Command]:
         """Kill a process for what its item does; the item will have failed for that reason."""
@@ -467,8 +537,8 @@ class Scheduler:
 
     def _mind_memory(self, event: MemoryLow) -> list[Command]:
         """With hardly any memory left only one item at a time is begun, so that the run goes on."""
-        self._memory_low = event.low
-        return self._recall_everything() if event.low else self._feed_all()
+        self._memory_low = event.low and not self._elsewhere
+        return self._recall_everything() if self._memory_low else self._feed_all()
 
     def _resize(self, event: Resize) -> list[Command]:
         if event.processes < 1:
@@ -617,6 +687,9 @@ class Scheduler:
                     attempts[index] = len(self._attempts.pop(index)) + 1
         if self._suspects:
             self._suspects.difference_update(event.indices)
+        if self._losses:
+            for index in event.indices:
+                self._losses.pop(index, None)
         commands: list[Command] = [RecordDone(event, attempts)]
         if self._timeout_factor is not None:
             commands += self._limit_items(event.seconds, self._timeout_factor)
@@ -663,23 +736,35 @@ class Scheduler:
         self, index: int, error: ItemError, number: int, started: float, seconds: float, usage: Usage
     ) -> list[Command]:
         """An attempt at an item failed: record it, and try again unless it has failed for good."""
-        self._suspects.discard(index)
         kinds = [*self._attempts.pop(index, ()), error.kind]
-        if isinstance(self._retries, int):
-            again = len(kinds) <= self._retries
-        else:
-            again = kinds.count(error.kind) <= self._retries.get(error.kind, 0)
-        again = again and error.kind not in FINAL_KINDS and self.state in ("running", "paused")
+        again = error.kind not in FINAL_KINDS and self.state in ("running", "paused")
+        again = again and self._may_try_again(kinds)
+        if error.kind != "lost" or not again:
+            self._suspects.discard(index)
+            self._losses.pop(index, None)
+        if error.kind == "lost" and not again and kinds.count("lost") > 1:
+            text = f"lost {kinds.count('lost')} times, each time with the computer or worker that it ran on"
+            error = replace(error, message=f"{text}; the last time: {error.message}")
         record = RecordFailed(index, error, number, started, seconds, len(kinds), usage, again)
         if not again:
             return [record, *self._failed_for_good()]
-        if self._backoff > 0.0:
+        self._attempts[index] = kinds
+        if error.kind == "lost":
+            self._waiting.appendleft(index)  # it has waited long enough, and nothing is wrong with it
+        elif self._backoff > 0.0:
             wait = min(_LONGEST_WAIT, self._backoff * 2.0 ** min(len(kinds) - 1, 30))
             heappush(self._resting, (self._now + wait, index))
         else:
             self._waiting.append(index)
-        self._attempts[index] = kinds
         return [record]
+
+    def _may_try_again(self, kinds: Sequence[str]) -> bool:
+        """Whether an item whose attempts have failed in these ways has some left after the last one."""
+        kind, retries = kinds[-1], self._retries
+        if isinstance(retries, Mapping):
+            return kinds.count(kind) <= retries.get(kind, _MOST_LOSSES if kind == "lost" else 0)
+        lost = kinds.count("lost")
+        return lost <= _MOST_LOSSES if kind == "lost" else len(kinds) - lost <= retries
 
     def _failed_for_good(self) -> list[Command]:
         self.failed += 1
@@ -712,6 +797,7 @@ class Scheduler:
             self._suspects.difference_update(indices)
             for index in indices:
                 self._attempts.pop(index, None)
+                self._losses.pop(index, None)
         else:
             self._waiting.extendleft(reversed(indices))
 

@@ -26,6 +26,7 @@ from farmhand.wording import (
     printable,
     process_text,
     rate_text,
+    starting_text,
     summary_text,
 )
 
@@ -213,7 +214,8 @@ class TextFrontend:
         return f"{self._name(snapshot)}: {', '.join(parts) or 'started'}"
 
     def _plain(self, snapshot: Snapshot, left: TimeLeft) -> str:
-        parts = [] if snapshot.state == "running" else [snapshot.state]
+        state = starting_text(snapshot) if snapshot.state == "running" else snapshot.state
+        parts = [state] if state else []
         complete = fraction(snapshot)
         if complete is None:
             parts.append(f"{snapshot.done} done")
@@ -262,8 +264,8 @@ class TextFrontend:
             parts.append(_Part(0, left.end))
         if snapshot.state != "running":
             parts.append(_Part(10, snapshot.state, _YELLOW))
-        elif _is_starting(snapshot):
-            parts.append(_Part(1, f"starting {_plural(len(snapshot.processes), 'process', 'es')}", _DIM))
+        elif starting := starting_text(snapshot):
+            parts.append(_Part(1, starting, _DIM))
         return self._fit(parts, complete or 0.0, snapshot.state == "running", width)
 
     def _fit(self, parts: list[_Part], complete: float, running: bool, width: int) -> str:
@@ -346,10 +348,6 @@ def _encodable(stream: IO[str] | None, text: str) -> str:
         return text.encode(encoding, "backslashreplace").decode(encoding)
     except (LookupError, UnicodeError):
         return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _is_starting(snapshot: Snapshot) -> bool:
-    return bool(snapshot.processes) and all(p.state == "starting" for p in snapshot.processes)
 
 
 def _plural(count: int, noun: str, ending: str = "s") -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "bar_text",
     "cells",
     "clock_text",
+    "computer_text",
     "cut",
     "duration_text",
     "finish_text",
@@ -28,12 +29,14 @@ __all__ = [
     "remaining_text",
     "rest_text",
     "size_text",
+    "starting_text",
     "state_text",
     "summary_text",
     "when_text",
 ]
 
 _BRIEF = 0.5  # seconds of preparation that need no word
+_LONG_START = 10.0  # seconds after which processes that have not started seem to wait for something
 
 
 def clock_text(seconds: float) -> str:
@@ -106,6 +109,14 @@ def phase_text(process: ProcessView) -> str:
     return printable(process.phase, 40)
 
 
+def computer_text(process: ProcessView) -> str:
+    """The computer that a process is on, without its domain: ``'node17'``; ``''`` for this one."""
+    name = printable(process.computer, 40)
+    if name.replace(".", "").isdecimal():
+        return name  # an address
+    return name.partition(".")[0] or name
+
+
 def progress_text(elapsed: float, complete: float | None, remaining: float | None = None) -> str:
     """How far one item is, in the words of Brian 1.4.
 
@@ -123,13 +134,17 @@ def progress_text(elapsed: float, complete: float | None, remaining: float | Non
 
 
 def process_text(process: ProcessView) -> str:
-    """One progress message as Brian printed it: ``'Process 0: 35% complete, ...: taskname'``."""
+    """One progress message as Brian printed it: ``'Process 0: 35% complete, ...: taskname'``.
+
+    Of a process on another computer with that: ``'Process 0 on node17: ...'``.
+    """
     phase, taskname = phase_text(process), printable(process.taskname)
     text = progress_text(process.elapsed, process.complete, process.remaining)
     if process.phase == PREPARING:
         text, phase = f"{PREPARING}, {text}", ""
     about = ": ".join(filter(None, (phase, taskname))) or "No task information"
-    return f"Process {process.number}: {text}: {about}"
+    where = f" on {computer_text(process)}" if process.computer else ""
+    return f"Process {process.number}{where}: {text}: {about}"
 
 
 def rest_text(process: ProcessView) -> str:
@@ -147,6 +162,19 @@ def rest_text(process: ProcessView) -> str:
     return f"~{guess}" if guess else ""
 
 
+def starting_text(snapshot: Snapshot) -> str:
+    """That no process is ready yet: ``'starting 4 processes'``; ``''`` once one was.
+
+    Where none has a place for so long (those of a cluster may be taken), that is said.
+    """
+    processes = snapshot.processes
+    if not processes or any(process.state != "starting" for process in processes):
+        return ""
+    if snapshot.elapsed >= _LONG_START and all(process.pid is None for process in processes):
+        return "waiting for a process to start"
+    return "starting 1 process" if len(processes) == 1 else f"starting {len(processes)} processes"
+
+
 def state_text(snapshot: Snapshot) -> str:
     """What a run does now: ``'running'``, ``'finishing: 2 items still run'``, ``'finished in 2m 03s'``."""
     state = snapshot.state
@@ -154,10 +182,7 @@ def state_text(snapshot: Snapshot) -> str:
     items = "1 item still runs" if busy == 1 else f"{busy} items still run"
     reason = f": {printable(snapshot.reason)}" if snapshot.reason else ""
     if state == "running":
-        starting = [process.state == "starting" for process in snapshot.processes]
-        if starting and all(starting):
-            return "starting 1 process" if len(starting) == 1 else f"starting {len(starting)} processes"
-        return state
+        return starting_text(snapshot) or state
     if state == "finished":
         return f"finished in {_took(snapshot.elapsed)}"
     if state in ("stopped", "broken"):

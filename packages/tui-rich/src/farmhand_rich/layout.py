@@ -16,12 +16,14 @@ from farmhand.values import dataclass
 from farmhand.wording import (
     bar_text,
     clock_text,
+    computer_text,
     fraction,
     percent,
     phase_text,
     printable,
     rate_text,
     rest_text,
+    starting_text,
     state_text,
 )
 from farmhand_rich.region import Line
@@ -29,6 +31,9 @@ from farmhand_rich.region import Line
 __all__ = ["Layout", "Message"]
 
 _MOST_NAME = 200  # characters of a name or an item
+_COMPUTERS_FROM = 90  # columns of a terminal that has some for the names of computers,
+_MOST_COMPUTER = 16  # at most so many
+_FIGURES = 29  # columns of what stands between the bar of a process and its computer
 _FREE_ROWS = 5  # at least for what is printed above, on a terminal of the usual height
 _FIRST_REPORT = 3.0  # seconds after which an item should have reported, if others do
 _STYLES = {
@@ -136,7 +141,7 @@ class Layout:
         parts = [_Part(9, self._name, "name")]
         text = state_text(snapshot)
         if text != "running":
-            parts.append(_Part(8, text, "dim" if text.startswith("starting") else "state"))
+            parts.append(_Part(8, text, "dim" if text == starting_text(snapshot) else "state"))
         if self._origin:
             parts.append(_Part(1, self._origin, "dim"))
         return _fitted(parts, width)
@@ -192,7 +197,10 @@ class Layout:
         held = snapshot.state != "running"
         self._task_reports |= any(process.complete is not None for process in processes)
         digits = max(2, len(str(max(process.number for process in processes))))
-        lines = [self._process(process, digits, held, width) for process in shown]
+        computers = 0  # columns for their names, where there is room for them
+        if width >= _COMPUTERS_FROM:
+            computers = min(_MOST_COMPUTER, max(cell_len(computer_text(process)) for process in shown))
+        lines = [self._process(process, digits, held, computers, width) for process in shown]
         if rest:
             busy = sum(process.state == "busy" for process in rest)
             text = _plural(len(rest), "more process" if shown else "process", "es")
@@ -200,15 +208,19 @@ class Layout:
             lines.append(_cropped([Segment(f"{text}, {busy} busy", _STYLES["dim"])], width))
         return lines
 
-    def _process(self, process: ProcessView, digits: int, held: bool, width: int) -> Line:
-        """Number, bar, percent, elapsed, remaining, and last what may be of any width."""
+    def _process(self, process: ProcessView, digits: int, held: bool, computers: int, width: int) -> Line:
+        """Number, bar, percent, elapsed, remaining, the computer, and last what may be of any width."""
         line = [Segment(f"{process.number:{digits}d} ", _STYLES["dim"])]
         length = 0 if width < 40 else min(30, width // 4)
+        computer = f"{set_cell_size(computer_text(process), computers)}  " if computers else ""
         if process.index is None:
             words = {"starting": "starting", "idle": "waiting", "leaving": "ending"}.get(process.state, "")
             # between two tiny items: the line stands still
             space = " " * (length + 1) if length and process.state == "busy" else ""
-            return _cropped([*line, Segment(space + words, _STYLES["dim"])], width)
+            text = space + words
+            if computer.strip():  # where it is in other lines
+                text = set_cell_size(text, length + _FIGURES) + computer
+            return _cropped([*line, Segment(text, _STYLES["dim"])], width)
         expected = process.complete if process.expected is None else process.expected
         if expected is not None and not isfinite(expected):
             expected = None
@@ -236,6 +248,8 @@ class Layout:
             rest = rest_text(process)
             line.append(Segment(f" {f'{rest} left' if rest else '':>13}", _STYLES["dim"]))
         line.append(Segment("  " if width >= 30 else " "))
+        if computer:
+            line.append(Segment(computer, _STYLES["dim"]))
         if process.state == "leaving":
             line.append(Segment("last: ", _STYLES["note"]))
         if process.attempts > 1:

@@ -26,6 +26,7 @@ from farmhand.values import replace
 from farmhand.wording import (
     RemainingWords,
     clock_text,
+    computer_text,
     duration_text,
     fraction,
     percent,
@@ -199,6 +200,7 @@ def _process(process: ProcessView) -> str:
     if process.index is None:
         word = {"starting": "starting", "idle": "waiting", "leaving": "ending"}.get(process.state, "")
         nothing = "<span></span>" * 3
+        word = " ".join(filter(None, (word, _where(process))))
         return f"<div class='fh-process'>{number}{_bar(0.0)}{nothing}{_span(word, 'fh-dim')}</div>"
     expected = process.complete if process.expected is None else process.expected
     known = expected is not None and isfinite(expected)
@@ -215,10 +217,16 @@ def _process(process: ProcessView) -> str:
     item, taskname = printable(process.item, 200), printable(process.taskname, 200)
     elapsed = f"<span class='fh-number'>{clock_text(process.elapsed)}</span>"
     name = f"{_text(taskname)} {_span(item, 'fh-dim')}" if taskname else _text(item)
+    if where := _where(process):
+        name += f" {_span(where, 'fh-dim')}"
     return (
         f"<div class='fh-process'>{number}{how_far}{elapsed}"
         f"{_span(left, 'fh-dim')}<span>{attempt}{part}{name}</span></div>"
     )
+
+
+def _where(process: ProcessView) -> str:
+    return f"on {computer_text(process)}" if process.computer else ""
 
 
 def _failures(snapshot: Snapshot) -> str:

@@ -305,7 +305,7 @@ def _record_row(record: Record, names: dict[str, str], now: float) -> list[str]:
 def _error_text(record: Record) -> str:
     assert record.error is not None
     text = str(record.error)
-    return text if record.error.kind in ("raised", "died") else f"{record.error.kind}: {text}"
+    return text if record.error.kind in ("raised", "died", "lost") else f"{record.error.kind}: {text}"
 
 
 def failures(options: Namespace, out: Output) -> int:

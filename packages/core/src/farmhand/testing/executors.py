@@ -45,6 +45,7 @@ __all__ = ["Drive", "ExecutorConformance", "eventually", "is_alive", "needs_proc
 E = TypeVar("E", bound=ExecutorEvent)
 T = TypeVar("T")
 OpenDrive: TypeAlias = "Callable[..., Drive]"
+Lose: TypeAlias = "Callable[[Executor, int], None]"
 
 HANG = 60.0  # seconds after which something that should happen is said never to happen
 _LOOK = 0.2  # seconds
@@ -100,6 +101,8 @@ class Drive:
 
     Attributes
     ----------
+    room : int
+        For how many processes it said that there was room, before it was opened.
     events : list
         Everything, in order.
     """
@@ -110,15 +113,20 @@ class Drive:
         self._fresh: list[ExecutorEvent] = []  # not yet handed out by `next`
         self.shipper = Shipper()
         checked = Task.check(task, initargs)
-        executor.room()
+        self.room = executor.room()
         executor.open(Job(checked, partial(self.shipper.ship, checked), **{"processes": 2, **job}))
 
     def start(self, number: int = 0) -> int | None:
-        """Start a process, wait until it is ready, and say its pid."""
+        """Start a process, wait until it is ready, and say its pid, if it is on this computer."""
         self.executor.start(number)
-        pid = self.next(ProcessStarted, number).pid
+        pid = self.started(number)
         self.next(ProcessReady, number)
         return pid
+
+    def started(self, number: int) -> int | None:
+        """Wait until the system has started a process, and say its pid, if it is on this computer."""
+        event = self.next(ProcessStarted, number)
+        return None if event.computer else event.pid
 
     def send(self, number: int, items: Mapping[int, Any], run: Sequence[int] | None = None) -> None:
         """Send items, by index, as one block."""
@@ -137,7 +145,7 @@ class Drive:
         deadline = time.monotonic() + HANG
         while True:
             for event in self._fresh:
-                if isinstance(event, kind) and number in (None, event.number):
+                if isinstance(event, kind) and number in (None, getattr(event, "number", None)):
                     self._fresh.remove(event)
                     return event
             assert time.monotonic() < deadline, f"no {kind.__name__} ever came, only {self.events}"
@@ -166,11 +174,16 @@ class Drive:
         """All events of one kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    def of_processes(self) -> list[Any]:
+        """All that was said of processes so far; the rest is about the way to them, and the room."""
+        return _of_processes(self.events)
+
 
 class ExecutorConformance:
     """The contract of `farmhand.executor.Executor`, as tests.
 
-    A subclass gives the fixture ``executor_factory``, which makes an executor that was not opened.
+    A subclass gives the fixture ``executor_factory``, which makes an executor that was not opened and has
+    room for three processes; and perhaps ``lose``.
 
     Attributes
     ----------
@@ -188,6 +201,14 @@ class ExecutorConformance:
     def executor_factory(self) -> Callable[[], Executor]:
         """What makes the executor under test."""
         raise NotImplementedError("a conformance test gives executor_factory")
+
+    @pytest.fixture
+    def lose(self) -> Lose | None:
+        """What takes away the computer (or what stands for one) that a process is on; None if nothing can.
+
+        It is called with the executor and the number of the process, which has a running item.
+        """
+        return None
 
     @pytest.fixture(autouse=True)
     def _skip_what_cannot_be(self, request: pytest.FixtureRequest) -> None:
@@ -213,7 +234,7 @@ class ExecutorConformance:
         """First the system has it, then it has made its task."""
         farm = drive()
         farm.start(0)
-        assert [type(event) for event in farm.events] == [ProcessStarted, ProcessReady]
+        assert [type(event) for event in farm.of_processes()] == [ProcessStarted, ProcessReady]
 
     def test_results_come_back_encoded_and_equal(self, drive: OpenDrive) -> None:
         """With when each started and how long it took; the order is that of the block."""
@@ -411,7 +432,7 @@ class ExecutorConformance:
         assert died.index == 2
         assert reason in died.reason
         assert farm.done().keys() - {1} == {0}
-        assert farm.events[-1] == died
+        assert farm.of_processes()[-1] == died
 
     @needs_processes
     def test_a_process_can_be_killed_in_the_middle_of_an_item(self, drive: OpenDrive, tmp_path: Path) -> None:
@@ -482,7 +503,30 @@ class ExecutorConformance:
         farm.executor.kill(1)
         farm.send(0, {1: "'kept'"})
         assert farm.results(1) == {1: "kept"}
-        assert {event.number for event in farm.events} == {0}
+        assert {event.number for event in farm.of_processes()} == {0}
+
+    @needs_processes
+    def test_a_process_that_is_lost_with_its_computer_says_so(
+        self, drive: OpenDrive, lose: Lose | None, tmp_path: Path
+    ) -> None:
+        """It is no fault of its item, which can be run elsewhere; what had arrived stands."""
+        if lose is None:
+            pytest.skip("this executor has no computers to lose")
+        farm = drive()
+        farm.start(0)
+        farm.send(0, {0: "'early'"})
+        farm.results(1)
+        farm.send(0, {1: self.gate(tmp_path)})
+        self.at_gate(tmp_path)
+        lose(farm.executor, 0)
+        died = farm.next(ProcessDied, 0)
+        assert died.kind == "lost"
+        assert died.index in (1, None)
+        assert died.reason
+        self.open_gate(tmp_path)
+        farm.start(0)
+        farm.send(0, {1: "'elsewhere'"})
+        assert farm.results(2) == {0: "early", 1: "elsewhere"}
 
     # -- time ----------------------------------------------------------------------------------------------
 
@@ -545,27 +589,34 @@ class ExecutorConformance:
 
     @needs_processes
     def test_the_running_item_is_known(self, drive: OpenDrive, tmp_path: Path) -> None:
-        """For displays: which, and for how long; None for a process that has none or is none."""
+        """For displays: which, and for how long; None for a process that has none or is none.
+
+        From far away it may come a little later.
+        """
         farm = drive()
         assert farm.executor.current(0) is None
         farm.start(0)
         assert farm.executor.current(0) is None
         farm.send(0, {0: "0", 1: self.gate(tmp_path)})
         self.at_gate(tmp_path)
-        current = farm.executor.current(0)
-        assert current is not None
-        assert current[0] == 1
-        assert current[1] >= 0
+
+        def running() -> int | None:
+            farm.look(0.0)
+            current = farm.executor.current(0)
+            assert current is None or current[1] >= 0
+            return None if current is None else current[0]
+
+        eventually(lambda: running() == 1)
         self.open_gate(tmp_path)
         farm.results(2)
-        eventually(lambda: farm.executor.current(0) is None)
+        eventually(lambda: running() is None)
 
     def test_wake_makes_the_next_wait_return(self, drive: OpenDrive) -> None:
         """Although nothing has happened, and nothing will."""
         farm = drive()
         farm.start(0)
         farm.executor.wake()
-        assert farm.executor.wait(None) == []
+        assert not _of_processes(farm.executor.wait(None))
 
     @needs_processes
     def test_wake_works_from_another_thread(self, drive: OpenDrive) -> None:
@@ -575,14 +626,15 @@ class ExecutorConformance:
         waker = threading.Timer(0.05, farm.executor.wake)
         waker.start()
         began = time.monotonic()
-        assert farm.executor.wait(HANG) == []
+        while farm.executor.wait(HANG):
+            pass  # how long the way is, say
         assert time.monotonic() - began < HANG
         waker.join()
 
     def test_nothing_happens_within_no_time(self, drive: OpenDrive) -> None:
         """A wait of zero seconds is a look."""
         farm = drive()
-        assert farm.executor.wait(0.0) == []
+        assert not _of_processes(farm.executor.wait(0.0))
 
     # -- names of the script -------------------------------------------------------------------------------
 
@@ -606,6 +658,18 @@ class ExecutorConformance:
         farm.send(1, {1: items[1]})
         assert farm.results(2) == {0: {"name": "Ada"}, 1: {"name": "Bella"}}
 
+    # -- room -----------------------------------------------------------------------------------------------
+
+    def test_it_says_for_how_many_processes_there_is_room(
+        self, executor_factory: Callable[[], Executor]
+    ) -> None:
+        """Before anything else, and perhaps for nothing: the call may end there."""
+        executor = executor_factory()
+        room = executor.room()
+        executor.close()
+        assert isinstance(room, int)
+        assert room >= 0
+
     # -- closing -------------------------------------------------------------------------------------------
 
     def test_it_can_be_closed_twice_and_before_it_was_opened(
@@ -625,7 +689,7 @@ class ExecutorConformance:
         farm.send(1, {0: self.gate(tmp_path)})
         self.at_gate(tmp_path)
         farm.executor.start(2)
-        pids.append(farm.next(ProcessStarted, 2).pid)
+        pids.append(farm.started(2))
         farm.executor.close()
         for pid in pids:
             if pid is not None:
@@ -644,6 +708,10 @@ class ExecutorConformance:
     def open_gate(self, folder: Path) -> None:
         """Let it go on."""
         (folder / "go").touch()
+
+
+def _of_processes(events: Sequence[ExecutorEvent]) -> list[Any]:
+    return [event for event in events if hasattr(event, "number")]
 
 
 def _reporting(item: str, report: Report) -> str:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TypeAlias
@@ -138,6 +138,7 @@ def a_run(
     *,
     interval: float = 0.1,
     failures: int = 0,
+    computers: Sequence[str] = ("",),
 ) -> list[Snapshot]:
     """A plausible run from its first snapshot to its last.
 
@@ -156,8 +157,13 @@ def a_run(
         Seconds between two snapshots.
     failures : int
         How many of the items fail, at even distances.
+    computers : sequence of str
+        Where the processes are, in turn; ``''`` is here.
     """
-    started = tuple(ProcessView(number, pid=1000 + number) for number in range(processes))
+    started = tuple(
+        ProcessView(number, pid=1000 + number, computer=computers[number % len(computers)])
+        for number in range(processes)
+    )
     first = Snapshot(
         task=task,
         store="/home/ada/rates.db",
@@ -382,6 +388,16 @@ class FrontendConformance:
             ],
         )
 
+    def test_processes_of_several_computers_are_shown(self, frontend: Frontend) -> None:
+        """One after the other comes, each with a name of its own length, and one is lost again."""
+        run = a_run(processes=6, computers=("", "node17", "gpu-node-with-a-long-name.cluster.example", "::1"))
+        waiting = tuple(ProcessView(number) for number in range(6))
+        growing = [
+            replace(snapshot, processes=(*snapshot.processes[:n], *waiting[n:]), elapsed=20.0 + n, cpu=None)
+            for n, snapshot in enumerate(run[:7])
+        ]
+        play(frontend, [*growing, *run[7:20], growing[3], *run[20:]])
+
     def test_sixty_four_processes_are_shown(self, frontend: Frontend) -> None:
         """As many as a large machine has, and more than most displays have lines."""
         play(frontend, a_run(items=1000, processes=64, steps=20))
@@ -433,7 +449,7 @@ class FrontendConformance:
     def test_any_text_is_shown(self, frontend: Frontend, text: str) -> None:
         """Names, items and errors come from the user's code and may hold anything."""
         view = ProcessView(
-            0, pid=1, state="busy", index=0, item=text, taskname=text, complete=0.5, phase=text
+            0, 1, "busy", index=0, item=text, taskname=text, complete=0.5, phase=text, computer=text
         )
         failure = replace(a_failure(1, text), item=text, output=text)
         failure = replace(failure, error=replace(failure.error, type=text, traceback=text))
@@ -485,6 +501,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         remaining=st.none() | seconds,
         attempts=count,
         phase=text | st.just(PREPARING),
+        computer=text,
     )
     failure = st.builds(
         Failure,

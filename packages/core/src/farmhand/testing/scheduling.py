@@ -77,8 +77,9 @@ class Step:
     kind : str
         ``'die'`` (it was killed), ``'leave'`` (it was asked to), ``'answer'`` a recall, ``'start'``,
         ``'deliver'`` the results that wait, ``'finish'`` an item and deliver its result, ``'work'``:
-        finish an item but keep its result for now, ``'time out'``, ``'crash'`` while on an item, or
-        ``'crash at start'``.
+        finish an item but keep its result for now, ``'time out'``, ``'crash'`` while on an item,
+        ``'crash at start'``, ``'lose'``: it is gone with its computer, or ``'vanish'``: as well, and
+        nobody knows which item it was on.
     number : int
         The process.
     index : int or None
@@ -104,6 +105,8 @@ _KINDS = (
     "time out",
     "crash",
     "crash at start",
+    "lose",
+    "vanish",
 )
 
 
@@ -166,6 +169,8 @@ class ScriptedExecutor:
         How many may die before they are ready.
     timeouts : int
         How many items may be found to run for too long, in a run with a ``timeout``.
+    losses : int
+        How many processes may be lost with their computer, at any time.
     seconds : float
         How long each item takes, by ``clock``.
     clock : ManualClock, optional
@@ -184,13 +189,19 @@ class ScriptedExecutor:
         crashes: int = 0,
         crashes_at_start: int = 0,
         timeouts: int = 0,
+        losses: int = 0,
         seconds: float = 0.001,
         clock: ManualClock | None = None,
     ) -> None:
         self.history: list[Step] = []
         self._chooser = script if callable(script) else None
         self._numbers = iter(()) if script is None or callable(script) else _numbers(script)
-        self._left = {"crash": crashes, "crash at start": crashes_at_start, "time out": timeouts}
+        self._left = {
+            "crash": crashes,
+            "crash at start": crashes_at_start,
+            "time out": timeouts,
+            "lose": losses,
+        }
         self._seconds = seconds
         self._clock = clock or ManualClock()
         self._processes: dict[int, _Process] = {}
@@ -281,6 +292,7 @@ class ScriptedExecutor:
         steps = []
         for number, process in sorted(self._processes.items()):
             index = process.index
+            steps += [Step("lose", number, index), Step("vanish", number, index)]
             if process.state == "killed":
                 steps.append(Step("die", number, index))
                 continue
@@ -297,7 +309,7 @@ class ScriptedExecutor:
                 steps += [Step(kind, number, index) for kind in ("finish", "work", "crash")]
                 if self._job.timeout is not None and process.state == "ready" and process.timed_out != index:
                     steps.append(Step("time out", number, index))
-        steps = [step for step in steps if self._left.get(step.kind, 1)]
+        steps = [step for step in steps if self._left.get(_budget(step), 1)]
         return sorted(steps, key=lambda step: _KINDS.index(step.kind))
 
     def _choose(self, steps: Sequence[Step]) -> Step:
@@ -314,13 +326,15 @@ class ScriptedExecutor:
 
     def _do(self, step: Step) -> None:
         process = self._processes[step.number]
-        if step.kind in self._left:
-            self._left[step.kind] -= 1
+        if _budget(step) in self._left:
+            self._left[_budget(step)] -= 1
         match step.kind:
             case "die":
                 self._end(process, "signal 9 (SIGKILL)")
             case "crash" | "crash at start":
                 self._end(process, "signal 11 (SIGSEGV)")
+            case "lose" | "vanish":
+                self._end(process, "no word from its computer", step.kind)
             case "leave":
                 self._deliver(process)
                 self._end(process, "exit code 0")
@@ -410,9 +424,16 @@ class ScriptedExecutor:
             self._events.append(ItemsDone(process.number, indices, values, started[0], seconds))
             process.results = []
 
-    def _end(self, process: _Process, reason: str) -> None:
+    def _end(self, process: _Process, reason: str, how: str = "die") -> None:
         del self._processes[process.number]
-        self._events.append(ProcessDied(process.number, process.index, reason))
+        index = None if how == "vanish" else process.index
+        kind = "died" if how == "die" else "lost"
+        self._events.append(ProcessDied(process.number, index, reason, kind=kind))
+
+
+def _budget(step: Step) -> str:
+    """By what name it is counted how often a step may still be taken."""
+    return "lose" if step.kind == "vanish" else step.kind
 
 
 def _numbers(script: int | Iterable[int]) -> Iterator[int]:

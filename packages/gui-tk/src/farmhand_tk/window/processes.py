@@ -31,6 +31,7 @@ class ProcessesPane(ttk.Frame):
         self._looks = looks
         self._rows: tuple[ProcessView, ...] = ()
         self._otherwise = ""
+        self._elsewhere = False  # whether some are on other computers, which makes a column
         self._first = 0  # the row at the top
         self._slots: list[_Slot] = []
         self._height = looks.font.metrics("linespace") + looks.px(9)
@@ -48,6 +49,7 @@ class ProcessesPane(ttk.Frame):
             name: self._head.create_text(0, 0, text=name, font=looks.small, anchor="e" if right else "w")
             for name, right in (
                 ("#", True),
+                ("Computer", False),
                 ("Item", False),
                 ("Progress", False),
                 ("Elapsed", True),
@@ -55,7 +57,7 @@ class ProcessesPane(ttk.Frame):
             )
         }
         self.ellipsis = Ellipsis(looks.font)
-        self.columns = _Columns(looks, 0)
+        self.columns = _Columns(looks, 0, self._elsewhere)
         self.canvas.bind("<Configure>", lambda event: self._resized())
         self.canvas.bind("<Button-1>", lambda event: self.canvas.focus_set())
         wheel(self.canvas, lambda steps: self.scroll(3 * steps))
@@ -79,6 +81,11 @@ class ProcessesPane(ttk.Frame):
             self._rows = processes
             self._place()
         self._rows = processes
+        elsewhere = any(process.computer for process in processes)
+        # the column does not go while all of them wait for a place
+        if elsewhere != self._elsewhere and any(process.pid is not None for process in processes):
+            self._elsewhere = elsewhere
+            self._resized()
         self._draw()
 
     def height_for(self, rows: int) -> int:
@@ -107,18 +114,20 @@ class ProcessesPane(ttk.Frame):
         return max(1, (self.canvas.winfo_height() - 2 * self._looks.px(1)) // self._height)
 
     def _resized(self) -> None:
-        self.columns = _Columns(self._looks, self.canvas.winfo_width())
+        self.columns = _Columns(self._looks, self.canvas.winfo_width(), self._elsewhere)
         middle = self._head.winfo_reqheight() // 2
         c = self.columns
         for name, x in (
             ("#", c.number),
+            ("Computer", c.computer),
             ("Item", c.label),
             ("Progress", c.bar),
             ("Elapsed", c.elapsed),
             ("Remaining", c.remaining),
         ):
             self._head.coords(self._titles[name], x, middle)
-        self._head.itemconfigure(self._titles["Remaining"], state="normal" if c.shows_remaining else "hidden")
+        for name, shows in (("Computer", c.shows_computer), ("Remaining", c.shows_remaining)):
+            self._head.itemconfigure(self._titles[name], state="normal" if shows else "hidden")
         self.canvas.coords(self._empty, self.canvas.winfo_width() // 2, self._height)
         for slot in self._slots:
             slot.forget()
@@ -162,12 +171,13 @@ class ProcessesPane(ttk.Frame):
 
 
 class _Columns:
-    """Where the columns are in a list of some width."""
+    """Where the columns are in a list of some width, with one for computers if they are several."""
 
-    def __init__(self, looks: Looks, width: int) -> None:
+    def __init__(self, looks: Looks, width: int, elsewhere: bool) -> None:
         px, measure = looks.px, looks.font.measure
         gap = px(12)
         self.shows_remaining = width > px(430)
+        self.shows_computer = elsewhere and width > px(560)
         right = width - gap
         self.remaining = right
         if self.shows_remaining:
@@ -179,7 +189,10 @@ class _Columns:
         right -= measure(_MOST_PERCENT) + px(6)
         self.bar_end = right
         self.number = px(8) + measure("000")
-        self.label = self.number + gap
+        self.computer = self.label = self.number + gap
+        if self.shows_computer:
+            self.label += max(measure("node-00-00"), looks.small.measure("Computer")) + gap
+        self.computer_end = self.label - gap
         room = max(0, right - self.label)
         self.bar = right - max(px(40), int(room * 0.45)) if room > px(120) else right
         self.label_end = self.bar - gap
@@ -197,8 +210,8 @@ class _Slot:
         font = pane._looks.font
         self._bar = DrawnBar(canvas)
         self._texts = {
-            name: canvas.create_text(0, 0, anchor="w" if name == "label" else "e", font=font)
-            for name in ("number", "label", "attempt", "percent", "elapsed", "remaining")
+            name: canvas.create_text(0, 0, anchor="w" if name in ("label", "computer") else "e", font=font)
+            for name in ("number", "computer", "label", "attempt", "percent", "elapsed", "remaining")
         }
         self._said: dict[str, str] = {}
         self._quiet: bool | None = None
@@ -215,7 +228,7 @@ class _Slot:
 
     def colour(self, looks: Looks) -> None:
         for name, text in self._texts.items():
-            quiet = name in ("number", "elapsed", "remaining")
+            quiet = name in ("number", "computer", "elapsed", "remaining")
             self._canvas.itemconfigure(text, fill=looks.palette.quiet if quiet else looks.palette.text)
         self._canvas.itemconfigure(self._texts["attempt"], fill=looks.palette.wait)
         self._quiet = None
@@ -250,6 +263,8 @@ class _Slot:
             room -= self._pane._looks.font.measure(row.attempt) + px(8)
         fits = room > px(30)
         self._say("number", row.number)
+        width = columns.computer_end - columns.computer
+        self._say("computer", self._pane.ellipsis.fit(row.computer, width) if columns.shows_computer else "")
         self._say("label", self._pane.ellipsis.fit(row.label, room) if fits else "")
         self._say("attempt", row.attempt if fits else "")
         self._say("percent", row.percent)

@@ -9,6 +9,7 @@ from farmhand.progress import OVER, PREPARING, Failure, ProcessView, Snapshot, T
 from farmhand.values import dataclass, replace
 from farmhand.wording import (
     clock_text,
+    computer_text,
     duration_text,
     fraction,
     percent,
@@ -92,6 +93,7 @@ class Row:
     """What the row of one process says."""
 
     number: str
+    computer: str
     label: str
     quiet: bool  # nothing runs in it: the label says why
     attempt: str
@@ -223,10 +225,11 @@ def _sentence(text: str) -> str:
 
 def row_of(process: ProcessView) -> Row:
     """The row of one process."""
-    number = str(process.number)
+    number, computer = str(process.number), computer_text(process)
     if process.state != "busy" or process.index is None:  # the latter: between two items
         words = {"leaving": "ending", "idle": "waiting for an item"}
-        return Row(number, words.get(process.state, shown(process.state, 40)), True, "", "", "", "", None)
+        label = words.get(process.state, shown(process.state, 40))
+        return Row(number, computer, label, True, "", "", "", "", None)
     label = shown(process.taskname, 200) or shown(process.item, 200) or f"item {process.index}"
     phase = phase_text(process)
     prepares = phase if process.phase == PREPARING else ""
@@ -237,6 +240,7 @@ def row_of(process: ProcessView) -> Row:
     share = min(max(at, 0.0), 1.0) if known and at is not None else 0.0
     return Row(
         number=number,
+        computer=computer,
         label=label,
         quiet=False,
         attempt=_attempt(process.attempts),
@@ -268,9 +272,13 @@ def quoted(text: str) -> str:
 
 def kind_text(kind: str) -> str:
     """What happened to an item that failed, in a word or two."""
-    return {"died": "process died", "timeout": "took too long", "memory": "too much memory"}.get(
-        kind, shown(kind, 30)
-    )
+    words = {
+        "died": "process died",
+        "timeout": "took too long",
+        "memory": "too much memory",
+        "lost": "computer lost",
+    }
+    return words.get(kind, shown(kind, 30))
 
 
 def rerun_text(failure: Failure, store: str) -> str:
@@ -283,7 +291,7 @@ def rerun_text(failure: Failure, store: str) -> str:
 def full_failure_text(failure: Failure, store: str) -> str:
     """All that is known of a failure, as it is read and copied."""
     error = failure.error
-    what = "Died" if error.kind == "died" else _sentence(kind_text(error.kind))
+    what = {"died": "Died", "lost": "Lost"}.get(error.kind) or _sentence(kind_text(error.kind))
     where = "" if failure.process is None else f" in process {failure.process}"
     tries = "" if failure.attempts < 2 else f", tried {failure.attempts} times"
     lines = [
