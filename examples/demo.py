@@ -90,7 +90,9 @@ parser.add_argument("--items", type=int, default=300, help="how many values of k
 parser.add_argument("--neurons", type=int, default=1000, help="for each value of k (%(default)s)")
 parser.add_argument("--duration", type=float, default=0.04, help="simulated seconds (%(default)s)")
 parser.add_argument("--gui", action="store_true", help="show a window (needs farmhand-tk and a display)")
-parser.add_argument("--executor", default="local", help="where processes run: dask, dask:ADDRESS (%(default)s)")
+parser.add_argument(
+    "--executor", default="local", help="where processes run: dask, dask:ADDRESS (%(default)s)"
+)
 parser.add_argument("--processes", type=int, default=0, help="0 is one for each CPU (%(default)s)")
 options = parser.parse_args()
 if find_spec("brian2") is None:
