@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from farmhand.values import replace
 from farmhand_dask.joining import Place
 from farmhand_dask.leases import MOST_WAITING, Lease, Leases, Plan
 
@@ -89,6 +90,19 @@ def test_an_unpinned_lease_counts_where_dask_has_put_it():
     assert leases.granted(lease.id, "a")  # before anybody said that there is such a worker
     leases.set_places(places(a=1, b=1))
     assert where(leases.plan(2, ())) == {"b": 1}
+
+
+def test_leases_that_dask_has_put_before_ours_do_not_make_a_place_too_full():
+    """It starts what waits as soon as a worker is there; meanwhile others may have been pinned to it."""
+    leases = Leases()
+    first, second = leases.plan(2, ()).submit
+    leases.set_places(places(a=2))
+    pinned = leases.plan(3, ()).submit
+    assert leases.granted(first.id, "a")
+    assert not leases.granted(second.id, "a"), "it was released"
+    leases.set_places(places(a=2, b=2))
+    plan = leases.plan(3, ())
+    assert (plan.release[0], where(plan)) == (pinned[1].id, {"b": 1})
 
 
 def test_a_lease_that_dask_has_moved_leaves_its_first_place():
@@ -197,6 +211,36 @@ def test_a_worker_that_is_paused_is_used_again_when_it_goes_on():
     assert where(leases.plan(2, ())) == {"a": 2}
 
 
+# -- other people's tasks --------------------------------------------------------------------------
+
+
+def test_threads_that_others_use_are_taken_last():
+    """A shared cluster: of eight threads a program that wants four gets those that are idle."""
+    leases = Leases()
+    leases.set_places({"a": Place("a", threads=4, tasks=4), **places(b=4)})
+    assert where(leases.plan(4, ())) == {"b": 4}
+    assert where(leases.plan(5, ())) == {"a": 1}
+    assert leases.room() == 8
+
+
+def test_a_lease_does_not_wait_for_others_while_there_are_idle_threads():
+    """It was put there when there was no other place, or before they came."""
+    leases = Leases()
+    leases.set_places({"a": Place("a", threads=2, tasks=2)})
+    first, second = leases.plan(2, ()).submit
+    leases.granted(first.id, "a")
+    leases.set_places({"a": Place("a", threads=2, tasks=4), **places(b=2)})
+    plan = leases.plan(2, ())
+    assert (plan.release, where(plan)) == ([second.id], {"b": 1})
+
+
+def test_our_own_tasks_are_not_taken_for_those_of_others():
+    """A worker counts all that it runs."""
+    leases, _ = filled(2, a=4, b=4)
+    leases.set_places({name: Place(name, threads=4, tasks=1) for name in "ab"})
+    assert where(leases.plan(8, ())) == {"a": 3, "b": 3}
+
+
 # -- any history -----------------------------------------------------------------------------------
 
 
@@ -211,6 +255,7 @@ class Histories(RuleBasedStateMachine):
         self.gpus = gpus
         self.workers: dict[str, Place] = {}
         self.known: dict[str, Place] = {}
+        self.others: dict[str, int] = {}  # tasks of other users, at that time
         self.names = 0
         self.tasks: dict[str, Lease] = {}  # what Dask has of us
         self.runs: dict[str, str] = {}  # where they run
@@ -222,6 +267,10 @@ class Histories(RuleBasedStateMachine):
 
     def slots(self, place: Place) -> int:
         return min(place.threads, int(place.resources["GPU"])) if self.gpus else place.threads
+
+    def held(self) -> Counter[str | None]:
+        """How many leases each place has, as far as the farm knows."""
+        return Counter(self.told.get(id, lease.place) for id, lease in self.tasks.items())
 
     def forget(self, id: str) -> None:
         del self.tasks[id]
@@ -238,11 +287,14 @@ class Histories(RuleBasedStateMachine):
         self.workers[name] = Place(name, threads=threads, resources={"GPU": gpus})
 
     @precondition(lambda self: self.workers)
-    @rule(data=st.data(), status=st.sampled_from(["running", "paused", "closing_gracefully"]))
-    def a_worker_changes(self, data, status):
+    @rule(
+        data=st.data(),
+        status=st.sampled_from(["running", "paused", "closing_gracefully"]),
+        tasks=st.integers(0, 6),
+    )
+    def a_worker_changes(self, data, status, tasks):
         name = data.draw(st.sampled_from(sorted(self.workers)))
-        old = self.workers[name]
-        self.workers[name] = Place(name, threads=old.threads, resources=old.resources, status=status)
+        self.workers[name] = replace(self.workers[name], status=status, tasks=tasks)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -271,7 +323,8 @@ class Histories(RuleBasedStateMachine):
                 if self.leases.granted(id, place):
                     self.told[id] = place
                 else:
-                    self.forget(id)  # it is told to end
+                    self.forget(id)  # it is told to end, and does so
+                    self.leases.ended(id)
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
@@ -300,6 +353,8 @@ class Histories(RuleBasedStateMachine):
     def workers_are_listed(self):
         self.known = dict(self.workers)
         self.leases.set_places(self.known)
+        held = self.held()
+        self.others = {name: max(0, place.tasks - held[name]) for name, place in self.known.items()}
 
     @rule(starts=st.booleans())
     def all_hear_of_each_other(self, starts):
@@ -328,12 +383,16 @@ class Histories(RuleBasedStateMachine):
     def check_that_it_is_what_is_wanted(self):
         """Not more; and no worker idles while a process waits for a slot."""
         assert len(self.tasks) == max(self.wanted, len(self.used), 0)
-        held = Counter(self.told.get(id, lease.place) for id, lease in self.tasks.items())
+        held = self.held()
+        idle = {name: self.slots(self.known[name]) - held[name] - self.others[name] for name in self.known}
+        somewhere = any(idle[name] > 0 for name, place in self.known.items() if place.status == "running")
         for name, place in self.known.items():
             if place.status == "running":
                 pinned = sum(lease.place == name for lease in self.tasks.values())
                 assert pinned <= self.slots(place), "more than it can ever run"
                 assert held[name] >= self.slots(place) or not held[None], f"{name} is idle"
+                begun = sum(at == name for at in self.told.values())
+                assert not somewhere or idle[name] >= 0 or held[name] == begun, f"one waits at {name}"
             else:
                 there = {id for id, lease in self.tasks.items() if self.told.get(id, lease.place) == name}
                 assert there <= self.used, f"{name} begins nothing"

@@ -367,7 +367,18 @@ def test_hundreds_of_processes_share_tens_of_thousands_of_items():
     assert makespan([0.01] * 30_000, processes=300) < 1.2 * 30_000 * 0.01 / 300 + 0.1
 
 
-def makespan(seconds: list[float], processes: int, trip: float = 0.0005) -> float:
+@pytest.mark.parametrize("way", [0.001, 0.01, 0.05])
+@pytest.mark.parametrize("mean", [0.0005, 0.01, 0.1, 1.0])
+def test_processes_that_are_far_away_hardly_ever_wait(mean, way):
+    """Whatever the items are like: some round trips to begin and to end with, some unevenness in the end."""
+    source = random.Random(1)
+    count = 12_000 if mean < 0.05 else 1_600
+    seconds = [mean * source.lognormvariate(-0.125, 0.5) for _ in range(count)]
+    took = makespan(seconds, processes=8, trip=way, far=True)
+    assert took < 1.02 * sum(seconds) / 8 + max(seconds) + 6 * 2 * way
+
+
+def makespan(seconds: list[float], processes: int, trip: float = 0.0005, far: bool = False) -> float:
     """How long a farm takes, in a world where a message takes ``trip`` seconds and the rest no time."""
     scheduler = Scheduler(processes, len(seconds))
     now, order, next_index = 0.0, 0, 0
@@ -427,12 +438,94 @@ def makespan(seconds: list[float], processes: int, trip: float = 0.0005) -> floa
                     tell(ItemsRead(number, range(next_index - count, next_index)))
 
     perform(scheduler.begin(now))
-    while inbox:
+    if far:
+        tell(RoundTrip(2 * trip))
+    while inbox or scheduler.state != "ended":
+        wake = scheduler.next_wake()
+        if wake is not None and (not inbox or wake < inbox[0][0]):
+            now = max(now, wake)
+            tell(Tick())
+            continue
         now, _, what = heapq.heappop(inbox)
         what()
     assert scheduler.state == "ended"
     assert scheduler.done == len(seconds)
     return ended
+
+
+# -- far away ----------------------------------------------------------------------------------------
+
+
+def test_far_away_a_chunk_is_larger_and_the_next_one_comes_earlier():
+    """A process lives on what it holds while its question and the answer are on their way."""
+    near, far = History(items=10_000, processes=1), History(items=10_000, processes=1)
+    far(RoundTrip(0.1))
+    held = []
+    for farm in (near, far):
+        farm.ready(0)
+        farm.done(0, 0, seconds=0.01)
+        held.append(len(farm.scheduler.holder(0)))
+    assert held[0] * 0.01 < 0.1 < held[1] * 0.01
+
+
+def test_what_the_first_items_say_is_not_believed_before_half_of_the_processes_have_ended_one():
+    """Those that end first are the short ones; what is sent too much could not be taken back soon."""
+    farm = History(items=10_000, processes=4)
+    farm(RoundTrip(0.05))
+    for number in range(4):
+        farm.ready(number)
+    assert sends(farm.done(0, 0, seconds=0.0001)) == {0: [4]}
+    farm.done(1, 1, seconds=0.0001)
+    assert len(farm.scheduler.holder(1)) > 100
+
+
+def test_far_away_several_processes_are_asked_for_items_at_once():
+    """One answer after the other would take a round trip for each process that has nothing to do."""
+    farm = History(items=10, processes=6, told=False)
+    farm(RoundTrip(0.05))
+    for number in range(3):
+        farm.ready(number)
+    for number in (0, 1, 2, 0):
+        farm.done(number, min(farm.scheduler.holder(number)), seconds=1.0)
+    assert [len(farm.scheduler.holder(number)) for number in range(3)] == [2, 2, 2]
+    assert [farm.ready(number) for number in (3, 4, 5)] == [[RecallItems(0)], [], []]
+    wake = farm.scheduler.next_wake()
+    assert 0 < wake < 0.05
+    assert farm(Tick(), after=wake) == [RecallItems(1), RecallItems(2)]
+
+
+def test_items_that_will_soon_have_ended_are_left_where_they_are():
+    """Half of what takes 10 ms would be on its way for 150 ms."""
+    farm = a_process_with_tiny_items()
+    assert farm.ready(1) == []
+
+
+def test_items_that_have_not_ended_although_they_should_are_taken_after_all():
+    """Their process is on one that is longer than all others. The scheduler asks to be woken, to find out."""
+    farm = a_process_with_tiny_items()
+    farm.ready(1)
+    wake = farm.scheduler.next_wake()
+    assert wake is not None
+    commands = []
+    while not commands:
+        farm.now = wake
+        commands = farm(Tick())
+        wake = farm.scheduler.next_wake()
+        assert farm.now < 1.0
+    assert commands == [RecallItems(0)]
+    assert wake is None or wake > farm.now
+
+
+def a_process_with_tiny_items() -> History:
+    """Process 0 has 10 items of a millisecond left, process 1 is not ready yet, the feed has ended."""
+    farm = History(items=100, processes=2, told=False)
+    farm(RoundTrip(0.1))
+    farm.ready(0)
+    farm.done(0, 0, seconds=0.001)
+    assert not farm.left
+    farm.done(0, *sorted(farm.scheduler.holder(0))[:-10], seconds=0.001)
+    assert len(farm.scheduler.holder(0)) == 10
+    return farm
 
 
 # -- failures ----------------------------------------------------------------------------------------
@@ -1603,6 +1696,12 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(low=st.booleans())
     def memory_is_short_or_not(self, low):
         self.world.low_memory(low)
+
+    @precondition(_goes_on)
+    @rule(seconds=st.sampled_from([0.0, 0.001, 0.1, 3.0]))
+    def the_way_is_measured(self, seconds):
+        """There and back; at any time, and whatever it was before."""
+        self.world.tell(RoundTrip(seconds))
 
     @precondition(_goes_on)
     @rule(seconds=st.sampled_from([0.0, 0.4, 2.0]))

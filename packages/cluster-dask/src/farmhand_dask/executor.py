@@ -158,14 +158,15 @@ class DaskExecutor:
         self._job = job
         self._shipped = job.ship()
         self._timeout = job.timeout
-        if job.spool is not None:
-            self._proof = Proof(job.spool.folder)
         cluster.client.subscribe_topic(topic(self._run), self._lease_began)
         watch = partial(self._watch, cluster, self._over)
         threading.Thread(target=watch, name="farmhand workers", daemon=True).start()
 
     def start(self, number: int) -> None:
         self._waiting[number] = []
+        job = self._job
+        if self._proof is None and job is not None and job.spool is not None:
+            self._proof = Proof(job.spool.folder)  # not sooner: now somebody will sweep that folder
 
     def send(self, number: int, indices: Sequence[int], payload: bytes, run: Sequence[int]) -> None:
         self._command(number, messages.SEND, indices, apart(payload), run)
@@ -497,12 +498,10 @@ class DaskExecutor:
         self._room = max(self._leases.room(), self._maximum)
         return self._room
 
-    def _on_lost(self, why: str) -> None:
+    def _on_lost(self) -> None:
         where = self._joined.client.scheduler.address
-        text = (
-            f"Dask's scheduler ({where}) does not answer any more: {why}. What has finished is stored; with "
-        )
-        self._fail(ClusterLost(f"{text}a cluster that works, the same call goes on with resume=True"))
+        text = f"Dask's scheduler ({where}) does not answer any more. What has finished is stored; with a "
+        self._fail(ClusterLost(f"{text}cluster that works, the same call goes on with resume=True"))
 
     def _avoid(self, unfit: Mapping[str, str]) -> None:
         self._avoided.update(unfit)
@@ -545,11 +544,11 @@ class DaskExecutor:
                 unfit = {a: why for a, why in unfit.items() if a in places} | cluster.examine(new)
                 known = set(places)
                 maximum = cluster.maximum or 0
-            except Exception as error:
+            except Exception:
                 closed = cluster.client.status == "closed"
                 if closed or time.monotonic() - answered > _GIVE_UP:
                     if not over.is_set():
-                        self._tell("lost", f"{type(error).__name__}: {error}")
+                        self._tell("lost")
                     return
                 continue
             answered = time.monotonic()

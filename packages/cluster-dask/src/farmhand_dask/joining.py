@@ -8,10 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
+import tempfile
+import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 
 import farmhand
@@ -55,6 +60,8 @@ class Place:
         Whether a nanny watches it, and starts it again when it dies.
     status : str
         ``'running'``; or, for example, ``'paused'`` (it begins no task), ``'closing_gracefully'``.
+    tasks : int
+        How many it runs, or is to run next, whoever's they are; as it last said, which is seconds ago.
     """
 
     address: str
@@ -65,6 +72,7 @@ class Place:
     memory_limit: int = 0
     nanny: bool = False
     status: str = "running"
+    tasks: int = 0
 
 
 class Cluster:
@@ -140,7 +148,10 @@ class Cluster:
         common = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
         # A limit would be that of this whole process; it would pause the worker, and help nobody.
         slots = {"nthreads": cpu_count(), "memory_limit": 0}
-        with dask.config.set({"distributed.worker.profile.enabled": False}):  # nothing runs there but waiting
+        folder = _Folder()
+        # Nothing runs there that a profile could tell of.
+        settings = {"temporary-directory": folder.name, "distributed.worker.profile.enabled": False}
+        with dask.config.set(settings):
             cluster = distributed.SpecCluster(
                 scheduler={"cls": distributed.Scheduler, "options": common},
                 workers={0: {"cls": distributed.Worker, "options": common | slots}},
@@ -152,7 +163,7 @@ class Cluster:
         except BaseException:
             _close(cluster)
             raise
-        return cls(client, [client, cluster])
+        return cls(client, [client, cluster, folder])
 
     @classmethod
     def _of_client(cls, client: distributed.Client) -> Self:
@@ -170,9 +181,10 @@ class Cluster:
         began = time.monotonic()
         address = _read_scheduler_file(target, timeout) if _is_file_name(target) else target
         _check_address(address)
-        left = max(1.0, timeout - (time.monotonic() - began))
         named = f"{address} (from {target})" if address != target else address
+        left = max(1.0, timeout - (time.monotonic() - began))
         try:
+            _greet(address, left)
             client = _client(address, left)
         except ImportError as error:  # Dask's word for versions that cannot work together
             raise UsageError(
@@ -209,19 +221,27 @@ class Cluster:
 
     # -- who is there -------------------------------------------------------------------------------
 
-    def places(self) -> dict[str, Place]:
+    def places(self, timeout: float = 10.0) -> dict[str, Place]:
         """All workers that there are now, by their addresses.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds within which the scheduler must answer.
 
         Raises
         ------
-        OSError
-            The scheduler is gone.
+        OSError, TimeoutError
+            The scheduler is gone, or does not answer.
         """
-        found: dict[str, Place] = _sync(self.client, self._places)
+        found: dict[str, Place] = _sync(self.client, self._places_within, timeout)
         return found
 
+    async def _places_within(self, timeout: float) -> dict[str, Place]:
+        return await asyncio.wait_for(self._places(), timeout)
+
     async def _places(self) -> dict[str, Place]:
-        scheduler = _scheduler(self.client)
+        scheduler = self.client.scheduler
         identity = await scheduler.identity()  # all of them; versions that can limit it have this as default
         if len(identity["workers"]) < identity.get("n_workers", 0):
             identity = await scheduler.identity(n_workers=-1)
@@ -272,7 +292,7 @@ class Cluster:
         return found
 
     async def _examine(self, addresses: list[str], timeout: float) -> dict[str, str]:
-        scheduler = _scheduler(self.client)
+        scheduler = self.client.scheduler
         question = {"op": "versions", "packages": [*PACKAGES]}
         answers, silent = await _ask(scheduler, addresses, question, timeout)
         problems = {}
@@ -313,7 +333,7 @@ class Cluster:
                 "kwargs": dumps({}),
                 "wait": True,
             }
-            answers, _ = await _ask(_scheduler(self.client), addresses, question, timeout)
+            answers, _ = await _ask(self.client.scheduler, addresses, question, timeout)
             for address in addresses:
                 answer = answers.get(address)
                 if answer is None:  # gone
@@ -353,22 +373,75 @@ def _client(target: object, timeout: float) -> distributed.Client:
     return made
 
 
+def _greet(address: str, timeout: float) -> None:
+    """Have a word with a server: a client would wait for ever for one that takes a connection and is silent.
+
+    Raises
+    ------
+    Exception
+        There is none, or it does not speak as Dask does.
+    """
+    import dask.config
+    from distributed import Security
+    from distributed.comm import connect
+
+    if address.startswith("inproc:") or dask.config.get("distributed.client.security-loader", None):
+        return
+
+    async def greet() -> None:
+        comm = await connect(address, timeout=timeout, **Security().get_connection_args("client"))
+        try:
+            await comm.write({"op": "echo", "data": "", "reply": True})
+            await comm.read()
+        finally:
+            comm.abort()
+
+    async def greet_in_time() -> None:
+        try:
+            await asyncio.wait_for(greet(), timeout + 0.1)  # connect() knows better why it has failed
+        except TimeoutError:
+            heard.set_exception(TimeoutError("something is there, but does not answer as Dask does"))
+        except BaseException as error:
+            heard.set_exception(error)
+        else:
+            heard.set_result(None)
+
+    heard: Future[None] = Future()
+    # In a thread, as this one may have a loop that runs; it may end later, as looking up a name does not stop
+    threading.Thread(target=lambda: asyncio.run(greet_in_time()), name="farmhand greets", daemon=True).start()
+    heard.result()
+
+
 def _sync(client: Any, function: Callable[..., Any], *args: object) -> Any:
     """What a coroutine returns that runs where the client does its work."""
+    if client.scheduler is None or client.status in ("closing", "closed"):
+        raise OSError("the Dask client is closed")
     return client.sync(function, *args)
 
 
-def _scheduler(client: distributed.Client) -> Any:
-    if client.scheduler is None:
-        raise OSError("the Dask client is closed")
-    return client.scheduler
-
-
 def _close(one: Any) -> None:
+    """Close a client, a cluster, a folder; what they say when the other side is gone helps nobody by then."""
+    import logging
+
+    loggers = [logging.getLogger(f"distributed.{name}") for name in ("client", "core", "batched", "utils")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         one.close()
     except Exception:
         pass  # its scheduler is gone, for example: there is nothing left to be closed
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class _Folder:
+    """Where Dask may put its files in this process; it goes when it is closed, or with the process."""
+
+    def __init__(self) -> None:
+        self.name = tempfile.mkdtemp(prefix="farmhand-dask-")
+        self.close = weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
 
 
 def _is_file_name(target: str) -> bool:
@@ -444,7 +517,16 @@ def _place(address: str, about: Mapping[str, Any]) -> Place:
         memory_limit=int(about["memory_limit"] or 0),
         nanny=bool(about["nanny"]),
         status=str(about["status"]),
+        tasks=_tasks(about.get("metrics", {}).get("task_counts", {})),
     )
+
+
+def _tasks(counts: Any) -> int:
+    """How many of a worker's tasks have a thread, or wait for one, by its counts of each state."""
+    try:
+        return sum(int(counts.get(state, 0)) for state in ("executing", "ready", "constrained"))
+    except (AttributeError, TypeError, ValueError):  # some version may count otherwise
+        return 0
 
 
 async def _ask(

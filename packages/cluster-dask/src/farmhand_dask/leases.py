@@ -72,7 +72,8 @@ class Leases:
         self._count = 0
         self._leases: dict[str, Lease] = {}
         self._slots: dict[str, int] = {}  # of each place: for how many leases it is good, 0 while it is shut
-        self._shut: set[str] = set()  # places that keep the leases they run, and get no more
+        self._others: dict[str, int] = {}  # threads of a place that tasks of other users have, or wait for
+        self._shut: list[str] = []  # places that keep the leases they run, and get no more
         self._open_slots = 0
         self._at: dict[str, dict[str, Lease]] = {}  # the leases that run at, or are pinned to, an address
         self._waiting: dict[str, Lease] = {}  # neither pinned nor granted, oldest first
@@ -83,20 +84,23 @@ class Leases:
     def set_places(self, places: Mapping[str, Place]) -> None:
         """Say which workers there are now. One that is gone takes its leases with it."""
         slots = {}
-        shut = set()
+        shut = []
+        others = {}
         for address, place in places.items():
             if place.status == "running":
                 slots[address] = self._slots_of(place)
             else:
                 slots[address] = 0
-                shut.add(address)
-        if slots == self._slots and shut == self._shut:
+                shut.append(address)
+            if place.tasks and (count := place.tasks - len(self._at.get(address, ()))) > 0:
+                others[address] = count
+        if slots == self._slots and shut == self._shut and others == self._others:
             return
-        for address in self._slots.keys() - slots.keys():
+        for address in [address for address in self._slots if address not in slots]:
             for id in self._at.pop(address, ()):
                 del self._leases[id]
                 self._orphans[id] = None
-        self._slots, self._shut, self._open_slots = slots, shut, sum(slots.values())
+        self._slots, self._shut, self._others, self._open_slots = slots, shut, others, sum(slots.values())
         self._changed = True
 
     def plan(self, wanted: int, free: Collection[str]) -> Plan:
@@ -111,15 +115,15 @@ class Leases:
         free : collection of str
             The ids of granted leases that no process uses: no other granted one is released.
         """
-        wanted = max(0, wanted)
-        enough = len(self._leases) <= wanted and not any(address in self._at for address in self._shut)
-        if enough and not self._changed and wanted == self._wanted:
+        wanted, free = max(0, wanted), {*free}
+        if not self._changed and wanted == self._wanted and not self._can_spare(wanted, free):
             return Plan()
         self._wanted, self._changed = wanted, False
         plan = Plan(release=list(self._orphans))
         self._orphans.clear()
         self._leave_the_shut(plan, free)
         self._shrink(plan, wanted, free)
+        self._leave_the_full(plan, wanted)
         self._fill(plan, wanted)
         return plan
 
@@ -149,10 +153,18 @@ class Leases:
         return self._open_slots + kept
 
     def slots(self, place: str) -> int:
-        """For how many leases one place is good."""
+        """For how many leases one place is good, if nobody else has tasks there."""
         return self._slots.get(place, 0)
 
     # -- the parts of a plan ------------------------------------------------------------------------
+
+    def _can_spare(self, wanted: int, free: Collection[str]) -> bool:
+        """Whether there are unused leases that the last plan did not know to be so."""
+        if not free:
+            return False
+        return len(self._leases) > wanted or any(
+            lease.id in free for place in self._shut for lease in self._held(place)
+        )
 
     def _leave_the_shut(self, plan: Plan, free: Collection[str]) -> None:
         """Release what a place that is shut would not start, or would start a process with."""
@@ -169,24 +181,45 @@ class Leases:
             return
         pinned = [lease for lease in self._leases.values() if lease.granted is None]
         self._release_evenly(plan, pinned, surplus)
-        unused = [lease for id in free if (lease := self._leases.get(id)) is not None and lease.granted]
+        unused = [lease for lease in self._leases.values() if lease.id in free and lease.granted]
         self._release_evenly(plan, unused, len(self._leases) - wanted)
+
+    def _leave_the_full(self, plan: Plan, wanted: int) -> None:
+        """Release what waits where it is not its turn soon.
+
+        That is beyond all slots of a place, where Dask has put others of ours meanwhile; or behind tasks of
+        other users, as far as there are idle threads elsewhere.
+        """
+        idle = 0
+        full = []
+        for place, slots in self._slots.items():
+            left = self._idle(place)
+            if left < 0 and place in self._at:
+                full.append((place, len(self._at[place]) - slots))
+            idle += max(0, left)
+        idle -= wanted - (len(self._leases) - len(self._waiting))  # these come first
+        for place, beyond in full:
+            waiting = [lease for lease in self._held(place) if lease.granted is None]
+            behind = min(idle, -self._idle(place)) if place in self._others else 0
+            count = max(0, min(len(waiting), max(beyond, behind)))
+            idle -= count
+            for lease in waiting[len(waiting) - count :]:
+                self._release(plan, lease)
 
     def _fill(self, plan: Plan, wanted: int) -> None:
         """Give each place what it is good for, the emptiest first; what is wanted beyond that waits."""
         missing = wanted - (len(self._leases) - len(self._waiting))
         order = []
         for position, (place, slots) in enumerate(self._slots.items()):
-            held = len(self._at.get(place, ()))
-            if held < slots and missing > 0:
-                order.append((held / slots, position, place, held, slots))
+            if missing > 0 and len(self._at.get(place, ())) < slots:
+                order.append((self._load(place), position, place))
         heapify(order)
         while missing > 0 and order:
-            _, position, place, held, slots = order[0]
+            _, position, place = order[0]
             self._submit(plan, place)
             missing -= 1
-            if held + 1 < slots:
-                heapreplace(order, ((held + 1) / slots, position, place, held + 1, slots))
+            if len(self._at[place]) < self._slots[place]:
+                heapreplace(order, (self._load(place), position, place))
             else:
                 heappop(order)
         missing = min(missing, max(MOST_WAITING, self.room()))
@@ -243,10 +276,13 @@ class Leases:
         return self._at.get(place, {}).values()
 
     def _load(self, place: str) -> float:
-        """The part of a place's slots that is held; one that is shut, or unknown, is the fullest."""
+        """How full a place is: from 1.0 on, more would wait. One that is shut, or unknown, is the fullest."""
         slots = self._slots.get(place, 0)
-        held = len(self._at.get(place, ()))
-        return held / slots if slots else float("inf")
+        return 1 - self._idle(place) / slots if slots else float("inf")
+
+    def _idle(self, place: str) -> int:
+        """How many slots of a place nobody has; below zero, so many tasks wait there."""
+        return self._slots.get(place, 0) - len(self._at.get(place, ())) - self._others.get(place, 0)
 
     def _take_from_its_place(self, lease: Lease) -> None:
         place = lease.granted or lease.place

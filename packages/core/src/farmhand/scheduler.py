@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nlargest
 
-from farmhand.chunking import Middle, Pace, chunk_size, refill
+from farmhand.chunking import LATEST, Middle, Pace, chunk_size, refill, worth_taking
 from farmhand.errors import FarmhandError, ProcessesKeepDying, SetupError, UsageError
 from farmhand.events import (
     FINAL_KINDS,
@@ -92,6 +92,7 @@ class _Process:
     reading: int = 0  # how many items a ReadItems that has no answer yet asks for
     recalls: int = 0  # RecallItems that have no answer yet
     barren: bool = False  # the last recall brought nothing, and nothing has ended since
+    heard: float = 0.0  # when it was sent the first of what it holds, or something last ended in it
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
 
@@ -159,7 +160,7 @@ class Scheduler:
         self.reason = ""
         self.error: FarmhandError | None = None
         self.read = self.done = self.failed = self.abandoned = 0
-        self._target = processes
+        self._target = self._highest_target = processes
         self._total = total
         self._retries = retries
         self._backoff = backoff
@@ -174,6 +175,9 @@ class Scheduler:
         self._reading = 0  # processes with a ReadItems that has no answer yet
         self._recalling = 0  # RecallItems that have no answer yet, of all processes
         self._nothing_to_take = False  # no process holds an item that it could give back
+        self._begun = 0  # processes that were sent something
+        self._trip = 0.0  # seconds of a round trip to a process
+        self._take_from: float | None = None  # when it is time to look again who holds enough
         self._waiting: deque[int] = deque()
         self._attempts: dict[int, list[str]] = {}  # kinds of failed attempts at items that have not ended
         self._resting: list[tuple[float, int]] = []  # a heap: when an item that failed may be tried again
@@ -268,7 +272,10 @@ class Scheduler:
                 commands = self._tick()
             case ExecutorFailed():
                 commands = self._break(event.error)
-            case Reported() | ItemsUnreadable() | RoundTrip() | RoomChanged():
+            case RoundTrip():
+                self._trip = max(0.0, event.seconds)
+                commands = []
+            case Reported() | ItemsUnreadable() | RoomChanged():
                 commands = []  # of interest to others
             case _:
                 assert_never(event)
@@ -293,6 +300,8 @@ class Scheduler:
             wakes.append(self._end_by)
         if self._resting:
             wakes.append(self._resting[0][0])
+        if self._take_from is not None:
+            wakes.append(self._take_from)
         return min(wakes, default=None)
 
     # -- what others may ask -----------------------------------------------------------------------
@@ -362,7 +371,7 @@ class Scheduler:
             index in self._suspects for index, number in self._losses.items() if number >= _MOST_LOSSES
         )
         for process in self._processes.values():
-            suspected = process.held & self._suspects
+            suspected = self._suspects and process.held & self._suspects
             assert not suspected or len(process.held) == 1, "a suspect is not alone"
             assert process.state != "starting" or not process.held, "work for a process that is not ready"
             if self._recycle is not None:
@@ -391,11 +400,17 @@ class Scheduler:
         if len(self._processes) >= self._target:
             return []
         wanted = self._target if left is None else min(self._target, left)
+        if self._none_is_too_many() and len(self._processes) - len(self._leaving) >= wanted:
+            return []  # at most events there is nothing to do, and thousands of processes to look at
         staying = sum(p.number < self._target and p.state != "leaving" for p in self._processes.values())
         absent = [number for number in range(self._target) if number not in self._processes]
         starting = absent[: max(0, wanted - staying)]
         self._processes.update((number, _Process(number)) for number in starting)
         return [StartProcess(number) for number in starting]
+
+    def _none_is_too_many(self) -> bool:
+        """Whether there has never been a process with a number beyond those that are wanted now."""
+        return self._target == self._highest_target
 
     def _ask_for_nobody(self) -> list[Command]:
         """Nothing should be left to read, but the feed has not said so: ask before a process is started."""
@@ -544,6 +559,7 @@ class Scheduler:
         if event.processes < 1:
             raise UsageError(f"a farm needs at least one process, not {event.processes}")
         self._target = event.processes
+        self._highest_target = max(self._highest_target, self._target)
         return self._recall_everything(from_number=self._target) + self._feed_all()
 
     # -- items -------------------------------------------------------------------------------------
@@ -553,6 +569,8 @@ class Scheduler:
         commands: list[Command] = []
         nothing = False
         for process in list(self._idle.values()):
+            if nothing and self._none_is_too_many() and self._recycle is None:
+                break
             if nothing and process.number < self._target and process.sent != self._recycle:
                 continue  # what there is not for one, there is not for another
             fed = self._feed(process)
@@ -574,9 +592,9 @@ class Scheduler:
             return []
         unread = self._unread()
         left = None if unread is None else len(self._waiting) + unread
-        mean = self._pace.mean
-        size = chunk_size(mean, process.last_chunk, left, max(1, len(self._processes)))
-        if not refill(mean, size, len(process.held)):
+        mean, trip = self._known_mean(), self._trip
+        size = chunk_size(mean, process.last_chunk, left, max(1, len(self._processes)), trip)
+        if not refill(mean, size, len(process.held), trip):
             return []
         if self._recycle is not None:
             size = min(size, self._recycle - process.sent)
@@ -595,6 +613,16 @@ class Scheduler:
             return self._recall_for_idle()
         return []
 
+    def _known_mean(self) -> float | None:
+        """How long an item takes; None as long as nobody knows.
+
+        The first ones that end are the short ones. On this computer what a process was sent too much is soon
+        taken back; elsewhere that is only known when half of the processes that had one have ended it.
+        """
+        if self._trip and 2 * (self.done + self.failed) < self._begun:
+            return None
+        return self._pace.mean
+
     def _next_waiting(self, size: int, alone: bool) -> list[int]:
         """Up to ``size`` of the items that wait; a suspect comes alone, or not at all."""
         indices: list[int] = []
@@ -609,6 +637,9 @@ class Scheduler:
     def _send(self, process: _Process, indices: Sequence[int]) -> list[Command]:
         if not indices:
             return []
+        if not process.held:
+            process.heard = self._now
+        self._begun += not process.sent
         process.held.add(indices)
         process.sent += len(indices)
         process.last_chunk = len(indices)
@@ -618,8 +649,13 @@ class Scheduler:
         return [SendItems(process.number, indices)]
 
     def _recall_for_idle(self) -> list[Command]:
-        """A process has nothing to do: take half of the items that wait in another."""
-        if self._recalling or self._nothing_to_take:
+        """Processes have nothing to do: take half of the items that wait in others.
+
+        One at a time: what it gives back may be enough for all. But where that is long on its way, from one
+        process for each that has nothing to do.
+        """
+        wanted = (len(self._idle) if self._trip else 1) - self._recalling
+        if wanted < 1 or self._nothing_to_take or self._take_from is not None:
             return []
         victims = [
             process
@@ -629,7 +665,18 @@ class Scheduler:
         if not victims:
             self._nothing_to_take = True  # until something is sent, or a barren process goes on
             return []
-        return self._recall(max(victims, key=lambda process: len(process.held)), everything=False)
+        if self._trip:
+            victims = [process for process in victims if not process.recalls and self._has_enough(process)]
+            # not for each that has nothing to do; and some may turn out to be on a long item
+            self._take_from = self._now + self._trip / 2
+        commands: list[Command] = []
+        for process in nlargest(wanted, victims, key=lambda process: len(process.held)):
+            commands += self._recall(process, everything=False)
+        return commands
+
+    def _has_enough(self, process: _Process) -> bool:
+        silent = self._now - process.heard
+        return worth_taking(self._pace.mean, len(process.held), silent, self._trip)
 
     def _recall(self, process: _Process, *, everything: bool) -> list[Command]:
         if not process.held or process.state != "ready":
@@ -679,7 +726,7 @@ class Scheduler:
             return []
         missed = self._ended(process, event.indices)
         self.done += count
-        self._pace.add(count, sum(event.seconds))
+        self._note_pace(count, sum(event.seconds))
         attempts = {}
         if self._attempts:
             for index in event.indices:
@@ -695,9 +742,17 @@ class Scheduler:
             commands += self._limit_items(event.seconds, self._timeout_factor)
         return commands + self._go_on(process, missed)
 
+    def _note_pace(self, count: int, seconds: float) -> None:
+        """For processes that are far away by the latest of each, since what is too much is not soon back."""
+        if self._trip:
+            self._pace.add(count, seconds, max(LATEST, len(self._processes)))
+        else:
+            self._pace.add(count, seconds)
+
     def _ended(self, process: _Process, indices: Sequence[int]) -> bool:
         """These items have left ``process``; whether somebody has found nothing to take from it before."""
         process.held.remove(indices)
+        process.heard = self._now
         self._note(process)
         missed, process.barren = process.barren, False
         if missed:
@@ -727,7 +782,7 @@ class Scheduler:
         if process is None or event.index not in process.held:
             return []
         missed = self._ended(process, (event.index,))
-        self._pace.add(1, event.seconds)
+        self._note_pace(1, event.seconds)
         about = (event.number, event.started, event.seconds, event.usage)
         commands = self._fail(event.index, event.error, *about)
         return commands + self._go_on(process, missed or bool(self._waiting))
@@ -864,7 +919,10 @@ class Scheduler:
         while self._resting and self._resting[0][0] <= self._now:
             self._waiting.append(heappop(self._resting)[1])
             rested = True
-        if self._ask_again or rested:
+        taking = self._take_from is not None and self._now >= self._take_from
+        if taking:
+            self._take_from = None
+        if self._ask_again or rested or taking:
             self._ask_again = False
             commands += self._feed_all()
         return commands

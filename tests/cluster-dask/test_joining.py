@@ -1,0 +1,480 @@
+"""Getting to a Dask cluster by whatever a user has of it, and what is said about who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import dask.config
+import distributed
+import pytest
+from distributed.deploy.adaptive import Adaptive
+
+import farmhand
+from farmhand import UsageError
+from farmhand_dask.joining import Cluster, Place
+from waiting import wait_until
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """``dask scheduler`` or ``dask worker``, as somebody would start it in another shell."""
+    log = open(cwd / f"{arguments[0]}.log", "ab")  # noqa: SIM115 - the process has it
+    with log:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{arguments[0]}", *arguments[1:]],
+            cwd=cwd,
+            env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(cwd), **environment},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+class Lab:
+    """A scheduler of its own, and workers that come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "cluster.json"
+        self.processes = [
+            command(
+                "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0",
+                "--scheduler-file", str(self.file), cwd=folder,
+            )
+        ]  # fmt: skip
+        wait_until(self.file.exists, "the scheduler")
+        wait_until(self.file.read_text, "its address")
+        self.address = json.loads(self.file.read_text())["address"]
+
+    def worker(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        process = command(
+            "worker", self.address, "--name", name, "--no-nanny", "--no-dashboard", "--nthreads", "1",
+            *arguments, cwd=self.folder, **environment,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                end(process)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """With one worker, which stays."""
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    lab.worker("first", "--nthreads", "3", "--resources", "GPU=2", "--memory-limit", "1e9")
+    with distributed.Client(lab.address, set_as_default=False) as client:
+        client.wait_for_workers(1)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def joined():
+    """Joins clusters, and leaves them after the test."""
+    clusters = []
+
+    def join(*arguments, **options) -> Cluster:
+        clusters.append(Cluster.join(*arguments, **options))
+        return clusters[-1]
+
+    yield join
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def local_cluster(tmp_path):
+    """Makes cluster objects, of this process."""
+
+    def make(workers: int, threads: int = 1) -> distributed.LocalCluster:
+        return distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+        )
+
+    with dask.config.set({"temporary-directory": str(tmp_path)}):
+        yield make
+
+
+def names(cluster: Cluster) -> set[str]:
+    return {place.name for place in cluster.places().values()}
+
+
+def called(cluster: Cluster, name: str) -> str:
+    """The address of a worker, once it is there."""
+    wait_until(lambda: name in names(cluster), f"the worker {name}")
+    return next(address for address, place in cluster.places().items() if place.name == name)
+
+
+@pytest.fixture
+def shared(lab, joined):
+    return joined(lab.address)
+
+
+# -- ways to a cluster -----------------------------------------------------------------------------
+
+
+def test_an_address_is_joined(lab, joined):
+    """With and without ``tcp://``, as Dask takes it."""
+    assert names(joined(lab.address)) == {"first"}
+    assert names(joined(lab.address.removeprefix("tcp://"))) == {"first"}
+
+
+def test_the_file_of_a_scheduler_is_joined(lab, joined):
+    """Jobs of a batch system find each other by it, since nobody knows where they will run."""
+    assert names(joined(str(lab.file))) == {"first"}
+    assert names(joined(lab.file)) == {"first"}
+
+
+def test_a_file_that_is_written_meanwhile_is_waited_for(lab, joined, tmp_path):
+    """The scheduler's job and the program have started at the same time."""
+    late = tmp_path / "late.json"
+    writes = threading.Timer(0.2, lambda: late.write_bytes(lab.file.read_bytes()))
+    writes.start()
+    assert names(joined(str(late), timeout=60)) == {"first"}
+    writes.join()
+
+
+def test_a_client_is_used_as_it_is_and_left_open(lab, joined):
+    """It belongs to whoever made it, who may have work of his own there."""
+    with distributed.Client(lab.address, set_as_default=False) as client:
+        cluster = joined(client)
+        assert cluster.client is client
+        cluster.close()
+        assert client.status == "running"
+
+
+def test_a_cluster_object_is_joined_and_left_running(joined, local_cluster):
+    """As that of dask-jobqueue: only the client that was made for it is closed."""
+    with local_cluster(1, threads=2) as local:
+        cluster = joined(local)
+        assert [place.threads for place in cluster.places().values()] == [2]
+        cluster.close()
+        assert cluster.client.status == "closed"
+        assert local.status == distributed.Status.running
+
+
+def test_without_a_target_the_default_client_is_used(lab, joined):
+    """A notebook that has made one means that."""
+    with distributed.Client(lab.address) as client:
+        assert joined().client is client
+
+
+def test_without_a_client_dasks_configuration_says_where(lab, joined):
+    """``DASK_SCHEDULER_ADDRESS`` is what many sites set."""
+    with dask.config.set({"scheduler-address": lab.address}):
+        assert names(joined()) == {"first"}
+
+
+def test_without_anything_a_cluster_in_this_process_has_all_its_cpus(joined):
+    """It is there at once, and gone when it is closed."""
+    before = set(threading.enumerate())
+    cluster = joined()
+    [place] = cluster.places().values()
+    assert (place.threads, place.status) == (farmhand.cpus.cpu_count(), "running")
+    assert cluster.examine(cluster.places()) == {}
+    cluster.close()
+    cluster.close()
+    wait_until(lambda: {one for one in threading.enumerate() if not one.daemon} <= before, "its threads")
+
+
+def test_joining_does_not_change_what_this_program_does_with_dask(lab, joined):
+    """``.compute()`` of a data frame would else run on another cluster than before."""
+    before = dask.config.get("scheduler", None)
+    joined(lab.address)
+    joined()
+    assert dask.config.get("scheduler", None) == before
+    with pytest.raises(ValueError, match="No clients found"):
+        distributed.default_client()
+
+
+def test_nothing_is_printed(lab, tmp_path):
+    """Not by distributed, nor by tornado; not when it joins, nor at the end, even if nobody closes it."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+            from farmhand_dask.joining import Cluster
+            for target in ({lab.address!r}, None):
+                cluster = Cluster.join(target)
+                assert cluster.examine(cluster.places()) == {{}}
+                cluster.close()
+            left = Cluster.join({lab.address!r}), Cluster.join(None)
+        """)
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", program], cwd=tmp_path, capture_output=True, timeout=60
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+def test_a_cluster_that_is_gone_can_be_closed(tmp_path, joined):
+    """A farm that ends because its scheduler has died says so, and nothing else."""
+    lab = Lab(tmp_path)
+    try:
+        cluster = joined(lab.address)
+        end(lab.processes[0])
+        cluster.close()
+        cluster.close()
+        with pytest.raises(OSError, match="closed"):
+            cluster.places()
+    finally:
+        lab.close()
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("tcp:/10.0.0.1:8786", "'//' is missing"),
+        ("host", "missing port"),
+        ("", "missing port"),
+        ("tcp://host:port", "port"),
+        ("tcp://host:99999", "no host and port"),
+        ("http://host:8787", "dashboard"),
+        ("carrier-pigeon://host:1", "unknown address scheme"),
+    ],
+)
+def test_what_is_no_address_is_said_with_an_example(target, reason):
+    """Without waiting for anybody to answer."""
+    with pytest.raises(UsageError, match=reason) as raised:
+        Cluster.join(target, timeout=1000)
+    assert "'dask:tcp://10.0.0.1:8786'" in str(raised.value)
+
+
+def test_an_address_that_does_not_answer_is_named_with_the_time(unused_port):
+    """And with what to look at; it is a ValueError as well."""
+    with pytest.raises(UsageError, match=rf"127.0.0.1:{unused_port}; waited 0.5 s .*dask scheduler"):
+        Cluster.join(f"tcp://127.0.0.1:{unused_port}", timeout=0.5)
+
+
+def test_a_server_that_speaks_something_else_is_no_cluster():
+    """A port that was mistyped."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"{address}; waited 0.5 s .*does not answer as Dask does"):
+            Cluster.join(address, timeout=0.5)
+
+
+def test_the_address_of_a_worker_is_no_cluster(shared):
+    """Both are in what Dask prints."""
+    [worker, *_] = shared.places()
+    with pytest.raises(UsageError, match=worker):
+        Cluster.join(worker, timeout=5)
+
+
+def test_encryption_without_certificates_is_refused(unused_port):
+    """Dask's configuration says where they are."""
+    with pytest.raises(UsageError, match="TLS"):
+        Cluster.join(f"tls://127.0.0.1:{unused_port}", timeout=1)
+
+
+def test_a_file_that_no_scheduler_has_written_is_named(tmp_path):
+    """There is none, or it is something else."""
+    with pytest.raises(UsageError, match=r"none\.json .*no such file; waited 0\.1 s\. `dask scheduler"):
+        Cluster.join(str(tmp_path / "none.json"), timeout=0.1)
+    (tmp_path / "other").write_text('{"a": 1}')
+    with pytest.raises(UsageError, match="other is not the file of a Dask scheduler"):
+        Cluster.join(tmp_path / "other", timeout=0.1)
+
+
+def test_a_failed_attempt_leaves_no_thread(unused_port):
+    """A program may try until the scheduler is there."""
+    before = threading.active_count()
+    for _ in range(3):
+        with pytest.raises(UsageError):
+            Cluster.join(f"tcp://127.0.0.1:{unused_port}", timeout=0.1)
+    wait_until(lambda: threading.active_count() <= before, "the threads of clients that never were")
+
+
+def test_a_client_that_is_closed_or_asynchronous_is_refused(lab):
+    """Whoever made it must make another one."""
+    client = distributed.Client(lab.address, set_as_default=False)
+    client.close()
+    with pytest.raises(UsageError, match="the Client is closed"):
+        Cluster.join(client)
+
+    async def join() -> None:
+        async with distributed.Client(lab.address, asynchronous=True, set_as_default=False) as client:
+            with pytest.raises(UsageError, match="asynchronous"):
+                Cluster.join(client)
+
+    asyncio.run(join())
+
+
+def test_something_else_is_refused():
+    """With what would have worked."""
+    with pytest.raises(UsageError, match=r"7 is no Dask cluster.*LocalCluster"):
+        Cluster.join(7)
+
+
+def test_without_dask_the_package_to_install_is_named(monkeypatch):
+    """As where somebody has copied the sources alone."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match="pip install farmhand-dask"):
+        Cluster.join("tcp://10.0.0.1:8786")
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else gets it
+        yield taken.getsockname()[1]
+
+
+# -- who is there ----------------------------------------------------------------------------------
+
+
+def test_a_place_is_what_its_worker_says(shared):
+    """Threads, resources and limits are what leases are planned by."""
+    address = called(shared, "first")
+    assert shared.places()[address] == Place(
+        address,
+        name="first",
+        host="127.0.0.1",
+        threads=3,
+        resources={"GPU": 2},
+        memory_limit=10**9,
+        nanny=False,
+        status="running",
+    )
+
+
+def test_workers_that_come_and_go_are_seen(lab, shared):
+    """At once: nothing is remembered from before."""
+    worker = lab.worker("guest")
+    called(shared, "guest")
+    end(worker)
+    wait_until(lambda: names(shared) == {"first"}, "the guest to be gone")
+
+
+def test_more_workers_than_dask_shows_by_default_are_seen(joined, local_cluster):
+    """Clients of some versions show five."""
+    with local_cluster(7) as local:
+        assert len(joined(local).places()) == 7
+
+
+def test_a_cluster_that_adapts_says_how_far_it_grows(joined, local_cluster):
+    """In threads, which are what a farm counts in; others say nothing."""
+    with local_cluster(0, threads=2) as local:
+        cluster = joined(local)
+        assert cluster.maximum is None
+        local.adapt(minimum=0, maximum=5)
+        assert cluster.maximum == 10
+        local.adapt(minimum=0)
+        assert cluster.maximum is None
+        assert isinstance(local._adaptive, Adaptive)
+
+
+# -- who is fit ------------------------------------------------------------------------------------
+
+
+def test_a_worker_with_the_same_packages_is_fit(shared):
+    """Also where they are sources on PYTHONPATH, of which no installed package tells."""
+    assert shared.examine([called(shared, "first")]) == {}
+
+
+def test_a_worker_without_farmhand_is_named_with_what_to_install(lab, shared, tmp_path):
+    """What it lacks, by the names that pip knows."""
+    hide = tmp_path / "sitecustomize.py"
+    hide.write_text(
+        textwrap.dedent("""
+            import importlib.metadata, sys
+            sys.modules["farmhand"] = sys.modules["farmhand_dask"] = None
+            version = importlib.metadata.version
+            def hidden(name):
+                if name.startswith("farmhand"):
+                    raise importlib.metadata.PackageNotFoundError(name)
+                return version(name)
+            importlib.metadata.version = hidden
+        """)
+    )
+    with_hide = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    worker = lab.worker("bare", PYTHONPATH=with_hide)
+    bare = called(shared, "bare")
+    problems = shared.examine([called(shared, "first"), bare])
+    end(worker)
+    assert list(problems) == [bare]
+    version = farmhand.__version__
+    assert "has no farmhand and no farmhand-dask" in problems[bare]
+    assert f"pip install farmhand=={version} farmhand-dask=={version}" in problems[bare]
+
+
+@pytest.mark.parametrize(
+    ("about", "change", "said"),
+    [
+        (
+            "packages",
+            {"python": "3.7.1.final.0"},
+            r"has Python 3\.7\.1, this program 3\..*start it in an env",
+        ),
+        (
+            "packages",
+            {"farmhand": "9", "farmhand-dask": "9"},
+            "has farmhand 9 and farmhand-dask 9, this program",
+        ),
+        ("host", {"OS": "Windows"}, "runs on Windows"),
+    ],
+    ids=["another Python", "another farmhand", "Windows"],
+)
+def test_a_worker_that_differs_is_named(lab, shared, tmp_path, about, change, said):
+    """By which of its versions, and with ours. It only says so: the tests have one Python."""
+    lie = tmp_path / "lie.py"
+    lie.write_text(
+        textwrap.dedent(f"""
+            def dask_setup(worker):
+                answer = worker.handlers["versions"]
+                def changed(**question):
+                    said = answer(**question)
+                    said[{about!r}] = said[{about!r}] | {change!r}
+                    return said
+                worker.handlers["versions"] = changed
+        """)
+    )
+    worker = lab.worker("other", "--preload", str(lie))
+    other = called(shared, "other")
+    problems = shared.examine(shared.places())
+    end(worker)
+    wait_until(lambda: "other" not in names(shared), "it to be gone")
+    assert list(problems) == [other]
+    assert re.search(said, problems[other]), problems
+
+
+def test_a_worker_that_has_gone_meanwhile_is_left_out(lab, shared):
+    """It says nothing, and nobody waits for it long."""
+    worker = lab.worker("short")
+    short = called(shared, "short")
+    end(worker)
+    wait_until(lambda: "short" not in names(shared), "it to be gone")
+    assert shared.examine([called(shared, "first"), short], timeout=1) == {}
+
+
+def test_a_worker_that_hangs_does_not_keep_the_others_from_being_examined(lab, shared):
+    """It is there, says its scheduler, and does not answer."""
+    worker = lab.worker("hung")
+    hung = called(shared, "hung")
+    os.kill(worker.pid, signal.SIGSTOP)
+    problems = shared.examine([called(shared, "first"), hung], timeout=1)
+    end(worker)
+    assert list(problems) == [hung]
+    assert "has not answered within 1 s" in problems[hung]
