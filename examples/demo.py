@@ -134,7 +134,7 @@ k, rate = values, np.array([rates[item] for item in items])
 print_table(k, rate)
 draw(k, rate, picture)
 if lost:
-    print(f"{lost} simulations ran again, since the computer that they were on was lost.")
+    print(f"{lost} simulation{'s' * (lost > 1)} ran again, since the Dask worker there was lost.")
 print(f"{len(stored)} results are stored, {len(stored) - len(rates) or 'none'} of them twice.")
 print(f"Computed {summary.done}, skipped {summary.skipped} that {database} had already. The curve: {picture}")
 print(f"Run it again, and nothing is computed twice: {shlex.join(['python', *sys.argv])}")

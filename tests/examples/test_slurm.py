@@ -232,7 +232,12 @@ def test_the_five_lines_of_the_page_submit_jobs_and_run_in_them(commands, tmp_pa
     ran = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", "JOBS": str(tmp_path / "jobs")},
+        env={
+            **os.environ,
+            "PATH": f"{commands}:{os.environ['PATH']}",
+            "JOBS": str(tmp_path / "jobs"),
+            "TMPDIR": str(tmp_path),
+        },
         capture_output=True,
         text=True,
         timeout=240,
