@@ -77,6 +77,7 @@ GRACE = 1.0  # seconds that a process which was asked to leave has before it is 
 _LONGEST_WAIT = 60.0  # seconds before another attempt
 _LIMIT_FROM = 5  # items whose durations say what is too long
 _LEAST_LIMIT = 1.0  # seconds; nobody means to kill what takes less
+_LOOK_AGAIN = 0.01  # seconds at least between two looks at who holds too much, however short the way is
 _MOST_LOSSES = 3  # of one item, before it is no accident any more
 _MOST_LOST_STARTS = 10  # for each process that the farm is to have
 
@@ -91,7 +92,8 @@ class _Process:
     last_chunk: int = 0
     reading: int = 0  # how many items a ReadItems that has no answer yet asks for
     recalls: int = 0  # RecallItems that have no answer yet
-    barren: bool = False  # the last recall brought nothing, and nothing has ended since
+    fresh: bool = False  # it was sent something since it was last asked to give items back
+    barren: bool = False  # then it had nothing to give, and nothing has ended since
     heard: float = 0.0  # when it was sent the first of what it holds, or something last ended in it
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
@@ -668,6 +670,7 @@ class Scheduler:
         self._begun += not process.sent
         process.held.add(indices)
         process.sent += len(indices)
+        process.fresh = True
         process.last_chunk = len(indices)
         if len(process.held) > 1:
             self._nothing_to_take = False
@@ -694,7 +697,7 @@ class Scheduler:
         if self._trip:
             victims = [process for process in victims if not process.recalls and self._has_enough(process)]
             # not for each that has nothing to do; and some may turn out to be on a long item
-            self._take_from = self._now + self._trip / 2
+            self._take_from = self._now + max(self._trip / 2, _LOOK_AGAIN)
         commands: list[Command] = []
         for process in nlargest(wanted, victims, key=lambda process: len(process.held)):
             commands += self._recall(process, everything=False)
@@ -708,6 +711,7 @@ class Scheduler:
         if not process.held or process.state != "ready":
             return []
         process.recalls += 1
+        process.fresh = False
         self._recalling += 1
         return [RecallItems(process.number, everything)]
 
@@ -864,8 +868,8 @@ class Scheduler:
         if process.recalls:
             process.recalls -= 1
             self._recalling -= 1
-        process.barren = not returned
-        if returned:
+        process.barren = not (returned or process.fresh)
+        if not process.barren:
             self._nothing_to_take = False
         process.held.remove(returned)
         self._note(process)
