@@ -533,6 +533,17 @@ def test_a_process_that_had_nothing_to_give_back_may_have_something_by_now():
     assert only(RecallItems, farm.done(1, *farm.scheduler.holder(1), seconds=0.001)) == [RecallItems(0)]
 
 
+def test_a_process_that_had_nothing_to_give_back_is_asked_once_it_was_sent_something():
+    """A pause asks everybody; who has just ended all has nothing, and goes on like all others afterwards."""
+    farm = History(items=31, processes=2, told=False)
+    farm.ready(0)
+    farm(Pause())
+    farm.done(0, 0, seconds=0.001)
+    farm(ItemsReturned(0, ()))
+    assert len(sends(farm(Resume()))[0]) == 30
+    assert farm.ready(1) == [RecallItems(0)]
+
+
 def test_a_process_that_does_not_answer_costs_no_more_than_a_look_now_and_then():
     """An item in compiled code may keep its process from it for hours, and the way be next to nothing."""
     farm = History(items=10, processes=2, told=False)

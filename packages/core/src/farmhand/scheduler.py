@@ -93,7 +93,7 @@ class _Process:
     reading: int = 0  # how many items a ReadItems that has no answer yet asks for
     recalls: int = 0  # RecallItems that have no answer yet
     fresh: bool = False  # it was sent something since it was last asked to give items back
-    barren: bool = False  # then it had nothing to give, and nothing has ended since
+    barren: bool = False  # then it had nothing to give, and nothing has ended in it or been sent since
     heard: float = 0.0  # when it was sent the first of what it holds, or something last ended in it
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
@@ -670,7 +670,7 @@ class Scheduler:
         self._begun += not process.sent
         process.held.add(indices)
         process.sent += len(indices)
-        process.fresh = True
+        process.fresh, process.barren = True, False
         process.last_chunk = len(indices)
         if len(process.held) > 1:
             self._nothing_to_take = False
