@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -153,6 +155,27 @@ def test_it_is_shown_on_which_computer_a_process_is():
         (1, 101, "node1"),
     ]
     assert snapshot.cpu is None
+
+
+def test_status_says_on_how_many_computers_a_run_is(tmp_path):
+    """Asked while it runs, from another process."""
+    asked: list[subprocess.Popen[str]] = []
+    frontend = RecordingFrontend()
+
+    def answered() -> bool:
+        if not any(process.computer for snapshot in frontend.snapshots for process in snapshot.processes):
+            return False
+        if not asked:
+            command = [sys.executable, "-m", "farmhand", "status", tmp_path / "rates.db"]
+            asked.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return asked[0].poll() is not None
+
+    options = {**FAST, "progress": frontend, "poolsize": 3}
+    run_tasks(tmp_path / "rates.db", square, range(5), executor=Cluster(3, seen=answered), **options)
+    (status,) = asked
+    told = " ".join(status.communicate()[0].split())
+    assert status.returncode == 0
+    assert "; 3 processes on 3 computers" in told
 
 
 def test_that_memory_runs_short_here_is_no_reason_for_others_to_wait():
@@ -315,7 +338,7 @@ def test_a_plugin_makes_an_executor_of_an_object(grid):
 def test_classes_are_no_names(grid):
     """Nobody need type them; they are not listed with those that can be typed."""
     for name in ("gridlike.Grid", "cloud"):
-        with pytest.raises(UnknownName, match=f"'{name}'; known: grid, local$"):
+        with pytest.raises(UnknownName, match=f"'{name}'; known: (dask, )?grid, local$"):
             farm(name)
 
 

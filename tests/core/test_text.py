@@ -421,6 +421,16 @@ def test_a_file_gets_plain_lines_ever_more_seldom():
     assert 100 < len(lines) < 150
 
 
+def test_a_file_is_told_where_processes_are_once_they_are_elsewhere():
+    """When the first line is written none of them has started; later there may be more computers, or fewer."""
+    there = replace(RUN.processes[0], computer="node17.cluster.example")
+    elsewhere = replace(RUN, elapsed=9.0, failed=0, processes=(there, replace(there, computer="node18")))
+    waiting = replace(RUN, processes=(ProcessView(0), ProcessView(1)))
+    first, second, *_ = piped([waiting, elsewhere, replace(elsewhere, state="finished")])
+    assert first.endswith(", 2 processes")
+    assert ", 3.4/s, 2 processes on 2 computers, 9s elapsed" in second
+
+
 def test_a_file_is_told_at_once_when_the_run_is_paused():
     """Else the log would look as if it hung."""
     lines = piped([RUN, RUN, replace(RUN, state="paused"), replace(RUN, state="paused")])

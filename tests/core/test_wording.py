@@ -18,6 +18,7 @@ from farmhand.wording import (
     duration_text,
     phase_text,
     process_text,
+    processes_text,
     rest_text,
     size_text,
     state_text,
@@ -147,6 +148,16 @@ def test_a_progress_message_says_on_which_computer_it_is():
     view = ProcessView(3, 77, "busy", 3, elapsed=2.0, complete=0.5)
     assert process_text(view).startswith("Process 3: 50% complete")
     assert process_text(replace(view, computer="node17")).startswith("Process 3 on node17: 50% complete")
+
+
+def test_where_processes_are_is_told_once_one_is_elsewhere():
+    """One that waits for a place is nowhere yet; one computer has a name."""
+    here = ProcessView(0, 77)
+    there = ProcessView(1, 77, computer="node17.cluster.example")
+    assert processes_text(Snapshot(processes=(here,))) == "1 process"
+    assert processes_text(Snapshot(processes=(here, ProcessView(1)))) == "2 processes"
+    assert processes_text(Snapshot(processes=(there, ProcessView(1)))) == "2 processes on node17"
+    assert processes_text(Snapshot(processes=(there, here, there))) == "3 processes on 2 computers"
 
 
 def test_the_state_of_a_run_is_told_in_words():

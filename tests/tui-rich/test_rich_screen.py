@@ -135,6 +135,7 @@ def test_a_terminal_of_the_usual_width_has_no_room_for_computers(terminal, front
     frontend_on(screen).show(ELSEWHERE)
     screen.read()
     assert not any("node17" in line for line in screen.lines)
+    assert screen.lines[3].endswith("  5 processes on 2 computers")
 
 
 def test_who_waits_for_a_place_is_told_so(terminal, frontend_on):

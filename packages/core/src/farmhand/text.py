@@ -25,6 +25,7 @@ from farmhand.wording import (
     phase_text,
     printable,
     process_text,
+    processes_text,
     rate_text,
     starting_text,
     summary_text,
@@ -210,7 +211,7 @@ class TextFrontend:
         if snapshot.skipped:
             parts.append(f"{snapshot.skipped} skipped")
         if snapshot.processes:
-            parts.append(_plural(len(snapshot.processes), "process", "es"))
+            parts.append(processes_text(snapshot))
         return f"{self._name(snapshot)}: {', '.join(parts) or 'started'}"
 
     def _plain(self, snapshot: Snapshot, left: TimeLeft) -> str:
@@ -228,6 +229,8 @@ class TextFrontend:
             parts.append(f"{snapshot.skipped} skipped")
         if rate := rate_text(snapshot.rate):
             parts.append(rate)
+        if any(process.computer for process in snapshot.processes):
+            parts.append(processes_text(snapshot))
         parts.append(f"{clock_text(snapshot.elapsed)} elapsed")
         if left:
             parts.append(left.whole)
@@ -350,5 +353,5 @@ def _encodable(stream: IO[str] | None, text: str) -> str:
         return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _plural(count: int, noun: str, ending: str = "s") -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

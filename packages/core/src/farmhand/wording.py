@@ -24,6 +24,7 @@ __all__ = [
     "phase_text",
     "printable",
     "process_text",
+    "processes_text",
     "progress_text",
     "rate_text",
     "remaining_text",
@@ -145,6 +146,20 @@ def process_text(process: ProcessView) -> str:
     about = ": ".join(filter(None, (phase, taskname))) or "No task information"
     where = f" on {computer_text(process)}" if process.computer else ""
     return f"Process {process.number}{where}: {text}: {about}"
+
+
+def processes_text(snapshot: Snapshot) -> str:
+    """How many processes there are, and if they are elsewhere, where: ``'8 processes on 2 computers'``.
+
+    Of one computer with its name: ``'8 processes on node17'``.
+    """
+    count = len(snapshot.processes)
+    text = "1 process" if count == 1 else f"{count} processes"
+    views = {view.computer: view for view in snapshot.processes if view.computer or view.pid is not None}
+    if not any(views):
+        return text
+    (first, *others) = views.values()
+    return f"{text} on {len(views)} computers" if others else f"{text} on {computer_text(first)}"
 
 
 def rest_text(process: ProcessView) -> str:

@@ -21,6 +21,7 @@ from farmhand.wording import (
     percent,
     phase_text,
     printable,
+    processes_text,
     rate_text,
     rest_text,
     starting_text,
@@ -179,9 +180,8 @@ class Layout:
             parts.append(_Part(3, rate, "dim"))
         if snapshot.cpu is not None and isfinite(snapshot.cpu):
             parts.append(_Part(2, f"CPU {percent(snapshot.cpu)}%", "dim"))
-        count = len(snapshot.processes)
-        if count:
-            parts.append(_Part(1, _plural(count, "process", "es"), "dim"))
+        if snapshot.processes:
+            parts.append(_Part(1, processes_text(snapshot), "dim"))
         return _fitted(parts, width)
 
     # -- its processes -----------------------------------------------------------------------------

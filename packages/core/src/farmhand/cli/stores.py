@@ -13,7 +13,15 @@ from farmhand.plain import plain_value
 from farmhand.plugins import Plugins
 from farmhand.store import Block, Counts, DataManager, Record, RunInfo
 from farmhand.task import Call
-from farmhand.wording import RemainingWords, clock_text, printable, remaining_text, state_text, when_text
+from farmhand.wording import (
+    RemainingWords,
+    clock_text,
+    printable,
+    processes_text,
+    remaining_text,
+    state_text,
+    when_text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,8 +219,11 @@ def open_run_text(
     number = run.owner.split("/")[-2:-1]
     line = f"{who} runs in process {''.join(number)}: {far}"
     if snapshot is not None:
-        if snapshot.state != "running":
-            line += f"; {state_text(snapshot)}"
+        doing = state_text(snapshot)
+        if doing != "running":
+            line += f"; {doing}"
+        if any(process.computer for process in snapshot.processes):
+            line += f"; {processes_text(snapshot)}"
         if left := RemainingWords().of(snapshot, now):
             line += f"; {left.whole}"
     return f"{line}."
