@@ -422,7 +422,7 @@ def test_a_file_gets_plain_lines_ever_more_seldom():
 
 
 def test_a_file_is_told_where_processes_are_once_they_are_elsewhere():
-    """When the first line is written none of them has started; later there may be more computers, or fewer."""
+    """When the first line is written none of them has started; later there may be more or fewer."""
     there = replace(RUN.processes[0], computer="node17.cluster.example")
     elsewhere = replace(RUN, elapsed=9.0, failed=0, processes=(there, replace(there, computer="node18")))
     waiting = replace(RUN, processes=(ProcessView(0), ProcessView(1)))

@@ -23,6 +23,7 @@ from farmhand.wording import (
     size_text,
     state_text,
     summary_text,
+    waiting_for_place,
     when_text,
 )
 
@@ -158,6 +159,14 @@ def test_where_processes_are_is_told_once_one_is_elsewhere():
     assert processes_text(Snapshot(processes=(here, ProcessView(1)))) == "2 processes"
     assert processes_text(Snapshot(processes=(there, ProcessView(1)))) == "2 processes on node17"
     assert processes_text(Snapshot(processes=(there, here, there))) == "3 processes on 2 computers"
+
+
+def test_a_process_that_has_not_started_waits_for_a_place_where_others_have_one():
+    """On this computer there is always one; and where all wait, that is the state of the run."""
+    there = ProcessView(0, 77, computer="node17")
+    starting = ProcessView(2, 78, computer="node17")
+    assert waiting_for_place((there, ProcessView(1), starting)) == {1}
+    assert not waiting_for_place((ProcessView(0, 77), ProcessView(1)))
 
 
 def test_the_state_of_a_run_is_told_in_words():

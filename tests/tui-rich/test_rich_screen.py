@@ -125,7 +125,7 @@ def test_processes_elsewhere_are_shown_with_their_computers(terminal, frontend_o
         " 1 ━━━━━━──────────────────  25%  1m 20s   4m 00s left  gpu-2   try 2: fit 2  k=4",
         " 2                                                      node17",
         " 3 starting                                             gpu-2",
-        " 4 starting",
+        " 4 waiting for a place",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence, Set
 from math import isfinite
 from unicodedata import combining, east_asian_width
 
@@ -33,6 +34,7 @@ __all__ = [
     "starting_text",
     "state_text",
     "summary_text",
+    "waiting_for_place",
     "when_text",
 ]
 
@@ -188,6 +190,13 @@ def starting_text(snapshot: Snapshot) -> str:
     if snapshot.elapsed >= _LONG_START and all(process.pid is None for process in processes):
         return "waiting for a process to start"
     return "starting 1 process" if len(processes) == 1 else f"starting {len(processes)} processes"
+
+
+def waiting_for_place(processes: Sequence[ProcessView]) -> Set[int]:
+    """The numbers of those that wait for a place on a cluster on which others have one."""
+    if not any(process.computer for process in processes):
+        return frozenset()
+    return {process.number for process in processes if process.state == "starting" and process.pid is None}
 
 
 def state_text(snapshot: Snapshot) -> str:

@@ -36,6 +36,7 @@ from farmhand.wording import (
     rest_text,
     state_text,
     summary_text,
+    waiting_for_place,
 )
 from farmhand_rich.words import hint_text, origin_text
 
@@ -162,7 +163,8 @@ def _run(snapshot: Snapshot, remaining: TimeLeft, watching: bool) -> str:
     over = snapshot.state in OVER
     held = snapshot.state not in ("running", "finished")
     complete = fraction(snapshot)
-    state = "" if snapshot.state == "running" else state_text(snapshot)
+    state = state_text(snapshot)
+    state = "" if state == "running" else state
     about = f" {_span(state, 'fh-held' if held else 'fh-dim')}" if state else ""
     origin = origin_text(snapshot, watching)
     parts = [f"<div><b>{_text(snapshot.task)}</b>{about} {_span(origin, 'fh-dim')}</div>"]
@@ -187,7 +189,8 @@ def _run(snapshot: Snapshot, remaining: TimeLeft, watching: bool) -> str:
         parts.append(f"<div class='fh-dim'><code>{_text(hint)}</code></div>")
     whole = f"<div class='fh-all{' fh-rests' if held else ''}'>{''.join(parts)}</div>"
     processes = () if over else snapshot.processes
-    rows = "".join(map(_process, processes[:_MOST_PROCESSES]))
+    unplaced = waiting_for_place(processes)
+    rows = "".join(_process(each, each.number in unplaced) for each in processes[:_MOST_PROCESSES])
     rest = processes[_MOST_PROCESSES:]
     if rest:
         busy = sum(process.state == "busy" for process in rest)
@@ -195,11 +198,13 @@ def _run(snapshot: Snapshot, remaining: TimeLeft, watching: bool) -> str:
     return f"<div class='farmhand-run'>{whole}{rows}</div>"
 
 
-def _process(process: ProcessView) -> str:
+def _process(process: ProcessView, unplaced: bool) -> str:
     number = f"<span class='fh-number fh-dim'>{process.number}</span>"
     if process.index is None:
         word = {"starting": "starting", "idle": "waiting", "leaving": "ending"}.get(process.state, "")
         nothing = "<span></span>" * 3
+        if unplaced:
+            word = "waiting for a place"
         word = " ".join(filter(None, (word, _where(process))))
         return f"<div class='fh-process'>{number}{_bar(0.0)}{nothing}{_span(word, 'fh-dim')}</div>"
     expected = process.complete if process.expected is None else process.expected
