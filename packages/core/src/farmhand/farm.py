@@ -171,8 +171,9 @@ def run_tasks(
         for one that its user looks at just then. With ``'stay'`` it always stays until it is
         closed, with ``'close'`` it never does; with ``'wait'`` the call returns when it is closed.
     poolsize : int
-        How many processes; 0: one for each CPU that this process may use; -1: all but one, ... On a
-        cluster these two follow its size when it grows, unless somebody changes the number during the run.
+        How many processes; 0: one for each CPU that this process may use, or on a cluster for each place
+        that it has; -1: all but one, ... Zero and below follow a cluster that grows, until somebody
+        changes the number during the run.
     initargs, initkwds
         For a class, the arguments of its ``__init__``.
     verbose : bool, optional

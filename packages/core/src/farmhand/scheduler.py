@@ -677,6 +677,8 @@ class Scheduler:
         self._note(process)
         return [SendItems(process.number, indices)]
 
+    # -- taking items back from processes -----------------------------------------------------------
+
     def _recall_for_idle(self) -> list[Command]:
         """Processes have nothing to do: take half of the items that wait in others.
 
@@ -721,6 +723,8 @@ class Scheduler:
             if process.number >= from_number:
                 commands += self._recall(process, everything=True)
         return commands
+
+    # -- what becomes of items -----------------------------------------------------------------------
 
     def _items_read(self, event: ItemsRead) -> list[Command]:
         process = self._processes.get(event.number)
