@@ -152,11 +152,14 @@ class DaskExecutor:
         self._bell = Bell()
         self._over = threading.Event()  # the thread of the run before may still look at its own
         cluster = self._cluster = Cluster.join(self._target)
-        places = self._chosen(cluster.places())
+        everybody = cluster.places()
+        places = self._chosen(everybody)
         unfit = cluster.examine(places)
         if unfit:
             raise UsageError(_unfit_text(unfit))
         self._maximum = cluster.maximum or 0
+        if everybody and not self._maximum:
+            self._refuse_what_nobody_offers(places)
         return self._use(places)
 
     def open(self, job: Job) -> None:
@@ -579,6 +582,18 @@ class DaskExecutor:
     def _ready(self) -> Bell:
         assert self._bell is not None, "room() comes first"
         return self._bell
+
+    def _refuse_what_nobody_offers(self, places: Mapping[str, Place]) -> None:
+        """Raise an error where a cluster has nothing for us: that is a slip, nothing to wait for."""
+        if not places:
+            names = sorted(self._only or ())
+            raise UsageError(f"executor: no Dask worker has one of the names or addresses workers={names}")
+        for name, need in self._resources.items():
+            if all(place.resources.get(name, 0) < need for place in places.values()):
+                raise UsageError(
+                    f"executor: no Dask worker has the resource {name}={need:g}; start workers that have it: "
+                    f'`dask worker ... --resources "{name}={need:g}"`'
+                )
 
     def _chosen(self, places: Mapping[str, Place]) -> dict[str, Place]:
         only = self._only

@@ -364,9 +364,9 @@ class Worker:
             seconds = array("d", map(sub, ended, [self._began, *ended[:-1]]))
             started = self._began + time() - monotonic()
             self._began = ended[-1]
-            usage = self._usage
-            if usage:
-                usage = {index: usage.pop(index) for index in indices if index in usage}
+            usage = {}  # not the other one, even if that is empty: an item that ends now may add to it
+            if self._usage:
+                usage = {index: self._usage.pop(index) for index in indices if index in self._usage}
             self._send_bytes(
                 frames.pack(
                     frames.DONE, frames.span(indices), codec.pack(results), started, seconds.tobytes(), usage
