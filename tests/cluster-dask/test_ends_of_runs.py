@@ -30,7 +30,7 @@ def agents(cluster):
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "relayed"])
 def test_a_run_that_ends_before_it_has_begun_gives_the_threads_back(cluster, direct):
-    """Its leases may be about to begin: Dask cannot end them then, and nobody comes to say that it is over."""
+    """Its leases may be about to begin: Dask cannot end them then, and nobody comes to say it is over."""
     for _ in range(3):
         drive = Drive(DaskExecutor(cluster.address, direct=direct), square)
         for number in range(4):
