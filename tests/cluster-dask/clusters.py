@@ -62,6 +62,14 @@ class Command:
     def runs(self) -> bool:
         return self.process.poll() is None
 
+    def has_group(self) -> bool:
+        """Whether anything runs that it has started."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def printed(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -252,6 +260,10 @@ class ProcessCluster:
                 except subprocess.TimeoutExpired:
                     deaf.append(command.name)
         for command in self.commands:
+            if command.name in deaf:
+                command.kill()
+            with suppress(AssertionError):  # a nanny's helper still removes its semaphores
+                wait_until(lambda command=command: not command.has_group(), seconds=5)
             command.kill()
         for folder in self.folder.glob("worker-*"):
             if folder.is_dir():
