@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster_tasks import FAST, begun_in, pids_in, slow
+from cluster_tasks import FAST, begun_in, deadly, pids_in, slow
 from clusters import ended, process_cluster, wait_until_gone
 from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
@@ -134,12 +134,6 @@ def test_an_item_that_takes_its_worker_with_it_each_time_fails_as_data(own_clust
     assert (summary.done, summary.failed) == (9, 1)
     (failure,) = store.failures()
     assert (failure.index, failure.error.kind) == (3, "lost")
-
-
-def deadly(index, folder):
-    if not folder:
-        os.kill(os.getppid(), signal.SIGKILL)
-    return slow(index, folder or "/tmp")
 
 
 @settings(

@@ -7,7 +7,6 @@ import os
 from collections import Counter, defaultdict
 
 import dask.config
-import numpy as np
 import psutil
 import pytest
 from distributed import Client
@@ -19,9 +18,11 @@ from cluster_tasks import (
     begun_in,
     deed,
     device,
+    draw,
     gated,
     large,
     own_pid,
+    parent,
     pids_in,
     reporting,
     slow,
@@ -122,12 +123,8 @@ for executor in ("dask:" + address, DaskExecutor(address)):
 
 def used(executor, cluster, store):
     """Run something there; whether it was on that cluster."""
-    run_tasks(store, parents, range(8), executor=executor, **FAST)
+    run_tasks(store, parent, range(8), executor=executor, **FAST)
     return set(store.values()) <= {worker.pid for worker in cluster.workers}
-
-
-def parents(_):
-    return os.getppid()
 
 
 def test_a_cluster_is_given_by_its_address(cluster, store):
@@ -246,10 +243,6 @@ def test_items_draw_the_numbers_that_they_would_draw_here(run, store):
     here = MemoryStore()
     run_tasks(here, draw, range(20), seed=5, poolsize=2, **FAST)
     assert sorted(store.values()) == sorted(here.values())
-
-
-def draw(k, rng):
-    return k, float(rng.random()), float(np.random.rand())
 
 
 # -- being shown, and being told ---------------------------------------------------------------------
