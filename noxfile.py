@@ -43,7 +43,7 @@ def paths(*packages: str) -> list[str]:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The firing-rate curve of a spiking neuron, simulated on all CPUs; run it again and it resumes."""
-    install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group="demo")
+    install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich", "cluster-dask"), group="demo")
     session.run("python", "examples/demo.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 
@@ -127,6 +127,13 @@ def benchmarks(session: nox.Session) -> None:
     group = "bench-full" if "--full" in session.posargs else "bench"
     install(session, *paths("core", "store-sqlite", "gui-tk", "tui-rich"), group=group)
     session.run("python", "benchmarks/run.py", *session.posargs, stderr=None, **LET_IT_STOP)
+
+
+@nox.session(name="cluster-benchmarks")
+def cluster_benchmarks(session: nox.Session) -> None:
+    """The farm on a Dask cluster of this computer, beside client.map, joblib and dask.bag on the same one."""
+    install(session, *paths("core", "store-sqlite", "cluster-dask"), group="bench")
+    session.run("python", "benchmarks/cluster.py", *session.posargs, stderr=None, **LET_IT_STOP)
 
 
 @nox.session(name="brian-sweep")

@@ -10,13 +10,15 @@ commit them.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ XTERM = (
     *("-T", "terminal", "-fa", "DejaVu Sans Mono", "-fs", "10", "-geometry", "100x20"),
     *("-bg", "#14181d", "-fg", "#d7dce2", "-b", "10", "+sb"),
 )
+
+# A worker of a Dask cluster under another name of this computer, as if it were another one (needs root).
+NODE = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"')
 
 # What says here how far a run is.
 TELLER = """
@@ -58,7 +63,7 @@ SCRIPT = (
 import json, random, sys, time
 from farmhand import open_store, run_tasks
 
-PROCESSES, ITEMS, SECONDS, FRONTEND = json.loads(sys.argv[1])
+PROCESSES, ITEMS, SECONDS, FRONTEND, *EXECUTOR = json.loads(sys.argv[1])
 
 
 class find_rate:
@@ -83,8 +88,8 @@ class find_rate:
 items = [(round(10 + k * 0.2, 1), tau) for k in range(ITEMS // 4) for tau in (0.5, 1.0, 2.0, 5.0)]
 progress = [FRONTEND] if FRONTEND == "rich" else [FRONTEND, Teller()]
 with open_store("rates.db") as store:
-    options = dict(poolsize=PROCESSES, progress=progress, errors="collect", start_method="fork")
-    run_tasks(store, find_rate, items, **options)
+    options = dict(executor=EXECUTOR[0]) if EXECUTOR else dict(start_method="fork")
+    run_tasks(store, find_rate, items, poolsize=PROCESSES, progress=progress, errors="collect", **options)
 """
 )
 
@@ -328,6 +333,38 @@ def terminal(display: VirtualDisplay) -> None:
             process.wait(DEADLINE)
 
 
+def cluster(display: VirtualDisplay) -> None:
+    """On a Dask cluster of three computers, in a terminal, after one of them is lost."""
+    with a_folder() as folder, ExitStack() as stack:
+        address = "tcp://127.0.0.1:8786"
+        dask = [sys.executable, "-m", "dask"]
+        quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        commands = [[*dask, "scheduler", "--host", "127.0.0.1", "--no-dashboard"]]
+        worker = [*dask, "worker", address, "--nthreads", "3", "--no-dashboard", "--no-nanny"]
+        commands += [[*NODE, f"node{number}", *worker] for number in (1, 2, 3)]
+        processes = [stack.enter_context(subprocess.Popen(command, **quiet)) for command in commands]
+        for process in processes:
+            stack.callback(process.kill)
+        arguments = json.dumps([0, 160, 3.0, "rich", f"dask:{address}"])
+        Path(folder, "rates.py").write_text(SCRIPT)
+        Path(folder, "run").write_text(
+            f"#!/bin/sh\necho $$ > pid\nexec {sys.executable} rates.py '{arguments}'\n"
+        )
+        Path(folder, "run").chmod(0o755)
+        terminal = subprocess.Popen(
+            ["xterm", *XTERM, "-e", "./run"],
+            cwd=folder,
+            env={name: value for name, value in display.environment.items() if name != "CI"},
+        )
+        stack.callback(terminal.wait, DEADLINE)  # it ends with the run
+        stack.callback(lambda: os.kill(int((folder / "pid").read_text()), signal.SIGTERM))
+        window = display.wait_for_window("^terminal$")
+        wait_until(lambda: ended(folder / "rates.db") > 30, "the run to come so far")
+        processes[-1].kill()
+        wait_until(lambda: ended(folder / "rates.db") > 45, "the run to come so far")
+        keep("cluster", display, window)
+
+
 def brian1(display: VirtualDisplay) -> None:
     """The example of Brian 1's manual, with the old imports; each simulation is of ten seconds."""
     with a_folder() as folder:
@@ -409,6 +446,7 @@ SUBJECTS: Mapping[str, Callable[[VirtualDisplay], None]] = {
     "dark": dark,
     "many": many,
     "terminal": terminal,
+    "cluster": cluster,
     "brian1": brian1,
     "brian2": brian2,
     "plots": plots,

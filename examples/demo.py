@@ -9,6 +9,7 @@ table and in a picture.
     kill it half-way, in any way you like, and run it again: the rest is computed, and nothing twice
     python demo.py --gui        in a window
     farmhand watch demo-results/rates.db            looks at it from another terminal
+    python demo.py --executor dask:tcp://HOST:8786  on the workers of a Dask cluster
 """
 
 import argparse
@@ -89,7 +90,9 @@ parser.add_argument("--items", type=int, default=300, help="how many values of k
 parser.add_argument("--neurons", type=int, default=1000, help="for each value of k (%(default)s)")
 parser.add_argument("--duration", type=float, default=0.04, help="simulated seconds (%(default)s)")
 parser.add_argument("--gui", action="store_true", help="show a window (needs farmhand-tk and a display)")
-parser.add_argument("--executor", default="local", help="where the processes run (%(default)s)")
+parser.add_argument(
+    "--executor", default="local", help="where processes run: dask, dask:ADDRESS (%(default)s)"
+)
 parser.add_argument("--processes", type=int, default=0, help="0 is one for each CPU (%(default)s)")
 options = parser.parse_args()
 if find_spec("brian2") is None:
@@ -123,10 +126,15 @@ with open_store(database) as store:
         sys.exit(f"Stopped. {len(store)} results are stored; run it again for the rest.")
     if summary.stopped:  # from the window, or from another terminal
         sys.exit(f"Stopped. {len(store)} results are stored; run it again for the rest.")
-    rates = dict(store.pairs())
+    stored = store.pairs()
+    lost = sum(record.error.kind == "lost" for record in store.retried())
+rates = dict(stored)
 
 k, rate = values, np.array([rates[item] for item in items])
 print_table(k, rate)
 draw(k, rate, picture)
+if lost:
+    print(f"{lost} simulation{'s' * (lost > 1)} ran again, since the Dask worker there was lost.")
+print(f"{len(stored)} results are stored, {len(stored) - len(rates) or 'none'} of them twice.")
 print(f"Computed {summary.done}, skipped {summary.skipped} that {database} had already. The curve: {picture}")
 print(f"Run it again, and nothing is computed twice: {shlex.join(['python', *sys.argv])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from farmhand import hookimpl
+from farmhand import UsageError, hookimpl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,13 @@ __all__ = ["DaskExecutor", "farmhand_executors", "make_executor"]
 
 def make_executor(cluster: Any = "") -> DaskExecutor:
     """What runs processes on a cluster: an address, a ``Client``, a cluster object; ``''`` for one here."""
-    from farmhand_dask.executor import DaskExecutor  # only once it is wanted
-
+    try:
+        from farmhand_dask.executor import DaskExecutor  # only once it is wanted
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("farmhand"):
+            raise
+        text = f"executor: Dask is not complete here ({error}); `pip install farmhand-dask` brings it"
+        raise UsageError(text) from error
     return DaskExecutor(cluster or None)
 
 

@@ -141,11 +141,14 @@ class DaskExecutor:
         self._bell = Bell()
         self._over = threading.Event()  # the thread of the run before may still look at its own
         cluster = self._cluster = Cluster.join(self._target)
-        places = self._chosen(cluster.places())
+        everybody = cluster.places()
+        places = self._chosen(everybody)
         unfit = cluster.examine(places)
         if unfit:
             raise UsageError(_unfit_text(unfit))
         self._maximum = cluster.maximum or 0
+        if everybody and not self._maximum:
+            self._refuse_what_nobody_offers(places)
         return self._use(places)
 
     def open(self, job: Job) -> None:
@@ -498,12 +501,10 @@ class DaskExecutor:
         self._room = max(self._leases.room(), self._maximum)
         return self._room
 
-    def _on_lost(self, why: str) -> None:
+    def _on_lost(self) -> None:
         where = self._joined.client.scheduler.address
-        text = (
-            f"Dask's scheduler ({where}) does not answer any more: {why}. What has finished is stored; with "
-        )
-        self._fail(ClusterLost(f"{text}a cluster that works, the same call goes on with resume=True"))
+        text = f"Dask's scheduler ({where}) does not answer any more. What has finished is stored; with a "
+        self._fail(ClusterLost(f"{text}cluster that works, the same call goes on with resume=True"))
 
     def _avoid(self, unfit: Mapping[str, str]) -> None:
         self._avoided.update(unfit)
@@ -546,11 +547,11 @@ class DaskExecutor:
                 unfit = {a: why for a, why in unfit.items() if a in places} | cluster.examine(new)
                 known = set(places)
                 maximum = cluster.maximum or 0
-            except Exception as error:
+            except Exception:
                 closed = cluster.client.status == "closed"
                 if closed or time.monotonic() - answered > _GIVE_UP:
                     if not over.is_set():
-                        self._tell("lost", f"{type(error).__name__}: {error}")
+                        self._tell("lost")
                     return
                 continue
             answered = time.monotonic()
@@ -563,6 +564,18 @@ class DaskExecutor:
     def _joined(self) -> Cluster:
         assert self._cluster is not None, "room() comes first"
         return self._cluster
+
+    def _refuse_what_nobody_offers(self, places: Mapping[str, Place]) -> None:
+        """Raise an error where a cluster has nothing for us: that is a slip, nothing to wait for."""
+        if not places:
+            names = sorted(self._only or ())
+            raise UsageError(f"executor: no Dask worker has one of the names or addresses workers={names}")
+        for name, need in self._resources.items():
+            if all(place.resources.get(name, 0) < need for place in places.values()):
+                raise UsageError(
+                    f"executor: no Dask worker has the resource {name}={need:g}; start workers that have it: "
+                    f'`dask worker ... --resources "{name}={need:g}"`'
+                )
 
     def _chosen(self, places: Mapping[str, Place]) -> dict[str, Place]:
         only = self._only

@@ -95,6 +95,7 @@ class _Process:
     heard: float = 0.0  # when it was sent the first of what it holds, or something last ended in it
     condemned: tuple[int, ItemError] | None = None  # the item for which it is being killed, and why
     leave_by: float | None = None  # when its grace ends
+    at_risk: bool = False  # it holds an item that was lost too often
 
     def is_to_blame(self) -> bool:
         """Whether it is being killed for what it did while it was on no item."""
@@ -185,12 +186,17 @@ class Scheduler:
         # now, so that the next death shows which of them it was.
         self._suspects: set[int] = set()
         # How often an item was held by a process that was lost, when nobody knew which of them that was on:
-        # only items that have not ended. Too many losses bring it under suspicion.
+        # only items that have not ended. Too many losses bring it under suspicion, and so does a loss after
+        # which one more would be its failure.
         self._losses: dict[int, int] = {}
+        # Those with too many, as long as they wait: one at a time is begun on each computer, since it may be
+        # what ends computers, and the others would be lost with it once more, and fail for nothing.
+        self._risky: deque[int] = deque()
+        self._computers_at_risk: set[str] = set()  # those on which one is
         self._memory_low = False
         self._elsewhere = False  # whether a process has started on another computer
         self._feed_open = True
-        self._ask_again = False
+        self._ask_again = False  # whether those without work are to be fed at the next tick, which is now
         self._asking = False  # a ReadItems that is for no process has no answer yet
         self._pace = Pace()
         self._middle = Middle()
@@ -335,7 +341,7 @@ class Scheduler:
     def suspects(self) -> frozenset[int]:
         """The items that were there when a process died, one of which must have been the reason.
 
-        Of processes that were lost, those that were there too often.
+        Of processes that were lost, those that were there too often, or may be lost only once more.
         """
         return frozenset(self._suspects)
 
@@ -359,7 +365,7 @@ class Scheduler:
     def check(self) -> None:
         """Assert everything that must hold between two events."""
         held = [index for process in self._processes.values() for index in process.held]
-        places = held + list(self._waiting) + [index for _, index in self._resting]
+        places = held + list(self._waiting) + list(self._risky) + [index for _, index in self._resting]
         assert len(places) == len(set(places)), "an item is in two places"
         ended = self.done + self.failed + self.abandoned
         assert self.read == ended + len(places), "an item was lost, or ended twice"
@@ -367,9 +373,13 @@ class Scheduler:
         assert self._attempts.keys() <= set(places), "the attempts of an item that has ended are still kept"
         assert self._suspects <= set(places), "an item that has ended is still under suspicion"
         assert self._losses.keys() <= set(places), "the losses of an item that has ended are still counted"
-        assert all(
-            index in self._suspects for index, number in self._losses.items() if number >= _MOST_LOSSES
-        )
+        too_often = {index for index, number in self._losses.items() if number >= _MOST_LOSSES}
+        assert too_often <= self._suspects
+        assert too_often >= set(self._risky)
+        assert too_often.isdisjoint(self._waiting)
+        at_risk = [p.computer for p in self._processes.values() if too_often and p.held & too_often]
+        assert len(at_risk) == len(set(at_risk)), "two items that may end a computer are on the same"
+        assert set(at_risk) == self._computers_at_risk
         for process in self._processes.values():
             suspected = self._suspects and process.held & self._suspects
             assert not suspected or len(process.held) == 1, "a suspect is not alone"
@@ -429,11 +439,11 @@ class Scheduler:
     def _held(self) -> int:
         """How many items are held by processes."""
         ended = self.done + self.failed + self.abandoned
-        return self.read - ended - len(self._waiting) - len(self._resting)
+        return self.read - ended - len(self._waiting) - len(self._risky) - len(self._resting)
 
     def _work_is_left(self) -> bool:
         """Whether there are items that no process holds."""
-        return self._feed_open or bool(self._waiting or self._resting)
+        return self._feed_open or bool(self._waiting or self._risky or self._resting)
 
     def _process_started(self, event: ProcessStarted) -> list[Command]:
         process = self._processes.get(event.number)
@@ -457,6 +467,9 @@ class Scheduler:
 
     def _note(self, process: _Process) -> None:
         """Keep the list of idle processes right: after each change of what it is decided by."""
+        if process.at_risk and not process.held:
+            process.at_risk = False
+            self._computers_at_risk.discard(process.computer)
         if process.state == "ready" and not process.held and not process.reading:
             self._idle[process.number] = process
         else:
@@ -475,12 +488,16 @@ class Scheduler:
             return []
         self._idle.pop(event.number, None)
         self._leaving.pop(event.number, None)
+        if process.at_risk:
+            self._computers_at_risk.discard(process.computer)
         self._reading -= bool(process.reading)
         self._recalling -= process.recalls
         rest = sorted(process.held)
         culprit = event.index if event.index in process.held else None
-        if culprit is None and process.held <= self._suspects and len(rest) == 1:
-            culprit = rest[0]
+        if culprit is None and len(rest) == 1 and rest[0] in self._suspects:
+            # one that was just sent may not have begun when its computer was lost; but that happens once
+            known = event.kind != "lost" or self._losses.get(rest[0], 0) > _MOST_LOSSES
+            culprit = rest[0] if known else None
         where = f" on {process.computer}" if process.computer else ""
         how = "lost" if event.kind == "lost" else "died"
         error = ItemError(event.kind, "", f"process {how}{where}: {event.reason}")
@@ -503,7 +520,12 @@ class Scheduler:
             if process.state == "ready":
                 self._suspects.update(rest)
         self._give_back(rest)
-        return commands + (self._feed_all() if broken is None else self._break(broken))
+        if broken is not None:
+            return commands + self._break(broken)
+        if event.kind == "lost":
+            self._ask_again = True  # not now: others that would get its items may be about to be told as lost
+            return commands
+        return commands + self._feed_all()
 
     def _died_of_nothing_known(
         self, process: _Process, event: ProcessDied, where: str
@@ -574,7 +596,7 @@ class Scheduler:
             if nothing and process.number < self._target and process.sent != self._recycle:
                 continue  # what there is not for one, there is not for another
             fed = self._feed(process)
-            nothing = nothing or not fed
+            nothing = nothing or not (fed or self._risky)  # of which each computer has one at a time
             commands += fed
         return commands
 
@@ -591,7 +613,7 @@ class Scheduler:
         if self._memory_low and (self._reading or self._held()):
             return []
         unread = self._unread()
-        left = None if unread is None else len(self._waiting) + unread
+        left = None if unread is None else len(self._waiting) + len(self._risky) + unread
         mean, trip = self._known_mean(), self._trip
         size = chunk_size(mean, process.last_chunk, left, max(1, len(self._processes)), trip)
         if not refill(mean, size, len(process.held), trip):
@@ -602,6 +624,10 @@ class Scheduler:
             size = 1
         if not process.held.isdisjoint(self._suspects):
             return []  # nothing else is to be there if it dies
+        if self._risky and not process.held and process.computer not in self._computers_at_risk:
+            process.at_risk = True
+            self._computers_at_risk.add(process.computer)
+            return self._send(process, [self._risky.popleft()])
         if self._waiting:
             return self._send(process, self._next_waiting(size, alone=not process.held))
         if self._feed_open:
@@ -797,6 +823,9 @@ class Scheduler:
         if error.kind != "lost" or not again:
             self._suspects.discard(index)
             self._losses.pop(index, None)
+        elif not self._may_try_again([*kinds, "lost"]):  # it must not be lost by another's fault now
+            self._suspects.add(index)
+            self._losses[index] = max(_MOST_LOSSES, self._losses.get(index, 0))
         if error.kind == "lost" and not again and kinds.count("lost") > 1:
             text = f"lost {kinds.count('lost')} times, each time with the computer or worker that it ran on"
             error = replace(error, message=f"{text}; the last time: {error.message}")
@@ -805,7 +834,7 @@ class Scheduler:
             return [record, *self._failed_for_good()]
         self._attempts[index] = kinds
         if error.kind == "lost":
-            self._waiting.appendleft(index)  # it has waited long enough, and nothing is wrong with it
+            self._give_back((index,))  # it has waited long enough, and nothing is wrong with it
         elif self._backoff > 0.0:
             wait = min(_LONGEST_WAIT, self._backoff * 2.0 ** min(len(kinds) - 1, 30))
             heappush(self._resting, (self._now + wait, index))
@@ -853,8 +882,13 @@ class Scheduler:
             for index in indices:
                 self._attempts.pop(index, None)
                 self._losses.pop(index, None)
-        else:
-            self._waiting.extendleft(reversed(indices))
+            return
+        if self._losses:
+            risky = [index for index in indices if self._losses.get(index, 0) >= _MOST_LOSSES]
+            if risky:
+                self._risky.extendleft(reversed(risky))
+                indices = [index for index in indices if self._losses.get(index, 0) < _MOST_LOSSES]
+        self._waiting.extendleft(reversed(indices))
 
     # -- the course of the run -----------------------------------------------------------------------
 
@@ -893,8 +927,9 @@ class Scheduler:
     def _close_feed(self) -> None:
         self._feed_open = False
         self._ask_again = False
-        waiting = list(self._waiting) + [index for _, index in sorted(self._resting)]
+        waiting = [*self._waiting, *self._risky, *(index for _, index in sorted(self._resting))]
         self._waiting.clear()
+        self._risky.clear()
         self._resting.clear()
         self._give_back(waiting)
 

@@ -1,0 +1,289 @@
+"""What goes wrong on a cluster: workers are killed, added and retired, the scheduler or the script goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cluster_tasks import FAST, begun_in, pids_in, slow
+from clusters import ended, process_cluster, wait_until_gone
+from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
+from farmhand.testing.frontends import RecordingFrontend
+from farmhand_dask import DaskExecutor
+from waiting import wait_until
+
+both_ways = pytest.mark.parametrize("direct", [True, False], ids=["direct", "relayed"])
+
+
+class Deeds:
+    """What a frontend does to the cluster as soon as so many items are done, one thing after the other."""
+
+    def __init__(self, *deeds):
+        self.left = list(deeds)
+        self.sizes = []  # how many processes there were, each time it looked
+
+    def __call__(self, snapshot):
+        self.sizes.append(sum(view.pid is not None for view in snapshot.processes))
+        while self.left and snapshot.done >= self.left[0][0]:
+            self.left.pop(0)[1]()
+        return []
+
+
+def harvest(store, cluster, folder, deeds, *, items=60, direct=None, **kwds):
+    """Run `slow` on so many items while the deeds happen; the results, which are complete."""
+    executor = DaskExecutor(cluster.address, direct=direct)
+    work = [(k, str(folder)) for k in range(items)]
+    summary = run_tasks(
+        store, slow, work, **{**FAST, "executor": executor, "progress": RecordingFrontend(deeds), **kwds}
+    )
+    assert (summary.done, summary.failed) == (items, 0)
+    values = store.values()
+    assert Counter(index for index, _, _ in values) == Counter(range(items)), "lost, or doubled"
+    assert not deeds.left
+    wait_until_gone(pids_in(folder))
+    return values
+
+
+# -- workers -----------------------------------------------------------------------------------------
+
+
+@both_ways
+def test_a_worker_that_is_killed_costs_nothing_but_time(own_cluster, store, tmp_path, direct):
+    """kill -9 in mid-run: what ran there runs again elsewhere, without `retries`, and nothing is doubled."""
+    cluster = own_cluster(2)
+    first, second = cluster.workers
+    values = harvest(store, cluster, tmp_path, Deeds((10, first.kill)), direct=direct)
+    assert {parent for _, _, parent in values} == {first.pid, second.pid}
+    assert all(record.attempts == 1 or record.error is None for record in store.records())
+    cluster.wait_until_free()
+
+
+def test_a_worker_with_a_nanny_comes_back_and_gets_work_again(own_cluster, store, tmp_path):
+    """It is the only one: the run waits for it, for a nanny takes a second."""
+    cluster = own_cluster()
+    worker = cluster.worker(nanny=True)
+    before = worker.own_pid()
+    values = harvest(store, cluster, tmp_path, Deeds((10, lambda: os.kill(before, signal.SIGKILL))), items=30)
+    parents = {parent for _, _, parent in values}
+    assert before in parents
+    assert len(parents) == 2
+    cluster.wait_until_free()
+
+
+def test_a_worker_that_is_added_gets_work(own_cluster, store, tmp_path):
+    """By itself: the farm grows with the cluster, unless `poolsize` says how large it is to be."""
+    cluster = own_cluster(1)
+    added = []
+    deeds = Deeds((5, lambda: added.append(cluster.start_worker(nthreads=2))))
+    values = harvest(store, cluster, tmp_path, deeds, items=150)
+    assert {parent for _, _, parent in values} == {cluster.workers[0].pid, added[0].pid}
+    assert max(deeds.sizes) == 3
+
+
+def test_a_run_waits_for_workers_of_an_empty_cluster(own_cluster, store, tmp_path):
+    """The batch system has not started any yet: that is no error, it may take hours."""
+    cluster = own_cluster()
+
+    deeds = Deeds((0, cluster.start_worker))
+    assert len(harvest(store, cluster, tmp_path, deeds, items=5)) == 5
+    assert deeds.sizes[0] == 0, "there was a worker from the beginning"
+
+
+def test_a_worker_that_is_retired_hands_over_what_it_has(own_cluster, store, tmp_path):
+    """An adaptive cluster that shrinks, a batch job at its end: the worker leaves, the run goes on."""
+    cluster = own_cluster(2)
+    first, second = cluster.workers
+    values = harvest(store, cluster, tmp_path, Deeds((10, first.retire)))
+    wait_until(lambda: not first.runs(), "the end of the retired worker")
+    assert {parent for _, _, parent in values} == {first.pid, second.pid}
+
+
+def test_a_worker_that_is_asked_to_end_hands_over_what_it_has(own_cluster, store, tmp_path):
+    """SIGTERM is how batch systems begin to end a job."""
+    cluster = own_cluster(2)
+    first, second = cluster.workers
+    values = harvest(store, cluster, tmp_path, Deeds((10, first.process.terminate)))
+    wait_until(lambda: not first.runs(), "the end of the worker")
+    assert {parent for _, _, parent in values} == {first.pid, second.pid}
+
+
+def test_an_item_that_takes_its_worker_with_it_each_time_fails_as_data(own_cluster, store, tmp_path):
+    """It fills the memory of each computer that it is given to, say: it must not go round for ever."""
+    cluster = own_cluster()
+    for _ in range(2):
+        cluster.worker(nanny=True)
+    items = [(k, str(tmp_path)) for k in range(10)]
+    items[3] = (3, "")
+    summary = run_tasks(
+        store, deadly, items, executor=DaskExecutor(cluster.address), errors="collect", **FAST
+    )
+    assert (summary.done, summary.failed) == (9, 1)
+    (failure,) = store.failures()
+    assert (failure.index, failure.error.kind) == (3, "lost")
+
+
+def deadly(index, folder):
+    if not folder:
+        os.kill(os.getppid(), signal.SIGKILL)
+    return slow(index, folder or "/tmp")
+
+
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(deeds=st.lists(st.tuples(st.integers(0, 25), st.sampled_from(["kill", "retire", "add"])), max_size=3))
+def test_whatever_happens_to_workers_every_item_ends_once(deeds, tmp_path_factory):
+    """In any order, as long as there is a worker in the end."""
+    folder = tmp_path_factory.mktemp("deeds")
+    with process_cluster(folder / "cluster", 2) as cluster:
+
+        def workers():
+            return [each for each in cluster.workers if each.address]
+
+        def do(what):
+            if what == "add" or len(workers()) < 2:
+                cluster.start_worker()
+            elif what == "kill":
+                workers()[0].kill()
+            else:
+                workers()[0].retire()
+
+        planned = [(done, lambda what=what: do(what)) for done, what in sorted(deeds)]
+        harvest(MemoryStore(), cluster, folder, Deeds(*planned), items=40)
+        cluster.wait_until_free()
+
+
+# -- the scheduler -------------------------------------------------------------------------------------
+
+
+def test_a_cluster_whose_scheduler_is_gone_ends_the_run_and_another_resumes_it(own_cluster, tmp_path):
+    """What had finished is stored; the error says which cluster, and what to do."""
+    pytest.importorskip("farmhand_sqlite")
+    cluster = own_cluster(2)
+    items = [(k, str(tmp_path)) for k in range(60)]
+    with open_store(tmp_path / "results.db") as store:
+        executor = DaskExecutor(cluster.address)
+        gone = Deeds((10, cluster.scheduler.kill))
+        with pytest.raises(FarmhandError) as caught:
+            run_tasks(store, slow, items, executor=executor, gui=False, progress=RecordingFrontend(gone))
+        assert not isinstance(caught.value, TasksFailed)
+        assert cluster.address in str(caught.value)
+        assert "resume" in str(caught.value)
+        before = len(store)
+        assert 10 <= before < 60
+        wait_until_gone(pids_in(tmp_path))
+        other = own_cluster(1)
+        summary = run_tasks(store, slow, items, executor=DaskExecutor(other.address), resume=True, **FAST)
+        assert (summary.done, summary.skipped) == (60 - before, before)
+        assert Counter(index for index, _, _ in store.values()) == Counter(range(60))
+
+
+# -- the script ----------------------------------------------------------------------------------------
+
+GATED = """
+store = open_store(":memory:")
+items = [(k, folder) for k in range(20)]
+try:
+    run_tasks(store, gated, items, executor=DaskExecutor(address, direct=DIRECT), **FAST)
+finally:
+    print(len(store), [run.outcome for run in store.runs()], len(store.failures()))
+"""
+
+
+def at_work(process, folder, processes=4):
+    """Return as soon as so many items run."""
+    wait_until(lambda: len(begun_in(folder)) == processes or process.poll() is not None, "running items")
+    assert process.poll() is None, process.communicate()
+
+
+def test_a_script_that_is_killed_leaves_nothing_on_the_cluster(cluster, caller, tmp_path):
+    """kill -9 of the script: its processes go at once, and the workers are free for others."""
+    process = caller(GATED.replace("DIRECT", "True"), cluster.address)
+    at_work(process, tmp_path)
+    process.kill()
+    process.wait()
+    wait_until_gone(pids_in(tmp_path))
+    cluster.wait_until_free()
+
+
+@pytest.mark.slow
+def test_a_script_that_is_killed_leaves_nothing_where_all_was_relayed(cluster, caller, tmp_path):
+    """No connection ends that would say so: its silence does."""
+    process = caller(GATED.replace("DIRECT", "False"), cluster.address)
+    at_work(process, tmp_path)
+    process.kill()
+    process.wait()
+    wait_until_gone(pids_in(tmp_path))
+    cluster.wait_until_free()
+
+
+def test_a_script_that_is_killed_is_resumed(cluster, caller, tmp_path):
+    """What was committed is there, and the rest runs, on the same cluster."""
+    pytest.importorskip("farmhand_sqlite")
+    code = """
+store = open_store(folder + "/results.db")
+items = [(k, folder) for k in range(100)]
+summary = run_tasks(store, slow, items, executor=DaskExecutor(address), resume=True, **FAST)
+print(summary.done, summary.skipped)
+"""
+    process = caller(code, cluster.address)
+    with open_store(tmp_path / "results.db") as store:
+        wait_until(lambda: len(store) >= 10 or process.poll() is not None, "ten results")
+        process.kill()
+        process.wait()
+        wait_until_gone(pids_in(tmp_path))
+        before = len(store)
+        assert 10 <= before < 100
+        assert ended(caller(code, cluster.address)) == (0, f"{100 - before} {before}\n", "")
+        assert Counter(index for index, _, _ in store.values()) == Counter(range(100))
+
+
+@both_ways
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
+def test_a_script_that_is_interrupted_leaves_nothing_on_the_cluster(
+    cluster, caller, tmp_path, direct, name, status
+):
+    """Ctrl-C, or a batch system: the same as on one computer."""
+    process = caller(GATED.replace("DIRECT", str(direct)), cluster.address)
+    at_work(process, tmp_path)
+    process.send_signal(getattr(signal, name))
+    returned, out, err = ended(process)
+    assert (returned, out) == (status, "0 ['stopped'] 0\n")
+    assert name == "SIGTERM" or err.rstrip().endswith("KeyboardInterrupt")
+    wait_until_gone(pids_in(tmp_path))
+    cluster.wait_until_free()
+
+
+def test_a_script_that_is_frozen_goes_on_where_it_was(cluster, caller, tmp_path):
+    """A laptop that was closed, Ctrl-Z: its processes wait, and so does the cluster."""
+    code = """
+store = open_store(":memory:")
+summary = run_tasks(store, slow, [(k, folder) for k in range(80)], executor=DaskExecutor(address), **FAST)
+print(summary.done, sorted(index for index, _, _ in store.values()) == list(range(80)))
+"""
+    process = caller(code, cluster.address)
+    wait_until(lambda: pids_in(tmp_path) or process.poll() is not None, "a process at work")
+    process.send_signal(signal.SIGSTOP)
+    cluster.client.run(os.getpid)  # the cluster goes on
+    process.send_signal(signal.SIGCONT)
+    assert ended(process) == (0, "80 True\n", "")
+
+
+def test_two_scripts_share_a_cluster(cluster, caller, tmp_path):
+    """Whoever comes second gets what the first leaves free; both come to their end."""
+    code = """
+mine = Path(folder, "mine" + str(os.getpid()))
+mine.mkdir()
+store = open_store(":memory:")
+items = [(k, str(mine)) for k in range(40)]
+print(run_tasks(store, slow, items, executor=DaskExecutor(address), poolsize=POOL, **FAST).done)
+"""
+    scripts = [caller(code.replace("POOL", pool), cluster.address) for pool in ("0", "2")]
+    assert [ended(script) for script in scripts] == [(0, "40\n", "")] * 2
