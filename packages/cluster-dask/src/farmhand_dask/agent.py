@@ -315,6 +315,7 @@ class Agent:
                 spool=spool,
                 path=setup.path,
                 argv=setup.argv,
+                gather=setup.gather,
             )
         )
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from distributed.client import Future
 
+from farmhand.chunking import GATHER
 from farmhand.errors import FarmhandError, UsageError
 from farmhand.events import (
     ExecutorEvent,
@@ -50,6 +51,8 @@ _PLACES_A_SECOND = 500  # that such a look may cost; of more workers it is taken
 _GIVE_UP = 10.0  # seconds without an answer of Dask's scheduler
 _PACE = 0.1  # seconds between two looks of an agent at what its processes are on,
 _AGENTS_A_SECOND = 500  # or so many agents in a second
+_SPOKEN_A_SECOND = 8000  # messages of processes with results, which is about what one caller can take:
+_MOST_GATHER = 0.2  # seconds; of many processes each gathers for longer than usual, up to so long
 _PING = 1.0  # seconds
 _PINGED = 16  # agents, each time
 _CHANGED = 0.25  # by so much of itself a round trip must have changed to be told,
@@ -133,6 +136,7 @@ class DaskExecutor:
         self._definitions: list[bytes] = []
         self._proof: Proof | None = None
         self._pace = _PACE
+        self._gather = GATHER  # of the processes that are started next
         self._ping_at = 0.0
         self._trip = 0.0  # the round trip that was last told
         self._measure_at = 0.0
@@ -457,7 +461,7 @@ class DaskExecutor:
         middle = best[len(best) // 2]
         if abs(middle - self._trip) > max(_LEAST_CHANGE, _CHANGED * self._trip):
             self._trip = middle
-            self._events.append(RoundTrip(middle))
+            self._events.append(RoundTrip(middle + self._gather - GATHER))
 
     def _on_ended(self, remote: Remote, _: Link, why: str) -> None:
         if self._remotes.get(remote.address) is remote:
@@ -606,6 +610,8 @@ class DaskExecutor:
     def _setup(self, address: str) -> Setup:
         job, place = self._job, self._places.get(address)
         assert job is not None
+        processes = max(len(self._slots) + len(self._waiting), len(self._remotes))
+        self._gather = max(self._gather, min(_MOST_GATHER, processes / _SPOKEN_A_SECOND))
         neighbours = [
             a for a, other in self._places.items() if place is not None and other.host == place.host
         ]
@@ -622,6 +628,7 @@ class DaskExecutor:
             tuple(sys.argv),
             spool,
             self._pace,
+            self._gather,
         )
 
 
