@@ -1,7 +1,9 @@
 """The scheduler with thousands of processes and millions of items, in virtual time.
 
-Without arguments some standard scenarios are played, which takes less than a minute; with arguments one of
-your own: ``python benchmarks/simulate.py --processes 500 --items 100000 --family bimodal --deaths 0.001``.
+Without arguments some standard scenarios are played, which takes less than a minute; with ``--cluster`` those
+of docs/cluster-numbers.md, up to ten million items in ten thousand processes that are far away, which takes
+some ten minutes, and with ``--docs`` their table is written into that page; with others one of your own:
+``python benchmarks/simulate.py --processes 500 --items 100000 --family bimodal --deaths 0.001``.
 
 ``farmhand.scheduler.Scheduler`` makes every decision of the farm and does nothing else: events go in,
 commands come out, and it does not know what time it is. So this program needs no process and no waiting to
@@ -17,6 +19,7 @@ these are much longer than others, nobody who does not know which would come nea
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import random
@@ -27,11 +30,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from virtual import Agenda, Farm, Ledger, Misfortune, Process, World
+from tables import put_between
+from virtual import GATHER, Agenda, Farm, Ledger, Misfortune, Process, Traffic, World
 
 from farmhand.scheduler import Scheduler
 
-__all__ = ["Agenda", "Ledger", "Misfortune", "Process", "World", "simulate"]  # the tests look at each part
+__all__ = [
+    "Agenda",
+    "Ledger",
+    "Misfortune",
+    "Process",
+    "Traffic",
+    "World",
+    "simulate",
+]  # the tests look at each part
 
 DRAWN = 1 << 16  # durations that are drawn; further items take the same again, so that memory stays flat
 MOST_PROCESSES = 100_000
@@ -49,6 +61,10 @@ class Scenario:
     recorded: tuple[float, ...] = ()  # durations to take in turn, instead of a family
     start: float = 0.1  # seconds until a process is ready
     latency: float = 0.0005  # seconds that a message takes
+    gather: float = GATHER  # seconds for which a process keeps results, to send them together
+    slots: int = 1  # processes of one computer
+    item_size: int = 20  # bytes
+    result_size: int = 20
     deaths: float = 0.0
     timeouts: float = 0.0
     failures: float = 0.0
@@ -67,6 +83,34 @@ STANDARD = (
 )
 
 
+SLOTS = 50  # processes of one computer of a cluster
+SIZE = 100  # bytes of an item, or of a tiny one's result; other results have ten times as many
+LATENCIES = (0.001, 0.005, 0.02, 0.05)  # seconds of a message
+DEPTHS = {1.0: 50, 0.1: 100, 0.01: 1_000}  # by the items' mean duration in seconds, how many for each process
+TEN_MILLION = 10_000_000
+
+
+def _cluster() -> tuple[Scenario, ...]:
+    about: Any = {"slots": SLOTS, "item_size": SIZE}
+    usual: Any = {**about, "result_size": 10 * SIZE, "family": "uniform"}
+    tiny: Any = {**about, "result_size": SIZE, "family": "tiny"}
+    return (
+        *(
+            Scenario(1_000, 1_000 * depth, mean=mean, latency=latency, **usual)
+            for mean, depth in DEPTHS.items()
+            for latency in LATENCIES
+        ),
+        *(Scenario(1_000, TEN_MILLION, latency=latency, **tiny) for latency in LATENCIES),
+        *(Scenario(10_000, 10_000 * DEPTHS[mean], mean=mean, latency=0.02, **usual) for mean in (1.0, 0.1)),
+        Scenario(10_000, TEN_MILLION, mean=0.01, latency=0.02, gather=0.2, **usual),
+    )
+
+
+CLUSTER = _cluster()
+PAGE = Path(__file__).parents[1] / "docs" / "cluster-numbers.md"
+BEGIN, END = "<!-- written by benchmarks/simulate.py --docs -->", "<!-- end of what it wrote -->"
+
+
 # -- how long items take -----------------------------------------------------------------------------
 
 
@@ -77,6 +121,7 @@ FAMILIES: dict[str, Callable[[random.Random], float]] = {
     "lognormal": lambda source: source.lognormvariate(-0.5, 1.0),
     "bimodal": lambda source: 0.5 if source.random() < 0.9 else 5.5,
     "trend": lambda source: source.uniform(0.9, 1.1),
+    "uniform": lambda source: source.uniform(0.5, 1.5),
     "tiny": lambda source: source.uniform(0.5, 1.5),
 }
 USUAL_MEAN = dict.fromkeys(FAMILIES, 1.0) | {"tiny": 10e-6}  # seconds
@@ -123,7 +168,13 @@ class Outcome:
     bound: float  # no scheduler could be faster
     events: int
     commands: int
-    scheduler_seconds: float = field(compare=False)  # of real time
+    messages_in: int  # that reach the farm, as the next two
+    bytes_in: int
+    messages_out: int  # that leave it
+    bytes_out: int
+    in_hand: int  # items that processes hold when half of all have been read
+    memory: int = field(compare=False)  # bytes of the scheduler then
+    scheduler_seconds: float = field(compare=False)  # of CPU time
     wall_seconds: float = field(compare=False)
 
     @property
@@ -150,8 +201,17 @@ def simulate(scenario: Scenario) -> Outcome:
         Misfortune(scenario),
         start=scenario.start,
         latency=scenario.latency,
+        gather=scenario.gather,
+        slots=scenario.slots,
+        item_size=scenario.item_size,
+        result_size=scenario.result_size,
     )
-    farm.run()
+    gc.collect()
+    gc.disable()  # what there is of this program would count as the scheduler's
+    try:
+        farm.run()
+    finally:
+        gc.enable()
     world, ledger = farm.world, farm.ledger
     if farm.scheduler.error is not None:
         raise farm.scheduler.error
@@ -168,6 +228,12 @@ def simulate(scenario: Scenario) -> Outcome:
         bound=scenario.start + max(world.work / scenario.processes, world.longest),
         events=farm.events,
         commands=farm.commands,
+        messages_in=farm.received.messages,
+        bytes_in=farm.received.bytes,
+        messages_out=farm.sent.messages,
+        bytes_out=farm.sent.bytes,
+        in_hand=farm.in_hand,
+        memory=farm.memory,
         scheduler_seconds=farm.cost,
         wall_seconds=time.perf_counter() - began,
     )
@@ -202,12 +268,53 @@ COSTLY: Columns = (
     ("load", 7, lambda outcome: f"{outcome.load:.0%}" if outcome.load >= 0.1 else f"{outcome.load:.1%}"),
     ("wall time", 9, lambda outcome: f"{outcome.wall_seconds:.1f} s"),
 )
+CLUSTER_COLUMNS: Columns = (
+    ("processes", 9, lambda outcome: f"{outcome.scenario.processes:,}"),
+    ("items", 10, lambda outcome: f"{outcome.scenario.items:,}"),
+    ("of", 7, lambda outcome: length(outcome.scenario)),
+    ("message", 7, lambda outcome: f"{1e3 * outcome.scenario.latency:g} ms"),
+    ("gathered", 8, lambda outcome: f"{1e3 * outcome.scenario.gather:g} ms"),
+    ("used", 7, lambda outcome: f"{outcome.efficiency:.1%}"),
+    ("items/s", 10, lambda outcome: f"{round(outcome.scenario.items / outcome.makespan, -2):,.0f}"),
+    (
+        "messages/s",
+        10,
+        lambda outcome: f"{(outcome.messages_in + outcome.messages_out) / outcome.makespan:,.0f}",
+    ),
+    ("MB/s in", 8, lambda outcome: f"{1e-6 * outcome.bytes_in / outcome.makespan:,.1f}"),
+    ("MB/s out", 8, lambda outcome: f"{1e-6 * outcome.bytes_out / outcome.makespan:,.1f}"),
+    ("per item", 8, lambda outcome: f"{1e6 * outcome.scheduler_seconds / outcome.scenario.items:.2f} µs"),
+    ("load", 7, lambda outcome: f"{outcome.load:.0%}" if outcome.load >= 0.1 else f"{outcome.load:.1%}"),
+    ("in hand", 9, lambda outcome: f"{outcome.in_hand:,}"),
+    ("memory", 8, lambda outcome: f"{1e-6 * outcome.memory:.1f} MB"),
+)
 ABOUT_EVENTS = """\
 deaths, timeouts, retried: attempts; failed: items. makespan: virtual time until the last item has ended;
 bound: no scheduler could be faster; efficiency: the second by the first."""
 ABOUT_COSTS = """\
 per item, per event: real time in the scheduler; load: all of it as a part of the makespan, so that with more
 than 100% the scheduler is what a real run would wait for; wall time: of the simulation."""
+
+
+ABOUT_CLUSTER = """\
+message: how long one is on its way; gathered: for how long a process keeps results, to send them together;
+used: the part of the makespan that could not be avoided; MB/s: at the caller; per item: CPU time in the
+scheduler; load: all of it as a part of the makespan; in hand, memory: items that processes hold, and what the
+scheduler has, when half of the items have been read."""
+
+
+def length(scenario: Scenario) -> str:
+    """How long items take, in words."""
+    mean = USUAL_MEAN[scenario.family] if scenario.mean is None else scenario.mean
+    return f"{mean:g} s" if mean >= 1 else f"{1e3 * mean:g} ms" if mean >= 1e-3 else f"{1e6 * mean:g} µs"
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The table of docs/cluster-numbers.md."""
+    names = [name for name, _, _ in CLUSTER_COLUMNS]
+    rows = [names, ["---:"] * len(names)]
+    rows += [[cell(outcome) for _, _, cell in CLUSTER_COLUMNS] for outcome in outcomes]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def heading(columns: Columns) -> str:
@@ -229,22 +336,25 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 def main() -> None:
     """Play what was asked for, and say what came of each scenario as soon as it has ended."""
-    scenarios, path = read_arguments()
-    print(heading(EVENTFUL), flush=True)
+    scenarios, path, for_docs = read_arguments()
+    columns, about = (CLUSTER_COLUMNS, ABOUT_CLUSTER) if scenarios is CLUSTER else (EVENTFUL, ABOUT_EVENTS)
+    print(heading(columns), flush=True)
     outcomes = []
     for scenario in scenarios:
         outcomes.append(simulate(scenario))
-        print(line(EVENTFUL, outcomes[-1]), flush=True)
-    print(ABOUT_EVENTS, "", heading(COSTLY), sep="\n")
+        print(line(columns, outcomes[-1]), flush=True)
+    print(about, "", heading(COSTLY), sep="\n")
     for outcome in outcomes:
         print(line(COSTLY, outcome))
     print(ABOUT_COSTS)
     if path is not None:
         path.write_text(json.dumps([as_json(outcome) for outcome in outcomes], indent=1) + "\n")
+    if for_docs:
+        put_between(PAGE, BEGIN, END, markdown(outcomes))
 
 
-def read_arguments() -> tuple[Sequence[Scenario], Path | None]:
-    """The scenarios to play, and where to keep the numbers; ends the program at a mistake."""
+def read_arguments() -> tuple[Sequence[Scenario], Path | None, bool]:
+    """What to play, where to keep the numbers, whether it is for the page; ends the program at a mistake."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -259,15 +369,26 @@ def read_arguments() -> tuple[Sequence[Scenario], Path | None]:
     own.add_argument("--mean", type=number(0.0), metavar="S", help="mean duration (1; tiny: 0.00001)")
     own.add_argument("--start", type=number(0.0), metavar="S", help="until a process is ready (0.1)")
     own.add_argument("--latency", type=number(0.0), metavar="S", help="of each message (0.0005)")
+    own.add_argument("--gather", type=number(0.0), metavar="S", help="for which results are kept (0.02)")
+    own.add_argument("--slots", type=whole(1, MOST_PROCESSES), metavar="N", help="of one computer (1)")
+    own.add_argument("--item-size", type=whole(0, 10**9), metavar="BYTES", help="of an item (20)")
+    own.add_argument("--result-size", type=whole(0, 10**9), metavar="BYTES", help="of a result (20)")
     own.add_argument("--deaths", type=number(0.0, 1.0), metavar="RATE", help="of attempts that kill (0)")
     own.add_argument("--timeouts", type=number(0.0, 1.0), metavar="RATE", help="of those that hang (0)")
     own.add_argument("--failures", type=number(0.0, 1.0), metavar="RATE", help="of those that raise (0)")
     own.add_argument("--retries", type=whole(0, 1000), metavar="N", help="of an item that failed (3)")
     own.add_argument("--backoff", type=number(0.0), metavar="S", help="before the first of these (0.1)")
     parser.add_argument("--seed", type=whole(0, 2**64), default=1, metavar="N", help="of all chance (1)")
+    parser.add_argument(
+        "--cluster", action="store_true", default=None, help="what docs/cluster-numbers.md shows"
+    )
+    parser.add_argument(
+        "--docs", action="store_true", default=None, help="the same, and write its table there"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all numbers")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     path, seed = given.pop("json", None), given["seed"]
+    for_docs, for_cluster = given.pop("docs", False), given.pop("cluster", False)
     if path is not None:
         try:
             path.open("a").close()  # not only when all has been played
@@ -277,9 +398,13 @@ def read_arguments() -> tuple[Sequence[Scenario], Path | None]:
         parser.error("argument --mean: not allowed with argument --recorded")
     if sum(given.get(name, 0.0) for name in ("deaths", "timeouts", "failures")) > 1.0:
         parser.error("--deaths, --timeouts and --failures together are more than all attempts")
+    if for_docs or for_cluster:
+        if given != {"seed": 1}:
+            parser.error("--cluster and --docs play what is on the page: no scenario of your own")
+        return CLUSTER, path, for_docs
     if given.keys() == {"seed"}:
-        return [Scenario(**{**vars(scenario), "seed": seed}) for scenario in STANDARD], path
-    return [Scenario(**given)], path
+        return [Scenario(**{**vars(scenario), "seed": seed}) for scenario in STANDARD], path, False
+    return [Scenario(**given)], path, False
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

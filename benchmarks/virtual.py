@@ -10,6 +10,7 @@ would have seen of a run whose durations are known:
 - ``Farm`` does what ``farmhand.farm`` does: it tells the scheduler what happened, carries out its commands,
   and reads items when it asks for some. It takes no virtual time; what the scheduler costs is measured.
 - ``Ledger`` writes down how each item ended, and finds out at the end whether each did so exactly once.
+- ``Traffic`` counts what passes the farm: messages, and bytes by a simple model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +45,7 @@ from farmhand.events import (
     RecallItems,
     RecordDone,
     RecordFailed,
+    RoundTrip,
     SendItems,
     StartProcess,
     StopProcess,
@@ -51,9 +54,16 @@ from farmhand.events import (
 from farmhand.scheduler import Scheduler
 
 GATHER = 0.02  # seconds of work after which a process sends what has ended, as a worker does
+FAR = 0.001  # seconds that a message takes to a process of another computer, at least
+TOGETHER = 0.01  # seconds; what the processes of one computer say within them travels as one message
 TURN = 0.01  # seconds for which the farm attends to messages before it looks whether a tick is due
 SLOW_STARTS = 0.05  # of all processes take ...
 SLOW = 10  # ... so many times as long to start
+MESSAGE, ENTRY, ABOUT = (
+    200,
+    60,
+    12,
+)  # bytes of a message, of each event in it, and about each item beside its own
 HANGING = 1.5  # an item that hangs is timed out after so many times the longest duration
 
 
@@ -162,6 +172,7 @@ class World:
     tell: Callable[[Event], None]  # the farm
     start_up: float = 0.0  # seconds that the first item of each process takes longer than it would later
     overhead: float = 0.0  # seconds between two items
+    gather: float = GATHER
     failing: dict[int, list[float]] = field(default_factory=dict)  # by item, seconds of attempts that raise
     work: float = 0.0  # seconds that all attempts took together
     longest: float = 0.0  # and the longest of them
@@ -234,7 +245,7 @@ class Process:
             self._on = None
 
     def _take_some(self) -> tuple[list[int], list[float]]:
-        """Items that end well, of about 20 ms together, or one that is longer.
+        """Items that end well, of about 20 ms (``gather``) together, or one that is longer.
 
         They count as begun all at once, and all that happens is that they have ended: a happening for
         each tiny item would cost more than everything else.
@@ -242,7 +253,7 @@ class Process:
         queue, seconds_of, failing = self._queue, self._world.seconds, self._world.failing
         indices: list[int] = []
         seconds: list[float] = []
-        left = GATHER
+        left = self._world.gather
         while queue and self._luck > 0 and not failing.get(queue[0]):
             took = seconds_of(queue[0]) + self._start_up
             if indices and took > left:
@@ -347,6 +358,33 @@ class Ledger:
         assert self.attempts == inflicted or scheduler.stopped, "a failed attempt was not recorded"
 
 
+class Traffic:
+    """What passes the farm in one direction, by a simple model.
+
+    Parameters
+    ----------
+    slots : int
+        Processes of one computer, which share its messages.
+    size : int
+        Bytes of an item, or of a result.
+    """
+
+    def __init__(self, slots: int, size: int) -> None:
+        self._slots = slots
+        self._size = size + ABOUT
+        self._left_at: dict[int, float] = {}  # by computer, when its latest message has left
+        self.messages = self.bytes = 0
+
+    def add(self, number: int, items: int, now: float) -> None:
+        """Something about so many items has come from a process, or goes there."""
+        computer = number // self._slots
+        if now - self._left_at.get(computer, -math.inf) > TOGETHER:
+            self._left_at[computer] = now
+            self.messages += 1
+            self.bytes += MESSAGE
+        self.bytes += ENTRY + items * self._size
+
+
 class Farm:
     """The loop around the scheduler, in virtual time."""
 
@@ -361,6 +399,10 @@ class Farm:
         latency: float,
         start_up: float = 0.0,
         overhead: float = 0.0,
+        gather: float = GATHER,
+        slots: int = 1,
+        item_size: int = 20,
+        result_size: int = 20,
         checks: bool = True,
     ) -> None:
         self.scheduler = scheduler
@@ -368,19 +410,25 @@ class Farm:
         self._start_after = start
         self.ledger = Ledger(items)
         self.agenda = Agenda()
-        self.world = World(self.agenda, seconds, misfortune, latency, self.tell, start_up, overhead)
+        self.world = World(self.agenda, seconds, misfortune, latency, self.tell, start_up, overhead, gather)
+        self.sent, self.received = Traffic(slots, item_size), Traffic(slots, result_size)
         self.events = self.commands = 0
-        self.cost = 0.0  # seconds of real time in the scheduler
+        self.cost = 0.0  # seconds of CPU time in the scheduler
+        self.memory = 0  # bytes that the scheduler has when half of the items have been read
+        self.in_hand = 0  # items that processes hold then
         self._processes: dict[int, Process] = {}
         self._next_index = 0
+        self._half = items // 2
         self._finished = False
         # the scheduler's check looks at all that is going on: at each event of a small run, else now and then
         size = scheduler.target + items
-        self._check_every = (1 if size <= 5_000 else size // 1_000) if checks else math.inf
+        self._check_every = (1 if size <= 5_000 else size // 50) if checks else math.inf
 
     def run(self) -> None:
         """Play the run from its start to its end."""
         self._perform(self.scheduler.begin(self.agenda.now))
+        if self.world.latency >= FAR:  # as an executor says it; what is gathered for longer is on its way
+            self.tell(RoundTrip(2 * self.world.latency + max(0.0, self.world.gather - GATHER)))
         while not self._finished:
             wake = self.scheduler.next_wake()
             if wake is not None and wake <= self.agenda.next_time:
@@ -395,10 +443,14 @@ class Farm:
         """Let the scheduler decide, and do what it says."""
         if self._finished:
             return
-        began = time.perf_counter()
+        began = time.thread_time()
         commands = self.scheduler.handle(event, self.agenda.now)
-        self.cost += time.perf_counter() - began
+        self.cost += time.thread_time() - began
         self.events += 1
+        if isinstance(event, ItemsDone):
+            self.received.add(event.number, len(event.indices), self.agenda.now)
+        elif isinstance(event, ItemsReturned | ItemFailed | ProcessReady | ProcessStarted | ProcessDied):
+            self.received.add(event.number, 0, self.agenda.now)
         self._perform(commands)
         if self.events % self._check_every == 0:
             self.scheduler.check()
@@ -412,13 +464,13 @@ class Farm:
                 case ReadItems(number, size):
                     self._read(number, size)
                 case SendItems(number, indices):
-                    self._send(self._processes[number].receive, indices)
+                    self._send(number, len(indices), self._processes[number].receive, indices)
                 case RecallItems(number, everything):
-                    self._send(self._processes[number].give_back, everything)
+                    self._send(number, 0, self._processes[number].give_back, everything)
                 case StopProcess(number):
-                    self._send(self._processes[number].leave)
+                    self._send(number, 0, self._processes[number].leave)
                 case KillProcess(number):
-                    self._send(self._processes[number].be_killed)
+                    self._send(number, 0, self._processes[number].be_killed)
                 case RecordDone(done):
                     self.ledger.record_done(done.indices, self.agenda.now)
                 case RecordFailed():
@@ -427,6 +479,7 @@ class Farm:
                     self._finished = True
 
     def _start(self, number: int) -> None:
+        self.sent.add(number, 0, self.agenda.now)
         process = self._processes[number] = Process(number, self.world)
         seconds = self.world.misfortune.start(self._start_after)
         self.agenda.later(0.0, self.tell, ProcessStarted(number))
@@ -435,9 +488,35 @@ class Farm:
     def _read(self, number: int, size: int) -> None:
         """Items are their indices; they come at once, and their end is told as soon as it is known."""
         first, self._next_index = self._next_index, min(self._next_index + size, self._items)
+        if first < self._half <= self._next_index:
+            self.memory = memory(self.scheduler)
+            self.in_hand = sum(len(self.scheduler.holder(number)) for number in self.scheduler.processes)
         if self._next_index == self._items:
             self.tell(ItemsEnded())
         self.tell(ItemsRead(number, range(first, self._next_index)))
 
-    def _send(self, what: Callable[..., None], *arguments: Any) -> None:
+    def _send(self, number: int, items: int, what: Callable[..., None], *arguments: Any) -> None:
+        self.sent.add(number, items, self.agenda.now)
         self.agenda.later(self.world.latency, what, *arguments)
+
+
+def memory(root: object) -> int:
+    """Bytes of an object with all that it alone refers to; of what is a value, such as an int, too."""
+    seen: set[int] = set()
+    total = 0
+    queue = [root]
+    while queue:
+        thing = queue.pop()
+        if id(thing) in seen or isinstance(thing, type):
+            continue
+        seen.add(id(thing))
+        total += sys.getsizeof(thing)
+        if isinstance(thing, dict):
+            queue += [*thing, *thing.values()]
+        elif isinstance(thing, list | tuple | set | frozenset | deque):
+            queue += thing
+        else:
+            slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+            queue += [getattr(thing, name) for name in slots if hasattr(thing, name)]
+            queue += [vars(thing)] if hasattr(thing, "__dict__") else []
+    return total

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,11 +19,12 @@ def modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.syspath_prepend(str(BENCHMARKS / "workloads"))
     before = dict(sys.modules)
+    import cluster
     import run
     import running
     import tables
 
-    yield run, running, tables
+    yield SimpleNamespace(WORKLOADS=(*run.WORKLOADS, *cluster.WORKLOADS)), running, tables
     for name in set(sys.modules) - set(before):
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
             del sys.modules[name]
@@ -67,6 +69,17 @@ def test_every_workload_is_in_the_list(modules):
     run, _, _ = modules
     programs = {path.stem for path in BENCHMARKS.glob("workloads/*.py") if "CONTENDERS" in path.read_text()}
     assert programs == set(run.WORKLOADS)
+
+
+def test_workloads_of_a_cluster_say_how_large_it_is(modules):
+    """It is started for them."""
+    _, running, _ = modules
+    import cluster
+
+    for name in cluster.WORKLOADS:
+        workers, threads = running.workload(name).CLUSTER
+        assert workers >= 1, name
+        assert threads >= 1, name
 
 
 def test_contenders_take_what_they_are_called_with(modules):

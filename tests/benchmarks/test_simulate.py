@@ -132,6 +132,48 @@ def test_misfortune_strikes_as_often_as_its_rate_says(rate):
     assert 20_000 / attempts == pytest.approx(rate, rel=0.1)
 
 
+def test_processes_that_are_far_away_are_hardly_less_busy():
+    """A hundred of them, a tenth of a second from question to answer: 2 s of work, and some round trips."""
+    near, far = (
+        simulate.simulate(Scenario(100, 20_000, "uniform", mean=0.01, latency=latency))
+        for latency in (0.0005, 0.05)
+    )
+    assert far.makespan < near.makespan + 6 * 0.1
+    assert far.in_hand > near.in_hand
+
+
+def test_results_that_are_gathered_for_longer_are_fewer_messages():
+    """What 10 000 processes say in a second is more than one caller can hear."""
+    often, seldom = (
+        simulate.simulate(Scenario(50, 20_000, "uniform", mean=0.01, latency=0.01, gather=gather))
+        for gather in (0.02, 0.2)
+    )
+    assert seldom.events < often.events / 3
+    assert seldom.makespan < often.makespan + 1.0
+
+
+def test_messages_and_bytes_are_counted_by_computer():
+    """What the processes of one computer say at about the same time is one message."""
+    traffic = simulate.Traffic(10, 100)
+    for number, now in [(0, 1.0), (9, 1.005), (10, 1.005), (0, 2.0)]:
+        traffic.add(number, 2, now)
+    assert traffic.messages == 3
+    few, many = simulate.Traffic(10, 100), simulate.Traffic(10, 1000)
+    few.add(0, 2, 1.0)
+    many.add(0, 2, 1.0)
+    assert many.bytes - few.bytes == 2 * 900
+
+
+def test_the_memory_of_the_scheduler_grows_with_the_processes_and_not_with_the_items():
+    few, many, more_items = (
+        simulate.simulate(Scenario(processes, items, "constant", mean=0.1)).memory
+        for processes, items in [(10, 1_000), (100, 1_000), (10, 5_000)]
+    )
+    assert few < 100_000
+    assert many > 3 * few
+    assert more_items < 1.5 * few
+
+
 # -- a process ---------------------------------------------------------------------------------------
 
 
@@ -294,6 +336,7 @@ def test_durations_are_read_from_a_file(tmp_path):
         (["--recorded", "missing.txt"], "missing.txt cannot be read"),
         (["--recorded", str(PROGRAM)], "is not a number"),
         (["--json", str(PROGRAM / "x.json")], "--json: "),
+        (["--cluster", "--processes", "5"], "no scenario of your own"),
         (["--procesess", "5"], "unrecognized arguments: --procesess 5"),
     ],
 )
@@ -311,3 +354,14 @@ def test_the_standard_scenarios_are_as_large_as_is_claimed():
     sizes = {(scenario.processes, scenario.items, scenario.family) for scenario in simulate.STANDARD}
     assert (2_000, 2_000_000, "tiny") in sizes
     assert any(scenario.items == 200_000 and scenario.deaths for scenario in simulate.STANDARD)
+
+
+def test_the_scenarios_of_a_cluster_are_as_large_as_is_claimed():
+    """They are played by `nox -s simulate -- --cluster`; their table can be written of any others, too."""
+    sizes = {(scenario.processes, scenario.items) for scenario in simulate.CLUSTER}
+    assert sizes >= {(1_000, 10_000_000), (10_000, 10_000_000)}
+    latencies = {scenario.latency for scenario in simulate.CLUSTER}
+    assert (min(latencies), max(latencies)) == (0.001, 0.05)
+    table = simulate.markdown([simulate.simulate(small())]).splitlines()
+    assert len(table) == 3
+    assert len({line.count("|") for line in table}) == 1

@@ -7,6 +7,8 @@ on when there is another.
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -55,13 +57,25 @@ def slow(index: int, folder: str) -> tuple[int, int, int]:
     return index, os.getpid(), os.getppid()
 
 
+def parent(_: Any) -> int:
+    return os.getppid()
+
+
+def deadly(index: int, folder: str) -> tuple[int, int, int]:
+    """Kills the Dask worker that its process is a child of, unless there is a folder."""
+    if not folder:
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()  # it goes, too
+    return slow(index, folder)
+
+
+def draw(k: int, rng: Any) -> tuple[int, float, float]:
+    """Of NumPy's numbers and of Python's."""
+    return k, float(rng.random()), random.random()
+
+
 def large(index: int, size: int) -> bytes:
     return bytes([index]) * size
-
-
-def parent_after(seconds: float) -> int:
-    time.sleep(seconds)
-    return os.getppid()
 
 
 def deed(what: str, folder: str) -> str:

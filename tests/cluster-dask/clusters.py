@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,14 @@ class Command:
     def runs(self) -> bool:
         return self.process.poll() is None
 
+    def has_group(self) -> bool:
+        """Whether anything runs that it has started."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def printed(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -80,10 +87,13 @@ class Worker(Command):
     cluster : ProcessCluster
     number : int
         The cluster's first worker has 0.
+    nanny : bool
+        Whether a process watches it.
     """
 
     cluster: ProcessCluster
     number: int
+    nanny: bool
 
     @property
     def address(self) -> str:
@@ -92,6 +102,20 @@ class Worker(Command):
             address for address, about in self.cluster.workers_now().items() if about["name"] == self.name
         ]
         return found[0] if found else ""
+
+    def is_ready(self) -> bool:
+        """Whether it is connected; a nanny has come to rest.
+
+        Before, a nanny takes the death of its worker for a failed start, and leaves behind what it starts.
+        """
+        address = self.address
+        if not address or not self.nanny:
+            return bool(address)
+        try:
+            states = self.cluster.client.run(state, workers=[address], nanny=True)
+        except (OSError, ValueError):  # it has died meanwhile
+            return False
+        return states == {address: "running"}
 
     def own_pid(self) -> int:
         """The process that works: with a nanny it is another one than the command's."""
@@ -158,10 +182,7 @@ class ProcessCluster:
     def worker(self, **options: Any) -> Worker:
         """Add a worker, and wait until it is connected; see `start_worker`."""
         worker = self.start_worker(**options)
-        self._wait(worker, lambda: worker.address)
-        if options.get("nanny"):  # until it is at rest, it takes a death for a failed start, and gives up
-            ask = partial(self.client.run, state, workers=[worker.address], nanny=True)
-            self._wait(worker, lambda: set(ask().values()) == {"running"})
+        self._wait(worker, worker.is_ready)
         return worker
 
     def start_worker(
@@ -210,7 +231,7 @@ class ProcessCluster:
         worker = self._command(
             Worker, name, [*before, *dask("worker", python)], [*words, *options], environment or {}
         )
-        worker.cluster, worker.number = self, number
+        worker.cluster, worker.number, worker.nanny = self, number, nanny
         return worker
 
     def workers_now(self) -> dict[str, Any]:
@@ -237,6 +258,9 @@ class ProcessCluster:
 
     def close(self) -> None:
         """End everything, and see that all of it ends when it is asked to."""
+        for worker in self.workers:
+            if worker.nanny and self.scheduler.runs():
+                wait_until(lambda worker=worker: worker.is_ready() or not worker.runs(), "a nanny at rest")
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -252,6 +276,10 @@ class ProcessCluster:
                 except subprocess.TimeoutExpired:
                     deaf.append(command.name)
         for command in self.commands:
+            if command.name in deaf:
+                command.kill()
+            with suppress(AssertionError):  # a nanny's helper still removes its semaphores
+                wait_until(lambda command=command: not command.has_group(), seconds=5)
             command.kill()
         for folder in self.folder.glob("worker-*"):
             if folder.is_dir():

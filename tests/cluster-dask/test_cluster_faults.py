@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster_tasks import FAST, begun_in, pids_in, slow
+from cluster_tasks import FAST, begun_in, deadly, pids_in, slow
 from clusters import ended, process_cluster, wait_until_gone
 from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
@@ -113,28 +113,31 @@ def test_a_worker_that_is_asked_to_end_hands_over_what_it_has(own_cluster, store
 
 
 def test_an_item_that_takes_its_worker_with_it_each_time_fails_as_data(own_cluster, store, tmp_path):
-    """It fills the memory of each computer that it is given to, say: it must not go round for ever."""
+    """It fills the memory of each computer that it is given to, say: it must not go round for ever.
+
+    By default it may do so three times; a nanny takes a while to put up with that.
+    """
     cluster = own_cluster()
     for _ in range(2):
         cluster.worker(nanny=True)
     items = [(k, str(tmp_path)) for k in range(10)]
     items[3] = (3, "")
     summary = run_tasks(
-        store, deadly, items, executor=DaskExecutor(cluster.address), errors="collect", **FAST
+        store,
+        deadly,
+        items,
+        executor=DaskExecutor(cluster.address),
+        errors="collect",
+        retries={"lost": 1},
+        **FAST,
     )
     assert (summary.done, summary.failed) == (9, 1)
     (failure,) = store.failures()
     assert (failure.index, failure.error.kind) == (3, "lost")
 
 
-def deadly(index, folder):
-    if not folder:
-        os.kill(os.getppid(), signal.SIGKILL)
-    return slow(index, folder or "/tmp")
-
-
 @settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -7,10 +7,9 @@ import os
 from collections import Counter, defaultdict
 
 import dask.config
-import numpy as np
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from cluster_tasks import (
     FAST,
@@ -19,9 +18,11 @@ from cluster_tasks import (
     begun_in,
     deed,
     device,
+    draw,
     gated,
     large,
     own_pid,
+    parent,
     pids_in,
     reporting,
     slow,
@@ -122,12 +123,8 @@ for executor in ("dask:" + address, DaskExecutor(address)):
 
 def used(executor, cluster, store):
     """Run something there; whether it was on that cluster."""
-    run_tasks(store, parents, range(8), executor=executor, **FAST)
+    run_tasks(store, parent, range(8), executor=executor, **FAST)
     return set(store.values()) <= {worker.pid for worker in cluster.workers}
-
-
-def parents(_):
-    return os.getppid()
 
 
 def test_a_cluster_is_given_by_its_address(cluster, store):
@@ -159,12 +156,26 @@ def test_the_scheduler_that_dask_is_configured_for_is_taken(cluster, store):
         assert used("dask", cluster, store)
 
 
-def test_a_cluster_object_is_an_executor(store):
-    """`LocalCluster`, `SLURMCluster`, `KubeCluster`: what has an address that a client can be made from."""
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, processes=True) as cluster:
-        summary = run_tasks(store, square, range(50), executor=cluster, **FAST)
-        assert cluster.status.name == "running", "it is not ours to close"
-    assert summary.done == 50
+# LocalCluster has processes of multiprocessing, which stay with the process that has started them
+LOCAL_CLUSTER = """
+if __name__ == "__main__":
+    from distributed import LocalCluster
+    from waiting import wait_until
+    nobody_looks = "127.0.0.1:0"
+    with LocalCluster(n_workers={workers}, threads_per_worker=1, dashboard_address=nobody_looks) as cluster:
+        store = open_store(":memory:")
+        items = [(k, folder) for k in range(40)]
+        {body}
+"""
+
+
+def test_a_cluster_object_is_an_executor(caller):
+    """`LocalCluster`, `SLURMCluster`, `KubeCluster`: it stays open, since it is not ours."""
+    body = """
+        print(run_tasks(store, slow, items, executor=cluster, **FAST).done, cluster.status.name)
+"""
+    script = caller(LOCAL_CLUSTER.format(workers=2, body=body.strip()), "")
+    assert ended(script) == (0, "40 running\n", "")
 
 
 def test_without_any_cluster_there_is_one_of_this_computer(caller):
@@ -194,19 +205,21 @@ def test_certificates_of_a_client_are_those_of_the_connections(own_cluster, tmp_
 
 
 def test_what_fails_is_data_and_the_rest_goes_on(run, store, tmp_path):
-    """It raises, its process dies, it hangs, it eats memory: of each kind one fails, with its reason."""
-    deeds = ["good", "raise", "die", "hang", "grow", "good"]
-    summary = run(
-        deed, [(what, str(tmp_path)) for what in deeds], errors="collect", timeout=5, memory_limit="300 MB"
-    )
-    assert (summary.done, summary.failed) == (2, 4)
-    assert {record.index: record.error.kind for record in store.failures()} == {
-        1: "raised",
-        2: "died",
-        3: "timeout",
-        4: "memory",
-    }
+    """It raises, its process dies, it hangs: of each kind one fails, with its reason."""
+    deeds = ["good", "raise", "die", "hang", "good"]
+    summary = run(deed, [(what, str(tmp_path)) for what in deeds], errors="collect", timeout=3)
+    assert (summary.done, summary.failed) == (2, 3)
+    kinds = {record.index: record.error.kind for record in store.failures()}
+    assert kinds == {1: "raised", 2: "died", 3: "timeout"}
     wait_until_gone(pids_in(tmp_path))
+
+
+def test_an_item_that_uses_too_much_memory_fails_alone(run, store, tmp_path):
+    """The memory is that of its own process; the Dask worker is none the worse."""
+    items = [("grow", str(tmp_path)), ("good", str(tmp_path))]
+    summary = run(deed, items, errors="collect", memory_limit="200 MB")
+    assert (summary.done, summary.failed) == (1, 1)
+    assert [(record.index, record.error.kind) for record in store.failures()] == [(0, "memory")]
 
 
 def test_an_item_that_fails_is_tried_again(run, store, tmp_path):
@@ -230,10 +243,6 @@ def test_items_draw_the_numbers_that_they_would_draw_here(run, store):
     here = MemoryStore()
     run_tasks(here, draw, range(20), seed=5, poolsize=2, **FAST)
     assert sorted(store.values()) == sorted(here.values())
-
-
-def draw(k, rng):
-    return k, float(rng.random()), float(np.random.rand())
 
 
 # -- being shown, and being told ---------------------------------------------------------------------
@@ -410,11 +419,14 @@ def test_what_no_worker_offers_is_named(cluster, store, asked):
 # -- clusters that grow when they are needed -----------------------------------------------------------
 
 
-def test_an_adaptive_cluster_grows_for_a_run_and_shrinks_after_it(tmp_path, store):
+def test_an_adaptive_cluster_grows_for_a_run_and_shrinks_after_it(caller):
     """From no worker at all; nobody has to say when."""
-    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None, processes=True) as cluster:
+    body = """
         cluster.adapt(minimum=0, maximum=2, interval="100ms", wait_count=2)
-        items = [(k, str(tmp_path)) for k in range(60)]
-        summary = run_tasks(store, slow, items, executor=cluster, poolsize=2, **FAST)
-        assert summary.done == 60
+        print(run_tasks(store, slow, items, executor=cluster, **FAST).done)
         wait_until(lambda: not cluster.scheduler_info["workers"], "a cluster of no workers")
+        print(len({parent for _, _, parent in store.values()}) in (1, 2))
+"""
+    script = caller(LOCAL_CLUSTER.format(workers=0, body=body.strip()), "")
+    status, out, err = ended(script)  # Dask has its own to say of a worker that is closed while it starts
+    assert (status, out) == (0, "40\nTrue\n"), err

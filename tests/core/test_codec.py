@@ -393,3 +393,13 @@ class Touchy:
     @property
     def dtype(self):
         raise RuntimeError
+
+
+@pytest.mark.parametrize("size", [0, 59, 61, 119, 120, 121, 500])
+def test_of_long_bytes_the_ends_are_shown(size):
+    """As of anything else that is long; but nobody writes out the middle of some megabytes for that."""
+    item = bytes(range(256)) + bytes(range(255, -1, -1))
+    whole = repr(item[-size:] if size else b"")
+    assert codec.short(item[-size:] if size else b"") == (
+        whole if len(whole) <= 60 else f"{whole[:28]}...{whole[-29:]}"
+    )

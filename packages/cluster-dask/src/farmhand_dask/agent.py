@@ -48,6 +48,7 @@ _PARTING = 1.5  # seconds in which processes hand over what they have, when the 
 _FIRST = 0.05  # seconds between two looks, as long as the caller has not said
 
 _RUNNING = (Status.running, Status.paused)
+_RUNS = ("executing", "long-running")  # of a Dask task; one that is forgotten meanwhile is "cancelled"
 
 _agents: dict[tuple[str, str], Agent] = {}  # by the Dask worker's address and the run
 _lock = threading.Lock()
@@ -73,8 +74,9 @@ def hold(run: str, lease: str) -> None:
         with _lock:
             agent = _agents.get((worker.address, run))
             if agent is None:
-                agent = _agents[worker.address, run] = Agent(worker, run)
+                agent = Agent(worker, run)
                 agent.start()
+                _agents[worker.address, run] = agent
             end = agent.lease(lease)
         if end is not None:
             break
@@ -120,6 +122,7 @@ class Agent:
         self._outgoing: asyncio.Queue[Frames] = asyncio.Queue()
         self._pace = _FIRST
         self._look_at = 0.0
+        self._link: object = None  # the caller's, the only one that it has ever had
         self._heard = monotonic()  # the last word of the caller
         self._silence = _ALONE  # for how long it may say none
         self._leaving = False  # the Dask worker closes
@@ -145,6 +148,15 @@ class Agent:
         worker.handlers.setdefault(RELAY, _relaying(worker))
         worker.plugins[topic(self._run)] = _Farewell(self)
 
+    def claim(self, link: object) -> bool:
+        """Whether ``link`` is the caller's; a second one means that the caller has given up the first."""
+        if self._link is None:
+            self._link = link
+        elif self._link != link:
+            self.finish()
+            return False
+        return True
+
     async def attend(self, comm: Comm) -> None:
         """Serve the caller at the other end until it is gone."""
         self._silence = float("inf")  # the end of the connection says more
@@ -167,7 +179,7 @@ class Agent:
                 frames = await self._outgoing.get()
                 await comm.write([to_wire(frames)])
                 self._has_left()
-                if self._ended.is_set() and self._outgoing.empty():
+                if self.has_said_all():
                     await comm.close()
                     return
         except (CommClosedError, OSError):
@@ -202,8 +214,12 @@ class Agent:
         self._leaving = True
         self._executor.wake()
         deadline = monotonic() + 2 * _PARTING
-        while monotonic() < deadline and not (self._ended.is_set() and self._outgoing.empty()):
+        while monotonic() < deadline and not self.has_said_all():
             await asyncio.sleep(0.01)
+
+    def has_said_all(self) -> bool:
+        """Whether it is at its end, and the caller has heard everything."""
+        return self._ended.is_set() and self._outgoing.empty()
 
     def _has_left(self) -> None:
         self._sending = False
@@ -218,7 +234,7 @@ class Agent:
                 self._turn(self._pace if self._numbers else 0.5)
                 if self._worker.status not in _RUNNING:
                     self._leaving = True
-                elif monotonic() - self._heard > self._silence:
+                elif self._silence < float("inf") and not self._is_wanted():
                     break
             if self._leaving and not self._over:
                 why = "its Dask worker was closed"
@@ -227,6 +243,17 @@ class Agent:
             why = f"farmhand failed on its Dask worker:\n{traceback.format_exc()}"
         finally:
             self._end(why)
+
+    def _is_wanted(self) -> bool:
+        """Without a connection whose end would tell: whether there is a caller, as far as can be seen.
+
+        Dask forgets the leases of a client that is gone, and those that are given back before they are known
+        to have begun; but it cannot end them.
+        """
+        if monotonic() - self._heard > self._silence:
+            return False
+        tasks = [self._worker.state.tasks.get(lease) for lease in [*self._leases]]
+        return not tasks or any(task is not None and task.state in _RUNS for task in tasks)
 
     def _turn(self, seconds: float) -> None:
         while self._arrived:
@@ -245,7 +272,8 @@ class Agent:
             case messages.SEND:
                 executor.send(*fields)
             case messages.START:
-                executor.start(*fields)
+                if not self._leaving:  # else it is lost with this agent
+                    executor.start(*fields)
             case messages.RECALL:
                 executor.recall(*fields)
             case messages.STOP:
@@ -280,13 +308,14 @@ class Agent:
             Job(
                 Task(_nobody),
                 lambda: setup.shipped,
-                setup.share,
+                max(setup.share, self._worker.state.nthreads),  # the caller may not know this worker yet
                 setup.timeout,
                 memory_limit=setup.memory_limit,
                 capture=setup.capture,
                 spool=spool,
                 path=setup.path,
                 argv=setup.argv,
+                gather=setup.gather,
             )
         )
 
@@ -361,7 +390,7 @@ class Agent:
             self._end_leases()
 
     def _end_leases(self) -> None:
-        for end in self._leases.values():
+        for end in [*self._leases.values()]:  # another may be just coming
             end.set()
 
     def _last_words(self, frames: Frames) -> None:
@@ -373,18 +402,29 @@ class Agent:
 def _attending(worker: Worker) -> Any:
     async def attend(comm: Comm, run: str) -> Status:
         agent = _find(worker, run)
-        await comm.write(agent is not None)
-        if agent is not None:
+        if agent is not None and agent.claim(comm):
+            await comm.write(True)
             await agent.attend(comm)
+        else:
+            await comm.write(False)
         return Status.dont_reply
 
     return attend
 
 
 def _relaying(worker: Worker) -> Any:
-    async def relay(run: str, push: list[Any] | None = None) -> list[Any] | None:
-        agent = _find(worker, run)
+    agents: dict[str, Agent] = {}  # by link; also those that have ended, and may have last words
+
+    async def relay(run: str, link: str, push: list[Any] | None = None) -> list[Any] | None:
+        agent = agents.get(link)
         if agent is None:
+            agent = _find(worker, run)
+            if agent is None or not agent.claim(link):
+                return None
+            for old in [old for old, other in agents.items() if other.has_said_all()]:
+                del agents[old]
+            agents[link] = agent
+        if agent.has_said_all():
             return None
         agent.hear()
         if push is None:

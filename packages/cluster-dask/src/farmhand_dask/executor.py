@@ -16,13 +16,13 @@ import sys
 import sysconfig
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from distributed.client import Future
 
+from farmhand.chunking import GATHER
 from farmhand.errors import FarmhandError, UsageError
 from farmhand.events import (
     ExecutorEvent,
@@ -39,7 +39,7 @@ from farmhand_dask.agent import hold, topic
 from farmhand_dask.folders import Proof
 from farmhand_dask.joining import Cluster, Place
 from farmhand_dask.leases import Lease, Leases
-from farmhand_dask.links import Link, open_link
+from farmhand_dask.links import Intake, Link, open_link
 from farmhand_dask.messages import Frames, Setup, apart, unpack
 from farmhand_dask.remotes import Remote
 from farmhand_dask.waking import Bell
@@ -51,11 +51,15 @@ _PLACES_A_SECOND = 500  # that such a look may cost; of more workers it is taken
 _GIVE_UP = 10.0  # seconds without an answer of Dask's scheduler
 _PACE = 0.1  # seconds between two looks of an agent at what its processes are on,
 _AGENTS_A_SECOND = 500  # or so many agents in a second
+_SPOKEN_A_SECOND = 8000  # messages of processes with results, which is about what one caller can take:
+_MOST_GATHER = 0.2  # seconds; of many processes each gathers for longer than usual, up to so long
 _PING = 1.0  # seconds
 _PINGED = 16  # agents, each time
 _CHANGED = 0.25  # by so much of itself a round trip must have changed to be told,
 _LEAST_CHANGE = 0.0005  # seconds, and by so many
 _PATIENCE = 3.0  # seconds that agents have to say that all has ended
+_MISSED = 5  # looks in a row that do not find an agent's Dask worker, after which it is given up
+_MEASURE = 0.25  # seconds between two looks at all round trips
 _TRIES = 3  # times that a Dask worker may fail to get a process ready before it is left alone
 
 
@@ -104,6 +108,7 @@ class DaskExecutor:
         self._resources = dict(resources or {})
         self._direct = direct
         self._bell: Bell | None = None
+        self._refused: set[int] = set()  # threads whose run was refused, and whose close() means nothing
         self._over = threading.Event()
         self._forget_all()
 
@@ -118,6 +123,9 @@ class DaskExecutor:
         self._avoided: dict[str, str] = {}  # workers that are of no use, and why
         self._failures: dict[str, int] = {}  # agents that ended without having started a process, by address
         self._remotes: dict[str, Remote] = {}
+        self._holders: dict[str, Remote] = {}  # by lease
+        self._way = self._direct  # to the agents, as soon as it is known which is possible
+        self._intake = Intake()
         self._slots: dict[int, tuple[Remote, str]] = {}  # of each process that has one, with its lease
         self._waiting: dict[int, list[Any]] = {}  # processes without a slot, and what they are to be told
         self._futures: dict[str, Future] = {}
@@ -128,16 +136,23 @@ class DaskExecutor:
         self._definitions: list[bytes] = []
         self._proof: Proof | None = None
         self._pace = _PACE
+        self._gather = GATHER  # of the processes that are started next
         self._ping_at = 0.0
         self._trip = 0.0  # the round trip that was last told
+        self._measure_at = 0.0
         self._broken = False
         self._woken = False
         self._events: list[ExecutorEvent] = []
-        self._happened: deque[tuple[Any, ...]] = deque()
 
     # -- the farm's side ----------------------------------------------------------------------------
 
     def room(self) -> int:
+        if self._bell is not None:
+            self._refused.add(threading.get_ident())
+            raise UsageError(
+                "executor: this DaskExecutor is at work for another run; give each of two runs at the same "
+                "time one of its own (they can have the same Client)"
+            )
         self._bell = Bell()
         self._over = threading.Event()  # the thread of the run before may still look at its own
         cluster = self._cluster = Cluster.join(self._target)
@@ -152,7 +167,7 @@ class DaskExecutor:
         return self._use(places)
 
     def open(self, job: Job) -> None:
-        cluster = self._joined
+        cluster, bell = self._joined, self._ready
         if job.start_method != "spawn":
             raise UsageError(
                 f"start_method={job.start_method!r} copies this process, which cannot be done on another "
@@ -161,8 +176,8 @@ class DaskExecutor:
         self._job = job
         self._shipped = job.ship()
         self._timeout = job.timeout
-        cluster.client.subscribe_topic(topic(self._run), self._lease_began)
-        watch = partial(self._watch, cluster, self._over)
+        cluster.client.subscribe_topic(topic(self._run), partial(_lease_began, bell))
+        watch = partial(self._watch, cluster, self._over, bell)
         threading.Thread(target=watch, name="farmhand workers", daemon=True).start()
 
     def start(self, number: int) -> None:
@@ -213,8 +228,7 @@ class DaskExecutor:
 
     def wait(self, timeout: float | None) -> list[ExecutorEvent]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        bell = self._bell
-        assert bell is not None, "room() comes first"
+        bell = self._ready
         while True:
             self._act()
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -223,7 +237,7 @@ class DaskExecutor:
             elif self._slots:
                 left = _PING if left is None else min(left, _PING)
             bell.sleep(left)
-            self._take()
+            self._take(bell)
             late = deadline is not None and time.monotonic() >= deadline
             if self._events or self._woken or late:
                 break
@@ -234,6 +248,9 @@ class DaskExecutor:
         return events
 
     def close(self) -> None:
+        if threading.get_ident() in self._refused:
+            self._refused.discard(threading.get_ident())
+            return
         if self._bell is None:
             return
         self._over.set()
@@ -249,14 +266,17 @@ class DaskExecutor:
     def _part(self, cluster: Cluster, bell: Bell) -> None:
         """End all processes, wait until that has happened, and give all leases back."""
         self._everywhere(messages.CLOSE)
+        with contextlib.suppress(Exception):
+            for future in self._futures.values():
+                future.release()
         with contextlib.suppress(Exception):  # a cluster that is gone has nothing that could be ended
             deadline = time.monotonic() + _PATIENCE
             while self._remotes and time.monotonic() < deadline:
                 bell.sleep(0.1)
-                self._take()
+                self._take(bell)
+        for remote in self._remotes.values():
+            remote.leave()
         with contextlib.suppress(Exception):
-            for future in self._futures.values():
-                future.release()
             if self._job is not None:
                 cluster.client.unsubscribe_topic(topic(self._run))
 
@@ -288,7 +308,7 @@ class DaskExecutor:
             return
         for remote in self._remotes.values():
             while remote.link is not None and remote.unused and self._waiting:
-                number = min(self._waiting)
+                number = next(iter(self._waiting))
                 remote.say(messages.START, number)
                 for command in self._waiting.pop(number):
                     remote.say(*command)
@@ -318,18 +338,22 @@ class DaskExecutor:
             hold, self._run, lease.id, key=lease.id, pure=False, retries=0, resources=resources, **about
         )
         self._futures[lease.id] = future
-        future.add_done_callback(partial(self._lease_ended, lease.id, lease.place))
+        future.add_done_callback(partial(_lease_ended, self._ready, lease.id, lease.place))
 
     def _give_back(self, lease: str) -> None:
-        for remote in self._remotes.values():
-            if lease in remote.leases:
-                remote.leases.discard(lease)
-                remote.unused.discard(lease)
-                remote.say(messages.RELEASE, lease)
-                break
+        remote = self._take_from_its_holder(lease)
+        if remote is not None:
+            remote.say(messages.RELEASE, lease)
         future = self._futures.pop(lease, None)
         if future is not None:
             future.release()
+
+    def _take_from_its_holder(self, lease: str) -> Remote | None:
+        remote = self._holders.pop(lease, None)
+        if remote is not None:
+            remote.leases.discard(lease)
+            remote.unused.discard(lease)
+        return remote
 
     def _ping(self) -> None:
         """Ask some agents for an answer, to know how long the way is."""
@@ -349,50 +373,47 @@ class DaskExecutor:
 
     # -- what has happened ------------------------------------------------------------------------------
 
-    def _take(self) -> None:
-        """All that others have put into the queue."""
-        while self._happened:
-            what, *about = self._happened.popleft()
+    def _take(self, bell: Bell) -> None:
+        """All that others have told."""
+        while bell.happened:
+            what, *about = bell.happened.popleft()
             getattr(self, f"_on_{what}")(*about)
-
-    def _tell(self, *happening: Any) -> None:
-        """In any thread: something has happened."""
-        self._happened.append(happening)
-        self._ring()
 
     def _on_granted(self, lease: str, address: str) -> None:
         remote = self._remotes.get(address)
         client = self._joined.client
         if remote is None:
             remote = self._remotes[address] = Remote(address, client.loop)
-            arguments = (client, address, self._run, self._link_says, self._direct)
-            client.loop.add_callback(partial(open_link, *arguments))
+            tell = partial(_link_says, self._ready, remote)
+            direct = False if self._way is False else self._direct
+            remote.reach(partial(open_link, client, address, self._run, tell, self._intake, direct))
         if self._leases.granted(lease, address) and not self._over.is_set():
+            self._take_from_its_holder(lease)  # that was lost, which its link has not said yet
+            self._holders[lease] = remote
             remote.leases.add(lease)
             remote.unused.add(lease)
+            self._lost.clear()
         else:
             remote.say(messages.RELEASE, lease)
 
-    def _on_linked(self, link: Link) -> None:
-        remote = self._remotes.get(link.address)
-        if remote is None:
-            return
-        if self._direct is None:
-            self._direct = link.direct  # what is possible for one of them is so for the others
+    def _on_linked(self, remote: Remote, link: Link, _: None) -> None:
+        if self._remotes.get(remote.address) is not remote:
+            return  # it was given up
+        if self._way is None:
+            self._way = link.direct  # where one cannot be reached, the others need not be tried
         if self._over.is_set():
             remote.linked(link, [(messages.CLOSE,)])
             return
         definitions = [(messages.DEFINE, data) for data in self._definitions]
-        remote.linked(link, [(messages.SETUP, self._setup(link.address)), *definitions])
+        remote.linked(link, [(messages.SETUP, self._setup(remote.address)), *definitions])
         pace = max(_PACE, len(self._remotes) / _AGENTS_A_SECOND)
         if pace > 1.2 * self._pace:
             self._pace = pace
             self._everywhere(messages.PACE, pace)
 
-    def _on_message(self, link: Link, frames: Frames) -> None:
-        remote = self._remotes.get(link.address)
-        link.read(frames)
-        if remote is None or remote.link is not link:
+    def _on_message(self, remote: Remote, _: Link, frames: Frames) -> None:
+        self._intake.taken(frames)
+        if self._remotes.get(remote.address) is not remote:
             return  # it was given up
         for thing in unpack(frames):
             if type(thing) is tuple:
@@ -432,21 +453,25 @@ class DaskExecutor:
 
     def _measure(self) -> None:
         """How long the way is: the middle of what it was at best to each of the agents."""
+        now = time.monotonic()
+        if self._trip and now < self._measure_at:
+            return
+        self._measure_at = now + _MEASURE
         best = sorted(min(remote.trips) for remote in self._remotes.values() if remote.trips)
         middle = best[len(best) // 2]
         if abs(middle - self._trip) > max(_LEAST_CHANGE, _CHANGED * self._trip):
             self._trip = middle
-            self._events.append(RoundTrip(middle))
+            self._events.append(RoundTrip(middle + self._gather - GATHER))
 
-    def _on_ended(self, link: Link, why: str) -> None:
-        remote = self._remotes.get(link.address)
-        if remote is not None and remote.link in (None, link):
+    def _on_ended(self, remote: Remote, _: Link, why: str) -> None:
+        if self._remotes.get(remote.address) is remote:
             self._forget(remote, why)
 
     def _forget(self, remote: Remote, why: str) -> None:
         """An agent is gone, and with it its processes and leases."""
         address = remote.address
         del self._remotes[address]
+        remote.leave()
         for number in sorted(remote.numbers):
             del self._slots[number]
             index, since = remote.running.get(number, (None, time.monotonic()))
@@ -455,11 +480,12 @@ class DaskExecutor:
                 ProcessDied(number, index, f"{why} ({address})", time.time() - seconds, seconds, kind="lost")
             )
         for lease in remote.leases:
+            del self._holders[lease]
             self._leases.ended(lease)
             future = self._futures.pop(lease, None)
             if future is not None:
                 future.release()
-        if not remote.useful and not self._over.is_set():
+        if remote.leases and not remote.useful and not self._over.is_set():
             self._failures[address] = self._failures.get(address, 0) + 1
             if self._failures[address] >= _TRIES:
                 self._avoid({address: why})
@@ -478,7 +504,7 @@ class DaskExecutor:
 
     def _on_lease_over(self, lease: str) -> None:
         """It ended by itself: its agent is at its end, or somebody cancelled it."""
-        if lease in self._futures and not any(lease in remote.leases for remote in self._remotes.values()):
+        if lease in self._futures and lease not in self._holders:
             self._futures.pop(lease).release()
             self._leases.ended(lease)
 
@@ -490,6 +516,10 @@ class DaskExecutor:
                 del self._avoided[address]
         if new:
             self._avoid(new)
+        for remote in [*self._remotes.values()]:
+            remote.missed = 0 if remote.address in places else remote.missed + 1
+            if remote.missed >= _MISSED:  # it hangs, and a connection alone would never say so
+                self._forget(remote, "Dask's scheduler has given up its Dask worker")
         before = self._room
         if self._use(places) != before:
             self._events.append(RoomChanged(self._room))
@@ -519,22 +549,9 @@ class DaskExecutor:
             self._broken = True
             self._events.append(ExecutorFailed(error))
 
-    # -- in other threads -------------------------------------------------------------------------------
+    # -- in another thread ------------------------------------------------------------------------------
 
-    def _link_says(self, link: Link, what: str, about: Any) -> None:
-        if link.run == self._run:  # else it is one of the run before
-            self._tell(what, link) if what == "linked" else self._tell(what, link, about)
-
-    def _lease_began(self, event: tuple[float, Mapping[str, str]]) -> None:
-        self._tell("granted", event[1]["lease"], event[1]["worker"])
-
-    def _lease_ended(self, lease: str, place: str | None, future: Future) -> None:
-        if future.status == "error":
-            self._tell("lease_failed", lease, place, repr(future.exception()))
-        else:
-            self._tell("lease_over", lease)
-
-    def _watch(self, cluster: Cluster, over: threading.Event) -> None:
+    def _watch(self, cluster: Cluster, over: threading.Event, bell: Bell) -> None:
         """Look again and again which workers there are."""
         known: set[str] = set()
         unfit: dict[str, str] = {}
@@ -551,12 +568,12 @@ class DaskExecutor:
                 closed = cluster.client.status == "closed"
                 if closed or time.monotonic() - answered > _GIVE_UP:
                     if not over.is_set():
-                        self._tell("lost")
+                        bell.tell("lost")
                     return
                 continue
             answered = time.monotonic()
             pause = max(_LOOK, len(places) / _PLACES_A_SECOND)
-            self._tell("places", places, unfit, maximum)
+            bell.tell("places", places, unfit, maximum)
 
     # -- small things -----------------------------------------------------------------------------------
 
@@ -564,6 +581,11 @@ class DaskExecutor:
     def _joined(self) -> Cluster:
         assert self._cluster is not None, "room() comes first"
         return self._cluster
+
+    @property
+    def _ready(self) -> Bell:
+        assert self._bell is not None, "room() comes first"
+        return self._bell
 
     def _refuse_what_nobody_offers(self, places: Mapping[str, Place]) -> None:
         """Raise an error where a cluster has nothing for us: that is a slip, nothing to wait for."""
@@ -588,6 +610,8 @@ class DaskExecutor:
     def _setup(self, address: str) -> Setup:
         job, place = self._job, self._places.get(address)
         assert job is not None
+        processes = max(len(self._slots) + len(self._waiting), len(self._remotes))
+        self._gather = max(self._gather, min(_MOST_GATHER, processes / _SPOKEN_A_SECOND))
         neighbours = [
             a for a, other in self._places.items() if place is not None and other.host == place.host
         ]
@@ -604,7 +628,26 @@ class DaskExecutor:
             tuple(sys.argv),
             spool,
             self._pace,
+            self._gather,
         )
+
+
+# What is told, in other threads, goes to the bell of its run: when that is over, nobody hears it.
+
+
+def _link_says(bell: Bell, remote: Remote, what: str, link: Link, about: Any) -> None:
+    bell.tell(what, remote, link, about)
+
+
+def _lease_began(bell: Bell, event: tuple[float, Mapping[str, str]]) -> None:
+    bell.tell("granted", event[1]["lease"], event[1]["worker"])
+
+
+def _lease_ended(bell: Bell, lease: str, place: str | None, future: Future) -> None:
+    if future.status == "error":
+        bell.tell("lease_failed", lease, place, repr(future.exception()))
+    else:
+        bell.tell("lease_over", lease)
 
 
 def _own_path() -> tuple[str, ...]:

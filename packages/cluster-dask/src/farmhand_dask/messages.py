@@ -90,6 +90,8 @@ class Setup:
         Folder, threshold and sync of :class:`farmhand.spool.Spool`, and the proof that the folder is shared.
     pace : float
         Seconds between two looks at what processes are on.
+    gather : float
+        As in :class:`farmhand.executor.Job`.
     """
 
     shipped: bytes
@@ -101,6 +103,7 @@ class Setup:
     argv: tuple[str, ...]
     spool: tuple[str, int, bool, Any] | None
     pace: float
+    gather: float
 
 
 class _Pickler(pickle.Pickler):

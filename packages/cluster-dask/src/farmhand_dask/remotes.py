@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from tornado.ioloop import IOLoop
@@ -42,6 +43,8 @@ class Remote:
         An answer is awaited.
     useful : bool
         A process has been started there.
+    missed : int
+        How many looks in a row Dask's scheduler has not known its Dask worker.
     """
 
     def __init__(self, address: str, loop: IOLoop) -> None:
@@ -57,6 +60,23 @@ class Remote:
         self.trips: deque[float] = deque(maxlen=5)
         self.pinged = False
         self.useful = False
+        self.missed = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def reach(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have the event loop open a link, and serve it."""
+        self._loop.add_callback(self._reach, work)
+
+    def _reach(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task = asyncio.ensure_future(work())
+
+    def leave(self) -> None:
+        """It is not wanted any more: end its link, be it open or not yet; the agent notices."""
+        self._loop.add_callback(self._leave)
+
+    def _leave(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     def say(self, *command: Any) -> None:
         """Tell the agent something; if it is not linked yet, as soon as it is."""

@@ -17,7 +17,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 
-__all__ = ["Middle", "Pace", "chunk_size", "refill", "worth_taking"]
+__all__ = ["GATHER", "Middle", "Pace", "chunk_size", "refill", "worth_taking"]
 
 TARGET = 0.05  # seconds of work in a chunk: long beside a round trip, short beside a person
 SINGLE = 0.02  # seconds; items that take longer travel alone

@@ -75,6 +75,12 @@ class _Repr(reprlib.Repr):
                 return str(x)  # of a float32 as many digits as it has
         return super().repr1(x, level)
 
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        """As anything else, but without writing out the middle, of which nothing is shown."""
+        if len(x) <= 2 * self.maxother:
+            return self.repr_instance(x, level)
+        return self.repr_instance(x[: self.maxother] + x[-self.maxother :], level)
+
 
 _repr = _Repr()
 _repr.maxstring = _repr.maxother = 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from farmhand.chunking import GATHER
 from farmhand.events import ExecutorEvent
 from farmhand.spool import Spool
 from farmhand.task import Task
@@ -46,6 +47,8 @@ class Job:
         Where processes look for modules beside where this process does: after all of that.
     argv : sequence of str, optional
         Their ``sys.argv``; by default that of this process.
+    gather : float
+        Seconds for which a process keeps results of short items, to send them together.
     """
 
     task: Task
@@ -58,6 +61,7 @@ class Job:
     spool: Spool | None = None
     path: Sequence[str] = ()
     argv: Sequence[str] | None = None
+    gather: float = GATHER
 
 
 class Executor(Protocol):

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # farm to worker
-SETUP = 1  # sys.path, sys.argv, shipped task or None, what makes the spool or None
+SETUP = 1  # sys.path, sys.argv, shipped task or None, what makes the spool or None, seconds to gather
 DEFINE = 2  # shipped names of __main__
 ITEMS = 3  # span, payload, which of them to run
 RECALL = 4  # everything?

@@ -144,10 +144,11 @@ class LocalExecutor:
             if job.start_method == "fork":
                 others = self._not_for_children()
                 child = launch.fork(number, self._threads, job.capture, variables, others, self._serve_forked)
-                setup = frames.pack(frames.SETUP, None, None, None, self._spool)
+                setup = frames.pack(frames.SETUP, None, None, None, self._spool, job.gather)
             else:
                 child = launch.spawn(number, self._threads, job.capture, variables)
-                setup = frames.pack(frames.SETUP, self._path, self._argv, self._shipped, self._spool)
+                about = (self._path, self._argv, self._shipped, self._spool, job.gather)
+                setup = frames.pack(frames.SETUP, *about)
         except OSError as error:  # too many processes, descriptors, or too little memory
             why = error.strerror or error
             reason = f"it could not be started ({why}); use fewer processes, or raise that limit"

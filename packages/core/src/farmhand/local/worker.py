@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "main"]
 
-GATHER = 0.02  # seconds for which results are gathered: sending each would take a part of a CPU
 HANDOVER = 0.3  # seconds in which the task's thread may take notice of the end by itself
 LARGE = 64 * 1024  # bytes; a larger result is sent at once
 PATIENCE = 0.005  # seconds more after which the helper thread sends what the task's thread has not
@@ -126,6 +125,7 @@ class Worker:
         self._ended: list[float] = []
         self._indices: list[int] = []
         self._usage: dict[int, tuple[int | None, str]] = {}  # by item, before its index is appended
+        self._seconds_to_gather = 0.0  # for which results wait: sending each would take a part of a CPU
         self._flush_at = 0.0
         self._look_at = 0.0  # an item that ends later is looked at; never later than the next flush
         self._helper_wanted = threading.Semaphore(0)
@@ -190,7 +190,9 @@ class Worker:
         argv: list[str] | None,
         shipped: bytes | None,
         spool: tuple[str, int, bool] | None,
+        gather: float,
     ) -> MadeTask | None:
+        self._seconds_to_gather = gather
         try:
             if spool is not None:
                 self._spool = Spool(*spool)
@@ -376,7 +378,7 @@ class Worker:
 
     def _gather(self) -> None:
         """Let results wait for a little while, and the helper watch over them."""
-        self._flush_at = monotonic() + GATHER
+        self._flush_at = monotonic() + self._seconds_to_gather
         if not self._helper_awake:
             self._helper_awake = True
             self._helper_wanted.release()
@@ -384,7 +386,7 @@ class Worker:
     def _help(self) -> None:
         """Send results that ended just after a flush while the task's thread is in a long item.
 
-        The task's thread sends by itself whatever ends later than ``GATHER`` after a flush, so
+        The task's thread sends by itself whatever ends later than that after a flush, so
         that only the time just after a flush has to be watched. Two looks must find nothing: that
         thread may have been interrupted between reading the clock and adding its result.
         """
