@@ -88,10 +88,17 @@ SIZE = 100  # bytes of an item, or of a tiny one's result; other results have te
 LATENCIES = (0.001, 0.005, 0.02, 0.05)  # seconds of a message
 DEPTHS = {1.0: 50, 0.1: 100, 0.01: 1_000}  # by the items' mean duration in seconds, how many for each process
 TEN_MILLION = 10_000_000
+SPOKEN_A_SECOND, MOST_GATHER = 8_000, 0.2  # by which farmhand-dask lets many processes gather for longer
+
+
+def gather_of(processes: int) -> float:
+    """Seconds for which each of so many processes keeps results, as farmhand-dask says it."""
+    return max(GATHER, min(MOST_GATHER, processes / SPOKEN_A_SECOND))
 
 
 def _cluster() -> tuple[Scenario, ...]:
-    about: Any = {"slots": SLOTS, "item_size": SIZE}
+    about: Any = {"slots": SLOTS, "item_size": SIZE, "gather": gather_of(1_000)}
+    many: Any = {"latency": 0.02, "gather": gather_of(10_000)}
     usual: Any = {**about, "result_size": 10 * SIZE, "family": "uniform"}
     tiny: Any = {**about, "result_size": SIZE, "family": "tiny"}
     return (
@@ -101,8 +108,8 @@ def _cluster() -> tuple[Scenario, ...]:
             for latency in LATENCIES
         ),
         *(Scenario(1_000, TEN_MILLION, latency=latency, **tiny) for latency in LATENCIES),
-        *(Scenario(10_000, 10_000 * DEPTHS[mean], mean=mean, latency=0.02, **usual) for mean in (1.0, 0.1)),
-        Scenario(10_000, TEN_MILLION, mean=0.01, latency=0.02, gather=0.2, **usual),
+        *(Scenario(10_000, 10_000 * DEPTHS[mean], mean=mean, **{**usual, **many}) for mean in DEPTHS),
+        Scenario(10_000, TEN_MILLION, **{**tiny, **many}),
     )
 
 
