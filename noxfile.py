@@ -176,6 +176,5 @@ def torture(session: nox.Session) -> None:
 @nox.session
 def screenshots(session: nox.Session) -> None:
     """The pictures in docs/pictures, or those named after `--`: runs in a window and a terminal, plots."""
-    packages = paths("core", "store-shelve", "store-sqlite", "eta-plot", "gui-tk", "tui-rich", "compat-brian")
-    install(session, *packages, group="brian")
+    install(session, *paths(*PACKAGES), group="brian")
     session.run("python", "docs/screenshots.py", *session.posargs)
