@@ -75,6 +75,16 @@ class Cluster(ScriptedExecutor):
         ]
 
 
+class FullCluster(Cluster):
+    """All places are taken until ``seen`` holds."""
+
+    def wait(self, timeout: float | None) -> list[ExecutorEvent]:
+        if not self._seen():
+            time.sleep(0.005)
+            return []
+        return super().wait(timeout)
+
+
 def farm(executor: object, items: Sequence[int] = range(50), **options):
     store = MemoryStore()
     summary = run_tasks(store, square, items, executor=executor, **{**FAST, **options})
@@ -176,6 +186,15 @@ def test_status_says_on_how_many_computers_a_run_is(tmp_path):
     told = " ".join(status.communicate()[0].split())
     assert status.returncode == 0
     assert "; 3 processes on 3 computers" in told
+
+
+def test_a_process_without_a_place_is_shown_as_waiting():
+    """To call it starting for hours would hide what it lacks; and to say so at once would flicker."""
+    frontend = RecordingFrontend()
+    states = lambda: [{p.state for p in s.processes} for s in frontend.snapshots]  # noqa: E731
+    farm(FullCluster(2, seen=lambda: {"waiting"} in states()), progress=frontend)
+    assert states()[0] == {"starting"}
+    assert not any("waiting" in some for some in states()[states().index({"waiting"}) + 3 :])
 
 
 def test_that_memory_runs_short_here_is_no_reason_for_others_to_wait():

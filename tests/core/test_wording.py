@@ -23,7 +23,6 @@ from farmhand.wording import (
     size_text,
     state_text,
     summary_text,
-    waiting_for_place,
     when_text,
 )
 
@@ -161,24 +160,16 @@ def test_where_processes_are_is_told_once_one_is_elsewhere():
     assert processes_text(Snapshot(processes=(there, here, there))) == "3 processes on 2 computers"
 
 
-def test_a_process_that_has_not_started_waits_for_a_place_where_others_have_one():
-    """On this computer there is always one; and where all wait, that is the state of the run."""
-    there = ProcessView(0, 77, computer="node17")
-    starting = ProcessView(2, 78, computer="node17")
-    assert waiting_for_place((there, ProcessView(1), starting)) == {1}
-    assert not waiting_for_place((ProcessView(0, 77), ProcessView(1)))
-
-
 def test_the_state_of_a_run_is_told_in_words():
     """A person at a window or a terminal reads what goes on, and what is waited for."""
     busy = ProcessView(0, state="busy", index=3)
     assert state_text(Snapshot(processes=(ProcessView(0), ProcessView(1)))) == "starting 2 processes"
     assert state_text(Snapshot(processes=(busy, ProcessView(1)))) == "running"
-    waiting = Snapshot(elapsed=10.0, processes=(ProcessView(0), ProcessView(1)))
-    assert state_text(waiting) == "waiting for a process to start"
-    assert state_text(replace(waiting, elapsed=9.0)) == "starting 2 processes"
+    waiting = ProcessView(0, state="waiting")
+    assert state_text(Snapshot(processes=(waiting, waiting))) == "waiting for a free worker"
     imports = ProcessView(1, pid=77)  # which may take long, but the system has started it
-    assert state_text(replace(waiting, processes=(ProcessView(0), imports))) == "starting 2 processes"
+    assert state_text(Snapshot(processes=(waiting, imports))) == "starting 2 processes"
+    assert state_text(Snapshot(processes=(waiting, busy))) == "running"
     assert state_text(Snapshot(state="paused")) == "paused"
     assert state_text(Snapshot(state="paused", processes=(busy,))) == "paused: 1 item still runs"
     assert state_text(Snapshot(state="finishing", processes=(busy, busy))) == "finishing: 2 items still run"

@@ -116,10 +116,10 @@ def test_processes_elsewhere_are_shown_with_their_computers(window):
     window.show(RUN)
     window.until(lambda: len(rows.texts()) == 2)
     assert not rows.columns.shows_computer
-    elsewhere = [replace(BUSY, number=0, computer="node0.example"), ProcessView(1)]
+    elsewhere = [replace(BUSY, number=0, computer="node0.example"), ProcessView(1, state="waiting")]
     window.show(replace(RUN, processes=tuple(elsewhere)))
     window.until(lambda: rows.texts()[0] == "0 node0 k = 13.2: simulating 42 % 12s 18s")
-    assert rows.texts()[1] == "1 waiting for a place"
+    assert rows.texts()[1] == "1 waiting for a free worker"
     window.show(RUN)
     window.until(lambda: rows.texts()[0] == "0 k = 13.2: simulating 42 % 12s 18s")
 

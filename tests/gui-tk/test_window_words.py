@@ -226,6 +226,7 @@ def test_a_row_names_the_attempt_from_the_second_one(attempts, text):
 @pytest.mark.parametrize(
     ("state", "label"),
     [
+        ("waiting", "waiting for a free worker"),
         ("idle", "waiting for an item"),
         ("starting", "starting"),
         ("leaving", "ending"),

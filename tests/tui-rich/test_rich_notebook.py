@@ -110,10 +110,10 @@ def test_a_cell_says_on_which_computer_a_process_is(cell):
     views = (
         replace(RUN.processes[0], computer="node17.example"),
         ProcessView(1, 7, computer="gpu-2"),
-        ProcessView(2),
+        ProcessView(2, state="waiting"),
     )
     NotebookFrontend(QUIET).show(replace(RUN, processes=views))
-    assert "k=8 on node17 1 starting on gpu-2 2 waiting for a place" in cell.text
+    assert "k=8 on node17 1 starting on gpu-2 2 waiting for a free worker" in cell.text
 
 
 def test_a_cell_says_that_an_item_prepares_and_which_part_of_it_runs(cell):

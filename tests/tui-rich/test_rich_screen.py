@@ -110,7 +110,7 @@ ELSEWHERE = replace(
         replace(RUN.processes[1], computer="gpu-2"),
         ProcessView(2, 77, "busy", computer="node17.cluster.example"),  # between two items
         ProcessView(3, 78, "starting", computer="gpu-2"),
-        ProcessView(4),
+        ProcessView(4, state="waiting"),
     ),
 )
 
@@ -125,7 +125,7 @@ def test_processes_elsewhere_are_shown_with_their_computers(terminal, frontend_o
         " 1 ━━━━━━──────────────────  25%  1m 20s   4m 00s left  gpu-2   try 2: fit 2  k=4",
         " 2                                                      node17",
         " 3 starting                                             gpu-2",
-        " 4 waiting for a place",
+        " 4 waiting for a free worker",
     ]
 
 
@@ -141,10 +141,10 @@ def test_a_terminal_of_the_usual_width_has_no_room_for_computers(terminal, front
 def test_who_waits_for_a_place_is_told_so(terminal, frontend_on):
     """All places of a cluster may be taken, for hours."""
     screen = terminal(80, 24)
-    waiting = Snapshot(task="find_rate", total=9, elapsed=60.0, processes=(ProcessView(0), ProcessView(1)))
-    frontend_on(screen).show(waiting)
+    processes = tuple(ProcessView(number, state="waiting") for number in range(2))
+    frontend_on(screen).show(Snapshot(task="find_rate", total=9, elapsed=60.0, processes=processes))
     screen.read()
-    assert screen.lines[1] == "find_rate  waiting for a process to start"
+    assert screen.lines[1] == "find_rate  waiting for a free worker"
 
 
 def test_the_terminal_says_what_all_frontends_say_of_the_time_remaining(terminal, frontend_on, monkeypatch):

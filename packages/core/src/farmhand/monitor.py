@@ -40,6 +40,7 @@ __all__ = ["Display", "Monitor"]
 
 _MOST_FAILURES = 100  # that a snapshot has, and of each of them
 _MOST_TEXT = 20_000  # characters of its traceback and of its output: the ends
+_PLACELESS = 1.0  # seconds without a place after which a process is said to wait for one
 _DOOR = "for other processes"  # how a ControlServer is called in the log
 _MOST_OUTPUT = 1 << 20  # characters that items have printed since the last snapshot
 
@@ -99,6 +100,7 @@ class Monitor:
         self._outlook = Outlook(began)
         self._words = RemainingWords()
         self._pids: dict[int, int | None] = {}
+        self._without: dict[int, float] = {}  # processes that have not begun to start; since when
         self._computers: dict[int, str] = {}  # of processes that are not here
         self._reports: dict[int, tuple[float, Reported]] = {}  # the last one of each process, and when
         # The last one of each that says zero, until somebody looks: a pace begins there, and what came after
@@ -135,10 +137,12 @@ class Monitor:
                     self._will_report = self._has_reported = True
             case ProcessStarted():
                 self._pids[event.number] = event.pid
+                self._without.pop(event.number, None)
                 if event.computer:
                     self._computers[event.number] = event.computer
             case ProcessDied():
                 self._pids.pop(event.number, None)
+                self._without.pop(event.number, None)
                 self._computers.pop(event.number, None)
                 self._reports.pop(event.number, None)
                 self._zeros.pop(event.number, None)
@@ -288,6 +292,10 @@ class Monitor:
         total = seen if everything_is_read else self._total
         return max(running, left - arriving), scheduler.target, total
 
+    def _waits(self, number: int, now: float) -> bool:
+        """Whether a process that starts has had no place for so long that it is worth saying."""
+        return number not in self._pids and now - self._without.setdefault(number, now) >= _PLACELESS
+
     def _view(
         self,
         number: int,
@@ -305,7 +313,10 @@ class Monitor:
         # one too many is given no more items: it is as good as told to end
         leaving = "leaving" if phase == "leaving" or number >= scheduler.target else ""
         if current is None or current[0] not in held:  # the latter: it has ended, but not arrived
-            state = "starting" if phase == "starting" else "busy" if held else "idle"
+            if phase == "starting":
+                state = "waiting" if self._waits(number, now) else "starting"
+            else:
+                state = "busy" if held else "idle"
             return ProcessView(number, pid, leaving or state, computer=computer)
         index, elapsed = current
         elapsed = elapsed if elapsed > 0.0 else 0.0  # whatever an executor's clock does

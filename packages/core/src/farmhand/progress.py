@@ -92,8 +92,8 @@ class ProcessView:
     pid : int or None
         The system's number for it, None before it has started, as while it waits for a place.
     state : str
-        ``'starting'``, ``'idle'``, ``'busy'`` or ``'leaving'`` (it is to end, perhaps
-        after the item that it runs).
+        ``'waiting'`` (for a place, as long as all of a cluster are taken, or there is none), ``'starting'``,
+        ``'idle'``, ``'busy'`` or ``'leaving'`` (it is to end, perhaps after the item that it runs).
     index : int or None
         The item that it runs.
     item : str

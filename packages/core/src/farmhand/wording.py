@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence, Set
 from math import isfinite
 from unicodedata import combining, east_asian_width
 
@@ -30,16 +29,22 @@ __all__ = [
     "rate_text",
     "remaining_text",
     "rest_text",
+    "resting_text",
     "size_text",
     "starting_text",
     "state_text",
     "summary_text",
-    "waiting_for_place",
     "when_text",
 ]
 
 _BRIEF = 0.5  # seconds of preparation that need no word
-_LONG_START = 10.0  # seconds after which processes that have not started seem to wait for something
+# what there is to say of a process that runs nothing, by its state
+_REST = {
+    "waiting": "waiting for a free worker",
+    "starting": "starting",
+    "idle": "waiting for an item",
+    "leaving": "ending",
+}
 
 
 def clock_text(seconds: float) -> str:
@@ -179,24 +184,23 @@ def rest_text(process: ProcessView) -> str:
     return f"~{guess}" if guess else ""
 
 
+def resting_text(process: ProcessView) -> str:
+    """What a process does that runs no item: ``'starting'``; ``''`` between two items."""
+    return _REST.get(process.state, "")
+
+
 def starting_text(snapshot: Snapshot) -> str:
     """That no process is ready yet: ``'starting 4 processes'``; ``''`` once one was.
 
-    Where none has a place for so long (those of a cluster may be taken), that is said.
+    Where all wait for a place, that is said: ``'waiting for a free worker'``.
     """
     processes = snapshot.processes
-    if not processes or any(process.state != "starting" for process in processes):
+    states = {process.state for process in processes}
+    if not states or states - {"waiting", "starting"}:
         return ""
-    if snapshot.elapsed >= _LONG_START and all(process.pid is None for process in processes):
-        return "waiting for a process to start"
+    if states == {"waiting"}:
+        return _REST["waiting"]
     return "starting 1 process" if len(processes) == 1 else f"starting {len(processes)} processes"
-
-
-def waiting_for_place(processes: Sequence[ProcessView]) -> Set[int]:
-    """The numbers of those that wait for a place on a cluster on which others have one."""
-    if not any(process.computer for process in processes):
-        return frozenset()
-    return {process.number for process in processes if process.state == "starting" and process.pid is None}
 
 
 def state_text(snapshot: Snapshot) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from math import isfinite
 
 from rich.cells import cell_len, set_cell_size
@@ -24,9 +24,9 @@ from farmhand.wording import (
     processes_text,
     rate_text,
     rest_text,
+    resting_text,
     starting_text,
     state_text,
-    waiting_for_place,
 )
 from farmhand_rich.region import Line
 
@@ -99,7 +99,6 @@ class Layout:
         self._name = printable(name, 60) or "task"
         self._origin = printable(origin, _MOST_NAME)
         self._task_reports = False  # how far it is, as far as was seen
-        self._unplaced: Set[int] = frozenset()  # the processes that wait for a place
 
     def lines(
         self, snapshot: Snapshot, remaining: TimeLeft, message: Message, columns: int, rows: int
@@ -198,7 +197,6 @@ class Layout:
             shown, rest = processes[: room - 1], processes[room - 1 :]
         held = snapshot.state != "running"
         self._task_reports |= any(process.complete is not None for process in processes)
-        self._unplaced = waiting_for_place(processes)
         digits = max(2, len(str(max(process.number for process in processes))))
         computers = 0  # columns for their names, where there is room for them
         if width >= _COMPUTERS_FROM:
@@ -217,12 +215,9 @@ class Layout:
         length = 0 if width < 40 else min(30, width // 4)
         computer = f"{set_cell_size(computer_text(process), computers)}  " if computers else ""
         if process.index is None:
-            words = {"starting": "starting", "idle": "waiting", "leaving": "ending"}.get(process.state, "")
-            if process.number in self._unplaced:
-                words = "waiting for a place"
             # between two tiny items: the line stands still
             space = " " * (length + 1) if length and process.state == "busy" else ""
-            text = space + words
+            text = space + resting_text(process)
             if computer.strip():  # where it is in other lines
                 text = set_cell_size(text, length + _FIGURES) + computer
             return _cropped([*line, Segment(text, _STYLES["dim"])], width)

@@ -34,9 +34,9 @@ from farmhand.wording import (
     printable,
     rate_text,
     rest_text,
+    resting_text,
     state_text,
     summary_text,
-    waiting_for_place,
 )
 from farmhand_rich.words import hint_text, origin_text
 
@@ -189,8 +189,7 @@ def _run(snapshot: Snapshot, remaining: TimeLeft, watching: bool) -> str:
         parts.append(f"<div class='fh-dim'><code>{_text(hint)}</code></div>")
     whole = f"<div class='fh-all{' fh-rests' if held else ''}'>{''.join(parts)}</div>"
     processes = () if over else snapshot.processes
-    unplaced = waiting_for_place(processes)
-    rows = "".join(_process(each, each.number in unplaced) for each in processes[:_MOST_PROCESSES])
+    rows = "".join(map(_process, processes[:_MOST_PROCESSES]))
     rest = processes[_MOST_PROCESSES:]
     if rest:
         busy = sum(process.state == "busy" for process in rest)
@@ -198,14 +197,11 @@ def _run(snapshot: Snapshot, remaining: TimeLeft, watching: bool) -> str:
     return f"<div class='farmhand-run'>{whole}{rows}</div>"
 
 
-def _process(process: ProcessView, unplaced: bool) -> str:
+def _process(process: ProcessView) -> str:
     number = f"<span class='fh-number fh-dim'>{process.number}</span>"
     if process.index is None:
-        word = {"starting": "starting", "idle": "waiting", "leaving": "ending"}.get(process.state, "")
         nothing = "<span></span>" * 3
-        if unplaced:
-            word = "waiting for a place"
-        word = " ".join(filter(None, (word, _where(process))))
+        word = " ".join(filter(None, (resting_text(process), _where(process))))
         return f"<div class='fh-process'>{number}{_bar(0.0)}{nothing}{_span(word, 'fh-dim')}</div>"
     expected = process.complete if process.expected is None else process.expected
     known = expected is not None and isfinite(expected)

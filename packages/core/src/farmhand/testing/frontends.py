@@ -491,7 +491,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
         ProcessView,
         number=st.integers(0, 99),
         pid=st.none() | count,
-        state=st.sampled_from(["starting", "idle", "busy", "leaving"]),
+        state=st.sampled_from(["waiting", "starting", "idle", "busy", "leaving"]),
         index=st.none() | count,
         item=text,
         taskname=text,

@@ -6,7 +6,6 @@ import tkinter as tk
 from tkinter import ttk
 
 from farmhand.progress import PREPARING, ProcessView
-from farmhand.wording import waiting_for_place
 from farmhand_tk.window.looks import Looks
 from farmhand_tk.window.parts import DrawnBar, Ellipsis, wheel
 from farmhand_tk.window.words import Row, row_of
@@ -152,9 +151,8 @@ class ProcessesPane(ttk.Frame):
         self.canvas.itemconfigure(self._empty, state="hidden" if self._rows else "normal")
 
     def _draw(self) -> None:
-        rows, unplaced = self._rows, waiting_for_place(self._rows)
         for at, slot in enumerate(self._slots, self._first):
-            slot.show(row_of(rows[at], rows[at].number in unplaced) if at < len(rows) else None)
+            slot.show(row_of(self._rows[at]) if at < len(self._rows) else None)
 
     def _colour(self) -> None:
         palette = self._looks.palette

@@ -17,6 +17,7 @@ from farmhand.wording import (
     printable,
     rate_text,
     rest_text,
+    resting_text,
     state_text,
 )
 
@@ -223,14 +224,11 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def row_of(process: ProcessView, unplaced: bool = False) -> Row:
-    """The row of one process; ``unplaced``: it waits for a place on a cluster."""
+def row_of(process: ProcessView) -> Row:
+    """The row of one process."""
     number, computer = str(process.number), computer_text(process)
     if process.state != "busy" or process.index is None:  # the latter: between two items
-        words = {"leaving": "ending", "idle": "waiting for an item"}
-        label = words.get(process.state, shown(process.state, 40))
-        if unplaced:
-            label = "waiting for a place"
+        label = resting_text(process) or shown(process.state, 40)
         return Row(number, computer, label, True, "", "", "", "", None)
     label = shown(process.taskname, 200) or shown(process.item, 200) or f"item {process.index}"
     phase = phase_text(process)
