@@ -195,7 +195,7 @@ class Cluster:
                 f"executor: no Dask scheduler answers at {named}; waited {timeout:g} s "
                 f"({_last_words(error)}). Is `dask scheduler` running there, is the port right, can this "
                 "computer reach it (firewall, VPN), do both use TLS or neither?"
-            ) from error
+            ) from None  # the last words are all that Dask's four tracebacks say
         except Exception as error:  # TLS without certificates, or a server that is no scheduler
             raise UsageError(f"executor: cannot join a Dask cluster at {named}: {error}") from error
         return cls(client, [client])
