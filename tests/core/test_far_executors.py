@@ -194,6 +194,8 @@ def test_a_process_without_a_place_is_shown_as_waiting():
     states = lambda: [{p.state for p in s.processes} for s in frontend.snapshots]  # noqa: E731
     farm(FullCluster(2, seen=lambda: {"waiting"} in states()), progress=frontend)
     assert states()[0] == {"starting"}
+    waiting = frontend.snapshots[states().index({"waiting"})]
+    assert waiting.cpu is None, "how busy this computer is says nothing"
     assert not any("waiting" in some for some in states()[states().index({"waiting"}) + 3 :])
 
 

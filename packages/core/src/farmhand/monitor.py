@@ -238,6 +238,8 @@ class Monitor:
             self._view(number, phase, scheduler, executor, ledger, now, running)
             for number, phase in scheduler.processes.items()
         )
+        # who waits for a place will hardly run here, where there is always one
+        elsewhere = bool(self._computers) or any(view.state == "waiting" for view in views)
         ended = self.done + self.failed
         behind = self.skipped + ended + unstored
         left = None if self._total is None else max(0, self._total - behind)
@@ -269,7 +271,7 @@ class Monitor:
             remaining=self._outlook.remaining(
                 now, state, running, *self._work(scheduler, len(running), arriving)
             ),
-            cpu=None if self._computers else self._cpus.busy(now),
+            cpu=None if elsewhere else self._cpus.busy(now),
             wanted=scheduler.target,
             history=self._history.points,
             processes=views,
