@@ -149,6 +149,7 @@ class ProcessCluster:
         self.folder = folder
         self.security = security
         self.commands: list[Command] = []
+        self._usual: list[Worker] = []
         self._client: Client | None = None
         self.file = folder / "scheduler.json"
         words = ["--port", 0, "--host", host, "--scheduler-file", self.file]
@@ -234,6 +235,31 @@ class ProcessCluster:
         worker.cluster, worker.number, worker.nanny = self, number, nanny
         return worker
 
+    def have(self, count: int, nthreads: int) -> None:
+        """Have so many workers of so many threads, and no others: those that tests have harmed are replaced.
+
+        It takes only those for usual that it has started itself.
+        """
+        there = self.workers_now()
+        names = {about["name"] for about in there.values() if about["status"] == "running"}
+        self._usual = [worker for worker in self._usual if worker.runs() and worker.name in names]
+        for worker in self.workers:
+            if worker not in self._usual:
+                worker.kill()
+        started = [self.start_worker(nthreads=nthreads) for _ in range(count - len(self._usual))]
+        for worker in started:
+            self._wait(worker, worker.is_ready)
+        self._usual += started
+        self.wait_until_known()
+
+    def wait_until_known(self) -> None:
+        """Return as soon as the scheduler knows which workers are gone."""
+        names = {worker.name for worker in self.workers}
+        wait_until(
+            lambda: {about["name"] for about in self.workers_now().values()} <= names,
+            "a scheduler that knows which workers are gone",
+        )
+
     def workers_now(self) -> dict[str, Any]:
         """What the scheduler says of its workers, by address."""
         return dict(self.client.scheduler_info(n_workers=-1)["workers"])
@@ -244,6 +270,7 @@ class ProcessCluster:
         As many tasks as there are threads wait for each other: one thread that is taken, and they
         would wait for ever.
         """
+        self.wait_until_known()
         workers = self.workers_now()
         threads = sum(about["nthreads"] for about in workers.values())
         meeting = self.folder / f"meeting-{time.monotonic_ns()}"
@@ -333,6 +360,20 @@ def dask(command: str, python: str = sys.executable) -> list[str]:
 def state(dask_worker: Any) -> str:
     """That of a nanny, which asks for itself by this name."""
     return str(dask_worker.status.name)
+
+
+def agents_in(dask_worker: Any) -> list[str]:
+    """The runs that have an agent in a Dask worker, which asks for itself by this name."""
+    prefix = "farmhand-"
+    return [name.removeprefix(prefix) for name in dask_worker.plugins if name.startswith(prefix)]
+
+
+def patience_of_agents(seconds: float) -> float:
+    """In a Dask worker: for how long callers of its agents may be silent from now on; before, it was so."""
+    from farmhand_dask import agent
+
+    before, agent._SILENT = agent._SILENT, seconds
+    return before
 
 
 def meet(folder: str, people: int, number: int) -> bool:
