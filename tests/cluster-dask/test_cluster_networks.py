@@ -100,7 +100,7 @@ def test_a_worker_in_another_network_is_reached_there(own_cluster, namespace, li
 def test_a_computer_that_vanishes_costs_nothing_but_time(
     own_cluster, namespace, store, tmp_path, monkeypatch
 ):
-    """No connection ends that would say so, but Dask gives up those that are silent for half a minute (here 12 s)."""
+    """No connection ends that would say so, but Dask gives up who is silent for long (here 12 s)."""
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP", "12s")
     cluster = own_cluster(host="0.0.0.0")
     port = cluster.address.rpartition(":")[2]
