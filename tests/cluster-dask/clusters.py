@@ -109,8 +109,10 @@ class Worker(Command):
         Before, a nanny takes the death of its worker for a failed start, and leaves behind what it starts.
         """
         address = self.address
-        if not address or not self.nanny:
-            return bool(address)
+        if not address or self.cluster.workers_now().get(address, {}).get("status") != "running":
+            return False
+        if not self.nanny:
+            return True
         try:
             states = self.cluster.client.run(state, workers=[address], nanny=True)
         except (OSError, ValueError):  # it has died meanwhile
@@ -391,7 +393,7 @@ def process_cluster(folder: Path, workers: int = 0, **options: Any) -> Iterator[
     try:
         started = [cluster.start_worker() for _ in range(workers)]
         for worker in started:
-            cluster._wait(worker, lambda worker=worker: worker.address)
+            cluster._wait(worker, worker.is_ready)
         yield cluster
     finally:
         cluster.close()

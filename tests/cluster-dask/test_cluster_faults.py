@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster_tasks import FAST, begun_in, deadly, pids_in, slow
+from cluster_tasks import FAST, begun_in, begun_twice, deadly, pids_in, slow
 from clusters import agents_in, ended, patience_of_agents, wait_until_gone
 from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
@@ -129,16 +129,18 @@ LEAVE = {
 }
 
 
-@pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE.keys())
-def test_a_worker_that_leaves_hands_over_what_it_has(cluster, store, tmp_path, leave):
+@pytest.mark.parametrize("how", LEAVE)
+def test_a_worker_that_leaves_hands_over_what_it_has(cluster, store, tmp_path, how):
     """An adaptive cluster that shrinks, or a batch job at its end: the run goes on with the others.
 
-    Results that it had not sent yet are not computed again: of each item that had ended there, once.
+    What its processes are on may end, and is handed over: nothing is computed twice. Where a signal ends it,
+    Dask cuts all connections first (unless there is a nanny), so that what was under way runs again.
     """
     first, second = cluster.workers
-    harvest(store, cluster, tmp_path, Deeds((10, lambda: leave(first))))
+    harvest(store, cluster, tmp_path, Deeds((10, lambda: LEAVE[how](first))))
     wait_until(lambda: not first.runs(), "the end of the worker")
     assert parents_in(store) == {first.pid, second.pid}
+    assert how == "gets SIGTERM" or not begun_twice(tmp_path)
 
 
 def test_an_item_that_takes_its_worker_with_it_each_time_fails_as_data(own_cluster, store, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import Counter, defaultdict
 
 import dask.config
@@ -21,6 +22,7 @@ from cluster_tasks import (
     draw,
     gated,
     large,
+    large_and_said,
     own_pid,
     parent,
     pids_in,
@@ -31,6 +33,7 @@ from cluster_tasks import (
 from clusters import certificates, ended, is_alive, wait_until_gone
 from farmhand import MemoryStore, UsageError, open_store, run_tasks
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
+from farmhand.testing.executors import Drive
 from farmhand.testing.frontends import RecordingFrontend
 from farmhand_dask import DaskExecutor
 from waiting import wait_until
@@ -364,6 +367,25 @@ def test_with_a_shared_folder_large_results_are_written_where_they_are_made(clus
         assert len(files) == 8
         assert psutil.Process().memory_info().rss - before < 60 * MB
         assert sorted(value[0] for value in store.values()) == list(range(8))
+
+
+@both_ways
+def test_who_takes_no_results_makes_processes_wait(cluster, tmp_path, direct):
+    """No memory grows, neither here nor in the Dask worker: there are two bounds of 64 MB on the way."""
+    drive = Drive(DaskExecutor(cluster.address, direct=direct), large_and_said)
+    try:
+        drive.start(0)
+        count = 150
+        drive.send(0, {index: (index, 4 * MB, str(tmp_path)) for index in range(count)})
+        drive.look(0)  # it is sent; from now on nobody looks
+        sizes = [-1, 0]
+        while sizes[-1] < count and len(set(sizes[-100:])) > 1:  # none has begun for a while
+            sizes.append(len(begun_in(tmp_path)))
+            time.sleep(0.02)
+        assert sizes[-1] < count, "600 MB have gone somewhere"
+        assert len(drive.results(sizes[-1])) >= sizes[-1], "they go on as soon as somebody takes them"
+    finally:
+        drive.executor.close()
 
 
 # -- resources ---------------------------------------------------------------------------------------
