@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections import Counter
@@ -215,6 +216,23 @@ def test_a_cluster_whose_scheduler_is_gone_ends_the_run_and_another_resumes_it(
         summary = run_tasks(store, slow, items, executor=DaskExecutor(cluster.address), resume=True, **FAST)
         assert (summary.done, summary.skipped) == (60 - before, before)
         assert Counter(index for index, _, _ in store.values()) == Counter(range(60))
+
+
+def test_a_client_that_is_closed_under_a_run_ends_it(cluster, store, tmp_path):
+    """Somebody's own, in a notebook: the error says which cluster that was."""
+    client = cluster.connect()
+
+    def items():
+        for k in itertools.count():
+            if k == 20:
+                client.close()
+            yield k, str(tmp_path)
+
+    with pytest.raises(FarmhandError, match=cluster.address) as caught:
+        run_tasks(store, slow, items(), executor=client, **FAST)
+    assert "resume" in str(caught.value)
+    assert len(store) > 0
+    wait_until_gone(pids_in(tmp_path))
 
 
 # -- the script ----------------------------------------------------------------------------------------

@@ -336,9 +336,15 @@ class DaskExecutor:
             about = {"workers": list(self._only), "allow_other_workers": False}
         client = self._joined.client
         resources = self._resources or None
-        future = client.submit(
-            hold, self._run, lease.id, key=lease.id, pure=False, retries=0, resources=resources, **about
-        )
+        try:
+            future = client.submit(
+                hold, self._run, lease.id, key=lease.id, pure=False, retries=0, resources=resources, **about
+            )
+        except Exception:
+            if client.status not in ("closing", "closed"):
+                raise
+            self._on_lost()  # its owner has closed it
+            return
         self._futures[lease.id] = future
         future.add_done_callback(partial(_lease_ended, self._ready, lease.id, lease.place))
 
