@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def begun_in(folder: str | Path) -> set[int]:
     return {int(path.name.removeprefix("begun")) for path in Path(folder).glob("begun*")}
 
 
+def begun_twice(folder: str | Path) -> list[int]:
+    """The items of `slow` that have begun in more than one process."""
+    counts = Counter(int(path.suffixes[0][1:]) for path in Path(folder).glob("slow.*"))
+    return [index for index, count in counts.items() if count > 1]
+
+
 def gated(index: int, folder: str) -> int:
     """Say that it has begun, then wait for the file ``gate``."""
     say(folder, f"pid{os.getpid()}")
@@ -53,6 +60,7 @@ def gated(index: int, folder: str) -> int:
 def slow(index: int, folder: str) -> tuple[int, int, int]:
     """An item of a twentieth of a second; where it has run: its process, and that of the Dask worker."""
     say(folder, f"pid{os.getpid()}")
+    say(folder, f"slow.{index}.{os.getpid()}")
     time.sleep(0.05)
     return index, os.getpid(), os.getppid()
 
@@ -76,6 +84,11 @@ def draw(k: int, rng: Any) -> tuple[int, float, float]:
 
 def large(index: int, size: int) -> bytes:
     return bytes([index]) * size
+
+
+def large_and_said(index: int, size: int, folder: str) -> bytes:
+    say(folder, f"begun{index}")
+    return large(index, size)
 
 
 def deed(what: str, folder: str) -> str:

@@ -109,8 +109,10 @@ class Worker(Command):
         Before, a nanny takes the death of its worker for a failed start, and leaves behind what it starts.
         """
         address = self.address
-        if not address or not self.nanny:
-            return bool(address)
+        if not address or self.cluster.workers_now().get(address, {}).get("status") != "running":
+            return False
+        if not self.nanny:
+            return True
         try:
             states = self.cluster.client.run(state, workers=[address], nanny=True)
         except (OSError, ValueError):  # it has died meanwhile
@@ -149,6 +151,7 @@ class ProcessCluster:
         self.folder = folder
         self.security = security
         self.commands: list[Command] = []
+        self._usual: list[Worker] = []
         self._client: Client | None = None
         self.file = folder / "scheduler.json"
         words = ["--port", 0, "--host", host, "--scheduler-file", self.file]
@@ -234,6 +237,31 @@ class ProcessCluster:
         worker.cluster, worker.number, worker.nanny = self, number, nanny
         return worker
 
+    def have(self, count: int, nthreads: int) -> None:
+        """Have so many workers of so many threads, and no others: those that tests have harmed are replaced.
+
+        It takes only those for usual that it has started itself.
+        """
+        there = self.workers_now()
+        names = {about["name"] for about in there.values() if about["status"] == "running"}
+        self._usual = [worker for worker in self._usual if worker.runs() and worker.name in names]
+        for worker in self.workers:
+            if worker not in self._usual:
+                worker.kill()
+        started = [self.start_worker(nthreads=nthreads) for _ in range(count - len(self._usual))]
+        for worker in started:
+            self._wait(worker, worker.is_ready)
+        self._usual += started
+        self.wait_until_known()
+
+    def wait_until_known(self) -> None:
+        """Return as soon as the scheduler knows which workers are gone."""
+        names = {worker.name for worker in self.workers}
+        wait_until(
+            lambda: {about["name"] for about in self.workers_now().values()} <= names,
+            "a scheduler that knows which workers are gone",
+        )
+
     def workers_now(self) -> dict[str, Any]:
         """What the scheduler says of its workers, by address."""
         return dict(self.client.scheduler_info(n_workers=-1)["workers"])
@@ -244,6 +272,7 @@ class ProcessCluster:
         As many tasks as there are threads wait for each other: one thread that is taken, and they
         would wait for ever.
         """
+        self.wait_until_known()
         workers = self.workers_now()
         threads = sum(about["nthreads"] for about in workers.values())
         meeting = self.folder / f"meeting-{time.monotonic_ns()}"
@@ -335,6 +364,20 @@ def state(dask_worker: Any) -> str:
     return str(dask_worker.status.name)
 
 
+def agents_in(dask_worker: Any) -> list[str]:
+    """The runs that have an agent in a Dask worker, which asks for itself by this name."""
+    prefix = "farmhand-"
+    return [name.removeprefix(prefix) for name in dask_worker.plugins if name.startswith(prefix)]
+
+
+def patience_of_agents(seconds: float) -> float:
+    """In a Dask worker: for how long callers of its agents may be silent from now on; before, it was so."""
+    from farmhand_dask import agent
+
+    before, agent._SILENT = agent._SILENT, seconds
+    return before
+
+
 def meet(folder: str, people: int, number: int) -> bool:
     """Come to a place and stay until all are there."""
     place = Path(folder)
@@ -350,7 +393,7 @@ def process_cluster(folder: Path, workers: int = 0, **options: Any) -> Iterator[
     try:
         started = [cluster.start_worker() for _ in range(workers)]
         for worker in started:
-            cluster._wait(worker, lambda worker=worker: worker.address)
+            cluster._wait(worker, worker.is_ready)
         yield cluster
     finally:
         cluster.close()

@@ -16,7 +16,6 @@ from cluster_tasks import pids_in
 from clusters import LOOPBACK, ProcessCluster, is_alive, process_cluster
 from delayed import Line
 from farmhand import MemoryStore
-from waiting import wait_until
 
 _OPEN: list[ProcessCluster] = []  # whose logs are shown when a test fails
 
@@ -41,8 +40,6 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCluster]:
     with process_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        started = [cluster.start_worker(nthreads=2) for _ in range(2)]
-        wait_until(lambda: all(worker.address for worker in started), "two workers")
         _OPEN.append(cluster)
         yield cluster
         _OPEN.remove(cluster)
@@ -50,14 +47,19 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCluster
 
 @pytest.fixture
 def cluster(_shared: ProcessCluster) -> Iterator[ProcessCluster]:
-    """Two workers of two threads each, for tests that do not harm them; after each test all are free."""
+    """Two workers of two threads each; after each test all are free.
+
+    A test may add workers, which are gone for the next one, and end some, in whose place there are others;
+    the scheduler must not be harmed.
+    """
+    _shared.have(2, nthreads=2)
     yield _shared
     _shared.wait_until_free()
 
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Callable[..., ProcessCluster]]:
-    """Makes a cluster that may be harmed; see `process_cluster`."""
+    """Makes a cluster whose scheduler may be harmed, or is another one than usual; see `process_cluster`."""
     made: list[Any] = []
 
     def make(workers: int = 0, **options: Any) -> ProcessCluster:

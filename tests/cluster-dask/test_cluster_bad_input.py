@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import farmhand
 from cluster_tasks import FAST, slow, square
 from clusters import LOOPBACK, free_port
 from farmhand import FarmhandError, TaskNotPicklable, UnknownName, UsageError, run_tasks
@@ -78,42 +79,61 @@ importlib.metadata.Distribution.from_name = without
 """
 
 
-@pytest.mark.parametrize("name", ["farmhand", "farmhand_dask"])
-def test_a_worker_without_farmhand_is_named_before_the_run_starts(own_cluster, store, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("farmhand", "has no farmhand and no farmhand-dask"), ("farmhand_dask", "has no farmhand-dask")],
+)
+def test_a_worker_without_farmhand_is_named_before_the_run_starts(cluster, store, tmp_path, name, missing):
     """With what to install there; another worker that has it does not make it right."""
-    cluster = own_cluster(1)
     blocker = tmp_path / "blocker.py"
     blocker.write_text(BLOCKER.format(names={name}))
     without = cluster.worker(options=["--preload", blocker])
     text = refused(store, DaskExecutor(cluster.address), UsageError)
-    assert without.address in text
-    assert "farmhand" in text
-    assert "install" in text
-    cluster.wait_until_free()
+    assert f"the Dask worker {without.address} {missing}: run " in text
+    version = farmhand.__version__
+    assert f"`pip install farmhand=={version} farmhand-dask=={version}`" in text
 
 
-def test_a_worker_without_farmhand_that_comes_later_is_left_alone(own_cluster, store, tmp_path, caplog):
+BROKEN = """
+import sys
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "farmhand_dask.agent":
+            raise OSError("the disk with farmhand_dask cannot be read")
+
+sys.meta_path.insert(0, Broken())
+"""
+
+
+@pytest.mark.parametrize(
+    ("preload", "why"),
+    [
+        (BLOCKER.format(names={"farmhand", "farmhand_dask"}), "has no farmhand and no farmhand-dask"),
+        (BROKEN, "the disk with farmhand_dask cannot be read"),
+    ],
+    ids=["without farmhand", "farmhand does not load"],
+)
+def test_a_worker_of_no_use_that_comes_later_is_left_alone(cluster, store, tmp_path, caplog, preload, why):
     """The run goes on with the others, and a line in the log says which is not used, and why."""
-    cluster = own_cluster(1)
-    blocker = tmp_path / "blocker.py"
-    blocker.write_text(BLOCKER.format(names={"farmhand", "farmhand_dask"}))
-    added, said = [], []
+    path = tmp_path / "preload.py"
+    path.write_text(preload)
+    usual = {worker.pid for worker in cluster.workers}
+    added = []
 
     def script(snapshot):
         if not added:
-            added.append(cluster.worker(options=["--preload", blocker]))
-        if caplog.records:
-            said.append(snapshot.done)
+            added.append(cluster.start_worker(options=["--preload", path]))
         return []
 
-    items = ((k, str(tmp_path)) for k in itertools.takewhile(lambda _: not said, itertools.count()))
+    items = ((k, str(tmp_path)) for k in itertools.takewhile(lambda _: not caplog.records, itertools.count()))
     executor, frontend = DaskExecutor(cluster.address), RecordingFrontend(script)
     summary = run_tasks(store, slow, items, gui=False, progress=frontend, executor=executor)
     assert summary.failed == 0
-    assert {parent for _, _, parent in store.values()} == {cluster.workers[0].pid}
+    assert {parent for _, _, parent in store.values()} <= usual
     (record,) = caplog.records
     assert added[0].address in record.getMessage()
-    assert "farmhand" in record.getMessage()
+    assert why in record.getMessage()
     assert added[0].runs()
 
 
@@ -136,12 +156,11 @@ def other_pythons():
 
 
 @pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")
-def test_a_worker_with_another_python_is_named_before_the_run_starts(own_cluster, store):
+def test_a_worker_with_another_python_is_named_before_the_run_starts(cluster, store):
     """Which worker, which version, and which ours is: pickles of code do not travel between them."""
     python = next(other_pythons(), None)
     if python is None:
         pytest.skip("there is no other Python that has distributed")
-    cluster = own_cluster(1)
     other = cluster.worker(python=python)
     text = refused(store, DaskExecutor(cluster.address), UsageError)
     assert other.address in text
@@ -162,11 +181,10 @@ platform.python_version_tuple = lambda: ("3", "99", "1")
 
 
 @pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")  # Dask says it as well
-def test_a_worker_that_says_it_has_another_python_is_named(own_cluster, store, tmp_path):
+def test_a_worker_that_says_it_has_another_python_is_named(cluster, store, tmp_path):
     """The same where there is only one Python: this worker pretends."""
     pretends = tmp_path / "pretends.py"
     pretends.write_text(PRETENDS)
-    cluster = own_cluster()
     other = cluster.worker(options=["--preload", pretends])
     text = refused(store, DaskExecutor(cluster.address), UsageError)
     assert other.address in text

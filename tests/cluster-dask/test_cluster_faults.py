@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections import Counter
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster_tasks import FAST, begun_in, deadly, pids_in, slow
-from clusters import ended, process_cluster, wait_until_gone
+from cluster_tasks import FAST, begun_in, begun_twice, deadly, pids_in, slow
+from clusters import agents_in, ended, patience_of_agents, wait_until_gone
 from farmhand import FarmhandError, MemoryStore, TasksFailed, open_store, run_tasks
 from farmhand.testing.frontends import RecordingFrontend
 from farmhand_dask import DaskExecutor
@@ -21,11 +22,19 @@ both_ways = pytest.mark.parametrize("direct", [True, False], ids=["direct", "rel
 
 
 class Deeds:
-    """What a frontend does to the cluster as soon as so many items are done, one thing after the other."""
+    """What a frontend does to the cluster as soon as so many items are done, one thing after the other.
+
+    Attributes
+    ----------
+    left : list
+        What it has not done yet.
+    sizes : list of int
+        How many processes there were, each time it looked.
+    """
 
     def __init__(self, *deeds):
         self.left = list(deeds)
-        self.sizes = []  # how many processes there were, each time it looked
+        self.sizes = []
 
     def __call__(self, snapshot):
         self.sizes.append(sum(view.pid is not None for view in snapshot.processes))
@@ -34,33 +43,53 @@ class Deeds:
         return []
 
 
-def harvest(store, cluster, folder, deeds, *, items=60, direct=None, **kwds):
-    """Run `slow` on so many items while the deeds happen; the results, which are complete."""
+def parents_in(store):
+    """The Dask workers that have results of `slow` in a store."""
+    return {parent for _, _, parent in store.values()}
+
+
+def harvest(store, cluster, folder, deeds, *, after=20, until=None, direct=None, **kwds):
+    """Run `slow` until the deeds have happened and so many further items were read; nothing is missing.
+
+    It begins them when there are results of all workers that there are, and ends when ``until``, too.
+    """
+    workers = {worker.pid for worker in cluster.workers}
+    read = []
+
+    def items():
+        left = after
+        while left > 0:
+            read.append(len(read))
+            yield read[-1], str(folder)
+            if not deeds.left and (until is None or until()):
+                left -= 1
+
+    def script(snapshot):
+        return deeds(snapshot) if workers <= parents_in(store) else []
+
     executor = DaskExecutor(cluster.address, direct=direct)
-    work = [(k, str(folder)) for k in range(items)]
     summary = run_tasks(
-        store, slow, work, **{**FAST, "executor": executor, "progress": RecordingFrontend(deeds), **kwds}
+        store,
+        slow,
+        items(),
+        **{**FAST, "executor": executor, "progress": RecordingFrontend(script), **kwds},
     )
-    assert (summary.done, summary.failed) == (items, 0)
-    values = store.values()
-    assert Counter(index for index, _, _ in values) == Counter(range(items)), "lost, or doubled"
+    assert (summary.done, summary.failed) == (len(read), 0)
+    assert Counter(index for index, _, _ in store.values()) == Counter(read), "lost, or doubled"
     assert not deeds.left
     wait_until_gone(pids_in(folder))
-    return values
 
 
 # -- workers -----------------------------------------------------------------------------------------
 
 
 @both_ways
-def test_a_worker_that_is_killed_costs_nothing_but_time(own_cluster, store, tmp_path, direct):
+def test_a_worker_that_is_killed_costs_nothing_but_time(cluster, store, tmp_path, direct):
     """kill -9 in mid-run: what ran there runs again elsewhere, without `retries`, and nothing is doubled."""
-    cluster = own_cluster(2)
     first, second = cluster.workers
-    values = harvest(store, cluster, tmp_path, Deeds((10, first.kill)), direct=direct)
-    assert {parent for _, _, parent in values} == {first.pid, second.pid}
+    harvest(store, cluster, tmp_path, Deeds((10, first.kill)), direct=direct)
+    assert parents_in(store) == {first.pid, second.pid}
     assert all(record.attempts == 1 or record.error is None for record in store.records())
-    cluster.wait_until_free()
 
 
 def test_a_worker_with_a_nanny_comes_back_and_gets_work_again(own_cluster, store, tmp_path):
@@ -68,58 +97,60 @@ def test_a_worker_with_a_nanny_comes_back_and_gets_work_again(own_cluster, store
     cluster = own_cluster()
     worker = cluster.worker(nanny=True)
     before = worker.own_pid()
-    values = harvest(store, cluster, tmp_path, Deeds((10, lambda: os.kill(before, signal.SIGKILL))), items=30)
-    parents = {parent for _, _, parent in values}
-    assert before in parents
-    assert len(parents) == 2
+    items = [(k, str(tmp_path)) for k in range(30)]
+    kill = Deeds((10, lambda: os.kill(before, signal.SIGKILL)))
+    executor, frontend = DaskExecutor(cluster.address), RecordingFrontend(kill)
+    assert run_tasks(store, slow, items, gui=False, progress=frontend, executor=executor).done == 30
+    assert Counter(index for index, _, _ in store.values()) == Counter(range(30)), "lost, or doubled"
+    assert before in parents_in(store)
+    assert len(parents_in(store)) == 2
     cluster.wait_until_free()
 
 
-def test_a_worker_that_is_added_gets_work(own_cluster, store, tmp_path):
+def test_a_worker_that_is_added_gets_work(cluster, store, tmp_path):
     """By itself: the farm grows with the cluster, unless `poolsize` says how large it is to be."""
-    cluster = own_cluster(1)
     added = []
     deeds = Deeds((5, lambda: added.append(cluster.start_worker(nthreads=2))))
-    values = harvest(store, cluster, tmp_path, deeds, items=150)
-    assert {parent for _, _, parent in values} == {cluster.workers[0].pid, added[0].pid}
-    assert max(deeds.sizes) == 3
+    has_results = lambda: added[0].pid in parents_in(store)  # noqa: E731
+    harvest(store, cluster, tmp_path, deeds, until=has_results)
+    assert max(deeds.sizes) == 6
 
 
 def test_a_run_waits_for_workers_of_an_empty_cluster(own_cluster, store, tmp_path):
     """The batch system has not started any yet: that is no error, it may take hours."""
     cluster = own_cluster()
-
     deeds = Deeds((0, cluster.start_worker))
-    assert len(harvest(store, cluster, tmp_path, deeds, items=5)) == 5
+    harvest(store, cluster, tmp_path, deeds, after=5)
     assert deeds.sizes[0] == 0, "there was a worker from the beginning"
 
 
-def test_a_worker_that_is_retired_hands_over_what_it_has(own_cluster, store, tmp_path):
-    """An adaptive cluster that shrinks, a batch job at its end: the worker leaves, the run goes on."""
-    cluster = own_cluster(2)
-    first, second = cluster.workers
-    values = harvest(store, cluster, tmp_path, Deeds((10, first.retire)))
-    wait_until(lambda: not first.runs(), "the end of the retired worker")
-    assert {parent for _, _, parent in values} == {first.pid, second.pid}
+LEAVE = {
+    "is retired": lambda worker: worker.retire(),
+    "gets SIGTERM": lambda worker: worker.process.terminate(),
+}
 
 
-def test_a_worker_that_is_asked_to_end_hands_over_what_it_has(own_cluster, store, tmp_path):
-    """SIGTERM is how batch systems begin to end a job."""
-    cluster = own_cluster(2)
+@pytest.mark.parametrize("how", LEAVE)
+def test_a_worker_that_leaves_hands_over_what_it_has(cluster, store, tmp_path, how):
+    """An adaptive cluster that shrinks, or a batch job at its end: the run goes on with the others.
+
+    What its processes are on may end, and is handed over: nothing is computed twice. Where a signal ends it,
+    Dask cuts all connections first (unless there is a nanny), so that what was under way runs again.
+    """
     first, second = cluster.workers
-    values = harvest(store, cluster, tmp_path, Deeds((10, first.process.terminate)))
+    harvest(store, cluster, tmp_path, Deeds((10, lambda: LEAVE[how](first))))
     wait_until(lambda: not first.runs(), "the end of the worker")
-    assert {parent for _, _, parent in values} == {first.pid, second.pid}
+    assert parents_in(store) == {first.pid, second.pid}
+    assert how == "gets SIGTERM" or not begun_twice(tmp_path)
 
 
 def test_an_item_that_takes_its_worker_with_it_each_time_fails_as_data(own_cluster, store, tmp_path):
     """It fills the memory of each computer that it is given to, say: it must not go round for ever.
 
-    By default it may do so three times; a nanny takes a while to put up with that.
+    By default it may do so three times; a nanny starts the only worker again each time.
     """
     cluster = own_cluster()
-    for _ in range(2):
-        cluster.worker(nanny=True)
+    cluster.worker(nanny=True)
     items = [(k, str(tmp_path)) for k in range(10)]
     items[3] = (3, "")
     summary = run_tasks(
@@ -138,54 +169,70 @@ def test_an_item_that_takes_its_worker_with_it_each_time_fails_as_data(own_clust
 
 @settings(
     max_examples=2,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(deeds=st.lists(st.tuples(st.integers(0, 25), st.sampled_from(["kill", "retire", "add"])), max_size=3))
-def test_whatever_happens_to_workers_every_item_ends_once(deeds, tmp_path_factory):
+def test_whatever_happens_to_workers_every_item_ends_once(deeds, cluster, tmp_path_factory):
     """In any order, as long as there is a worker in the end."""
-    folder = tmp_path_factory.mktemp("deeds")
-    with process_cluster(folder / "cluster", 2) as cluster:
+    cluster.have(2, nthreads=2)
 
-        def workers():
-            return [each for each in cluster.workers if each.address]
+    def workers():
+        return [each for each in cluster.workers if each.address]
 
-        def do(what):
-            if what == "add" or len(workers()) < 2:
-                cluster.start_worker()
-            elif what == "kill":
-                workers()[0].kill()
-            else:
-                workers()[0].retire()
+    def do(what):
+        if what == "add" or len(workers()) < 2:
+            cluster.start_worker()
+        elif what == "kill":
+            workers()[0].kill()
+        else:
+            workers()[0].retire()
 
-        planned = [(done, lambda what=what: do(what)) for done, what in sorted(deeds)]
-        harvest(MemoryStore(), cluster, folder, Deeds(*planned), items=40)
-        cluster.wait_until_free()
+    planned = [(done, lambda what=what: do(what)) for done, what in sorted(deeds)]
+    harvest(MemoryStore(), cluster, tmp_path_factory.mktemp("deeds"), Deeds(*planned))
+    cluster.wait_until_free()
 
 
 # -- the scheduler -------------------------------------------------------------------------------------
 
 
-def test_a_cluster_whose_scheduler_is_gone_ends_the_run_and_another_resumes_it(own_cluster, tmp_path):
+def test_a_cluster_whose_scheduler_is_gone_ends_the_run_and_another_resumes_it(
+    own_cluster, cluster, tmp_path
+):
     """What had finished is stored; the error says which cluster, and what to do."""
     pytest.importorskip("farmhand_sqlite")
-    cluster = own_cluster(2)
+    goes = own_cluster(1)
     items = [(k, str(tmp_path)) for k in range(60)]
     with open_store(tmp_path / "results.db") as store:
-        executor = DaskExecutor(cluster.address)
-        gone = Deeds((10, cluster.scheduler.kill))
+        executor = DaskExecutor(goes.address)
+        gone = Deeds((10, goes.scheduler.kill))
         with pytest.raises(FarmhandError) as caught:
             run_tasks(store, slow, items, executor=executor, gui=False, progress=RecordingFrontend(gone))
         assert not isinstance(caught.value, TasksFailed)
-        assert cluster.address in str(caught.value)
+        assert goes.address in str(caught.value)
         assert "resume" in str(caught.value)
         before = len(store)
         assert 10 <= before < 60
         wait_until_gone(pids_in(tmp_path))
-        other = own_cluster(1)
-        summary = run_tasks(store, slow, items, executor=DaskExecutor(other.address), resume=True, **FAST)
+        summary = run_tasks(store, slow, items, executor=DaskExecutor(cluster.address), resume=True, **FAST)
         assert (summary.done, summary.skipped) == (60 - before, before)
         assert Counter(index for index, _, _ in store.values()) == Counter(range(60))
+
+
+def test_a_client_that_is_closed_under_a_run_ends_it(cluster, store, tmp_path):
+    """Somebody's own, in a notebook: the error says which cluster that was."""
+    client = cluster.connect()
+
+    def items():
+        for k in itertools.count():
+            if k == 20:
+                client.close()
+            yield k, str(tmp_path)
+
+    with pytest.raises(FarmhandError, match=cluster.address) as caught:
+        run_tasks(store, slow, items(), executor=client, **FAST)
+    assert "resume" in str(caught.value)
+    assert len(store) > 0
+    wait_until_gone(pids_in(tmp_path))
 
 
 # -- the script ----------------------------------------------------------------------------------------
@@ -277,6 +324,38 @@ print(summary.done, sorted(index for index, _, _ in store.values()) == list(rang
     cluster.client.run(os.getpid)  # the cluster goes on
     process.send_signal(signal.SIGCONT)
     assert ended(process) == (0, "80 True\n", "")
+
+
+def test_a_script_that_was_frozen_for_long_runs_the_rest_again(cluster, caller, tmp_path):
+    """Over the relay a silence of half a minute is an end (here a short one): nothing is lost or doubled.
+
+    When it comes back, it finds other agents.
+    """
+    code = """
+store = open_store(":memory:")
+executor = DaskExecutor(address, direct=False)
+items = iter(range(1000))
+def some():
+    while not Path(folder, "enough").exists():
+        yield next(items), folder
+summary = run_tasks(store, slow, some(), executor=executor, **FAST)
+count = next(items)
+whole = sorted(index for index, _, _ in store.values()) == [*range(count)]
+print(summary.failed, summary.done == count, whole)
+"""
+    before = cluster.client.run(patience_of_agents, 3.0)
+    try:
+        process = caller(code, cluster.address)
+        wait_until(lambda: pids_in(tmp_path) or process.poll() is not None, "work")
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: not any(cluster.client.run(agents_in).values()), "the agents to have ended")
+        process.send_signal(signal.SIGCONT)
+        known = set(pids_in(tmp_path))
+        wait_until(lambda: set(pids_in(tmp_path)) - known or process.poll() is not None, "work")
+        (tmp_path / "enough").touch()
+        assert ended(process) == (0, "0 True True\n", "")
+    finally:
+        cluster.client.run(patience_of_agents, max(before.values()))
 
 
 def test_two_scripts_share_a_cluster(cluster, caller, tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
 
+import dask.config
 import pytest
 
 from cluster_tasks import FAST, slow, square
@@ -61,11 +63,10 @@ def far_worker(cluster, line, seconds):
 
 
 @both_ways
-def test_tiny_items_do_not_wait_for_the_way_each(own_cluster, line, store, direct):
+def test_tiny_items_do_not_wait_for_the_way_each(cluster, line, store, direct):
     """Where the way is long, more of them are sent at once."""
-    cluster = own_cluster()
-    far_worker(cluster, line, LATENCY)
-    executor = Watched(line(cluster.address, LATENCY).address, direct=direct)
+    far = far_worker(cluster, line, LATENCY)
+    executor = Watched(line(cluster.address, LATENCY).address, direct=direct, workers=[far.name])
     summary = run_tasks(store, square, range(5000), executor=executor, **FAST)
     assert summary.done == 5000
     assert sorted(store.values()) == [k * k for k in range(5000)]
@@ -86,9 +87,49 @@ def test_a_worker_in_another_network_is_reached_there(own_cluster, namespace, li
         assert network.there in worker.address
         pids.add(worker.pid)
     executor = DaskExecutor(f"tcp://{LOOPBACK}:{port}", direct=True)
-    summary = run_tasks(store, slow, [(k, str(tmp_path)) for k in range(40)], executor=executor, **FAST)
-    assert summary.done == 40
-    assert {parent for _, _, parent in store.values()} == pids
+
+    def parents():
+        return {parent for _, _, parent in store.values()}
+
+    numbers = itertools.takewhile(lambda _: parents() != pids, itertools.count())
+    summary = run_tasks(store, slow, ((k, str(tmp_path)) for k in numbers), executor=executor, **FAST)
+    assert summary.failed == 0
+    assert parents() == pids
+
+
+def test_a_computer_that_vanishes_costs_nothing_but_time(
+    own_cluster, namespace, store, tmp_path, monkeypatch
+):
+    """No connection ends that would say so, but Dask gives up who is silent for long (here 12 s)."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP", "12s")
+    cluster = own_cluster(host="0.0.0.0")
+    port = cluster.address.rpartition(":")[2]
+    networks = [namespace(), namespace()]
+    stays, goes = (
+        cluster.worker(before=each.before, host=each.there, scheduler=f"tcp://{each.here}:{port}")
+        for each in networks
+    )
+    read = []
+
+    def items():
+        left = 20
+        while left:
+            read.append(len(read))
+            yield read[-1], str(tmp_path)
+            if left < 20:
+                left -= 1
+            elif {parent for _, _, parent in store.values()} == {stays.pid, goes.pid}:
+                networks[1].cut()
+                left -= 1
+
+    try:
+        with dask.config.set({"distributed.comm.timeouts.tcp": "12s"}):
+            executor = DaskExecutor(cluster.address, direct=True)
+            summary = run_tasks(store, slow, items(), executor=executor, **FAST)
+    finally:
+        goes.kill()
+    assert (summary.done, summary.failed) == (len(read), 0)
+    assert sorted(index for index, _, _ in store.values()) == read
 
 
 def test_where_workers_cannot_be_reached_the_scheduler_passes_everything_on(
@@ -101,8 +142,11 @@ def test_where_workers_cannot_be_reached_the_scheduler_passes_everything_on(
     cluster.worker(before=there.before, host=there.there, scheduler=f"tcp://{there.here}:{port}", nthreads=2)
     code = """
 store = open_store(":memory:")
-summary = run_tasks(store, slow, [(k, folder) for k in range(40)], executor=DaskExecutor(address), **FAST)
-print(summary.done, len({pid for _, pid, _ in store.values()}))
+def items():
+    while len({pid for _, pid, _ in store.values()}) < 2:
+        yield 0, folder
+summary = run_tasks(store, slow, items(), executor=DaskExecutor(address), **FAST)
+print(summary.failed, len({pid for _, pid, _ in store.values()}))
 """
     process = caller(code, f"tcp://{script.here}:{port}", before=script.before)
-    assert ended(process) == (0, "40 2\n", "")
+    assert ended(process) == (0, "0 2\n", "")

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from cluster_tasks import FAST, slow, square
+from clusters import agents_in
 from farmhand import MemoryStore, UsageError, run_tasks
 from farmhand.events import ProcessDied
 from farmhand.testing.executors import Drive
@@ -18,14 +19,8 @@ from waiting import wait_until
 _SOON = 30.0  # seconds; an agent that waits for a caller which never comes has more patience
 
 
-def runs_in(dask_worker):
-    """The runs that have an agent in a Dask worker."""
-    prefix = "farmhand-"
-    return [name.removeprefix(prefix) for name in dask_worker.plugins if name.startswith(prefix)]
-
-
 def agents(cluster):
-    return [run for runs in cluster.client.run(runs_in).values() for run in runs]
+    return [run for runs in cluster.client.run(agents_in).values() for run in runs]
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "relayed"])
@@ -61,7 +56,7 @@ def test_an_agent_serves_one_link_and_a_second_one_ends_it(cluster, direct):
         drive.start(0)
         said = []
         ((address, run),) = (
-            (address, run) for address, runs in cluster.client.run(runs_in).items() for run in runs
+            (address, run) for address, runs in cluster.client.run(agents_in).items() for run in runs
         )
         tell = lambda what, link, about: said.append(what)  # noqa: E731
         cluster.client.sync(open_link, cluster.client, address, run, tell, Intake(), direct)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import dask.config
 import distributed
@@ -23,66 +22,6 @@ import farmhand
 from farmhand import UsageError
 from farmhand_dask.joining import Cluster, Place
 from waiting import wait_until
-
-
-def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """``dask scheduler`` or ``dask worker``, as somebody would start it in another shell."""
-    log = open(cwd / f"{arguments[0]}.log", "ab")  # noqa: SIM115 - the process has it
-    with log:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{arguments[0]}", *arguments[1:]],
-            cwd=cwd,
-            env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(cwd), **environment},
-            stdout=log,
-            stderr=log,
-        )
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-
-
-class Lab:
-    """A scheduler of its own, and workers that come and go."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "cluster.json"
-        self.processes = [
-            command(
-                "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0",
-                "--scheduler-file", str(self.file), cwd=folder,
-            )
-        ]  # fmt: skip
-        wait_until(self.file.exists, "the scheduler")
-        wait_until(self.file.read_text, "its address")
-        self.address = json.loads(self.file.read_text())["address"]
-
-    def worker(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        process = command(
-            "worker", self.address, "--name", name, "--no-nanny", "--no-dashboard", "--nthreads", "1",
-            *arguments, cwd=self.folder, **environment,
-        )  # fmt: skip
-        self.processes.append(process)
-        return process
-
-    def close(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                end(process)
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """With one worker, which stays."""
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    lab.worker("first", "--nthreads", "3", "--resources", "GPU=2", "--memory-limit", "1e9")
-    with distributed.Client(lab.address, set_as_default=False) as client:
-        client.wait_for_workers(1)
-    yield lab
-    lab.close()
 
 
 @pytest.fixture
@@ -115,51 +54,51 @@ def local_cluster(tmp_path):
         yield make
 
 
-def names(cluster: Cluster) -> set[str]:
-    return {place.name for place in cluster.places().values()}
-
-
-def called(cluster: Cluster, name: str) -> str:
-    """The address of a worker, once it is there."""
-    wait_until(lambda: name in names(cluster), f"the worker {name}")
-    return next(address for address, place in cluster.places().items() if place.name == name)
+def names(joined: Cluster) -> set[str]:
+    return {place.name for place in joined.places().values()}
 
 
 @pytest.fixture
-def shared(lab, joined):
-    return joined(lab.address)
+def usual(cluster):
+    """The names of the workers that are there."""
+    return {worker.name for worker in cluster.workers}
+
+
+@pytest.fixture
+def shared(cluster, joined):
+    return joined(cluster.address)
 
 
 # -- ways to a cluster -----------------------------------------------------------------------------
 
 
-def test_an_address_is_joined(lab, joined):
+def test_an_address_is_joined(cluster, usual, joined):
     """With and without ``tcp://``, as Dask takes it."""
-    assert names(joined(lab.address)) == {"first"}
-    assert names(joined(lab.address.removeprefix("tcp://"))) == {"first"}
+    assert names(joined(cluster.address)) == usual
+    assert names(joined(cluster.address.removeprefix("tcp://"))) == usual
 
 
-def test_the_file_of_a_scheduler_is_joined(lab, joined):
+def test_the_file_of_a_scheduler_is_joined(cluster, usual, joined):
     """Jobs of a batch system find each other by it, since nobody knows where they will run."""
-    assert names(joined(str(lab.file))) == {"first"}
-    assert names(joined(lab.file)) == {"first"}
+    assert names(joined(str(cluster.file))) == usual
+    assert names(joined(cluster.file)) == usual
 
 
-def test_a_file_that_is_written_meanwhile_is_waited_for(lab, joined, tmp_path):
+def test_a_file_that_is_written_meanwhile_is_waited_for(cluster, usual, joined, tmp_path):
     """The scheduler's job and the program have started at the same time."""
     late = tmp_path / "late.json"
-    writes = threading.Timer(0.2, lambda: late.write_bytes(lab.file.read_bytes()))
+    writes = threading.Timer(0.2, lambda: late.write_bytes(cluster.file.read_bytes()))
     writes.start()
-    assert names(joined(str(late), timeout=60)) == {"first"}
+    assert names(joined(str(late), timeout=60)) == usual
     writes.join()
 
 
-def test_a_client_is_used_as_it_is_and_left_open(lab, joined):
+def test_a_client_is_used_as_it_is_and_left_open(cluster, joined):
     """It belongs to whoever made it, who may have work of his own there."""
-    with distributed.Client(lab.address, set_as_default=False) as client:
-        cluster = joined(client)
-        assert cluster.client is client
-        cluster.close()
+    with distributed.Client(cluster.address, set_as_default=False) as client:
+        ours = joined(client)
+        assert ours.client is client
+        ours.close()
         assert client.status == "running"
 
 
@@ -173,16 +112,16 @@ def test_a_cluster_object_is_joined_and_left_running(joined, local_cluster):
         assert local.status == distributed.Status.running
 
 
-def test_without_a_target_the_default_client_is_used(lab, joined):
+def test_without_a_target_the_default_client_is_used(cluster, joined):
     """A notebook that has made one means that."""
-    with distributed.Client(lab.address) as client:
+    with distributed.Client(cluster.address) as client:
         assert joined().client is client
 
 
-def test_without_a_client_dasks_configuration_says_where(lab, joined):
+def test_without_a_client_dasks_configuration_says_where(cluster, usual, joined):
     """``DASK_SCHEDULER_ADDRESS`` is what many sites set."""
-    with dask.config.set({"scheduler-address": lab.address}):
-        assert names(joined()) == {"first"}
+    with dask.config.set({"scheduler-address": cluster.address}):
+        assert names(joined()) == usual
 
 
 def test_without_anything_a_cluster_in_this_process_has_all_its_cpus(joined):
@@ -197,47 +136,47 @@ def test_without_anything_a_cluster_in_this_process_has_all_its_cpus(joined):
     wait_until(lambda: {one for one in threading.enumerate() if not one.daemon} <= before, "its threads")
 
 
-def test_joining_does_not_change_what_this_program_does_with_dask(lab, joined):
+def test_joining_does_not_change_what_this_program_does_with_dask(cluster, joined):
     """``.compute()`` of a data frame would else run on another cluster than before."""
     before = dask.config.get("scheduler", None)
-    joined(lab.address)
+    joined(cluster.address)
     joined()
     assert dask.config.get("scheduler", None) == before
     with pytest.raises(ValueError, match="No clients found"):
         distributed.default_client()
 
 
-def test_nothing_is_printed(lab, tmp_path):
-    """Not by distributed, nor by tornado; not when it joins, nor at the end, even if nobody closes it."""
+def test_nothing_is_printed(cluster, tmp_path):
+    """Not by distributed, nor by tornado; not when it joins, nor at the end, even if nobody closes it.
+
+    Without ``-X dev``: asyncio would say of each step how long it took, if this computer is busy.
+    """
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(f"""
             from farmhand_dask.joining import Cluster
-            for target in ({lab.address!r}, None):
+            for target in ({cluster.address!r}, None):
                 cluster = Cluster.join(target)
                 assert cluster.examine(cluster.places()) == {{}}
                 cluster.close()
-            left = Cluster.join({lab.address!r}), Cluster.join(None)
+            left = Cluster.join({cluster.address!r}), Cluster.join(None)
         """)
     )
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", program], cwd=tmp_path, capture_output=True, timeout=60
+        [sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, timeout=60
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
 
 
-def test_a_cluster_that_is_gone_can_be_closed(tmp_path, joined):
+def test_a_cluster_that_is_gone_can_be_closed(own_cluster, joined):
     """A farm that ends because its scheduler has died says so, and nothing else."""
-    lab = Lab(tmp_path)
-    try:
-        cluster = joined(lab.address)
-        end(lab.processes[0])
-        cluster.close()
-        cluster.close()
-        with pytest.raises(OSError, match="closed"):
-            cluster.places()
-    finally:
-        lab.close()
+    gone = own_cluster()
+    ours = joined(gone.address)
+    gone.scheduler.kill()
+    ours.close()
+    ours.close()
+    with pytest.raises(OSError, match="closed"):
+        ours.places()
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -307,15 +246,15 @@ def test_a_failed_attempt_leaves_no_thread(unused_port):
     wait_until(lambda: threading.active_count() <= before, "the threads of clients that never were")
 
 
-def test_a_client_that_is_closed_or_asynchronous_is_refused(lab):
+def test_a_client_that_is_closed_or_asynchronous_is_refused(cluster):
     """Whoever made it must make another one."""
-    client = distributed.Client(lab.address, set_as_default=False)
+    client = distributed.Client(cluster.address, set_as_default=False)
     client.close()
     with pytest.raises(UsageError, match="the Client is closed"):
         Cluster.join(client)
 
     async def join() -> None:
-        async with distributed.Client(lab.address, asynchronous=True, set_as_default=False) as client:
+        async with distributed.Client(cluster.address, asynchronous=True, set_as_default=False) as client:
             with pytest.raises(UsageError, match="asynchronous"):
                 Cluster.join(client)
 
@@ -345,12 +284,14 @@ def unused_port():
 # -- who is there ----------------------------------------------------------------------------------
 
 
-def test_a_place_is_what_its_worker_says(shared):
-    """Threads, resources and limits are what leases are planned by."""
-    address = called(shared, "first")
-    assert shared.places()[address] == Place(
+def test_workers_that_come_and_go_are_seen_as_they_say_they_are(cluster, usual, shared):
+    """At once: nothing is remembered from before. Threads, resources and limits are what is planned by."""
+    worker = cluster.worker(nthreads=3, resources={"GPU": 2}, options=["--memory-limit", "1e9"])
+    address = worker.address
+    (place,) = (place for place in shared.places().values() if place.name not in usual)
+    assert place == Place(
         address,
-        name="first",
+        name=worker.name,
         host="127.0.0.1",
         threads=3,
         resources={"GPU": 2},
@@ -358,14 +299,8 @@ def test_a_place_is_what_its_worker_says(shared):
         nanny=False,
         status="running",
     )
-
-
-def test_workers_that_come_and_go_are_seen(lab, shared):
-    """At once: nothing is remembered from before."""
-    worker = lab.worker("guest")
-    called(shared, "guest")
-    end(worker)
-    wait_until(lambda: names(shared) == {"first"}, "the guest to be gone")
+    worker.kill()
+    wait_until(lambda: names(shared) == usual, "the worker to be gone")
 
 
 def test_more_workers_than_dask_shows_by_default_are_seen(joined, local_cluster):
@@ -389,92 +324,57 @@ def test_a_cluster_that_adapts_says_how_far_it_grows(joined, local_cluster):
 # -- who is fit ------------------------------------------------------------------------------------
 
 
-def test_a_worker_with_the_same_packages_is_fit(shared):
+def test_workers_with_the_same_packages_are_fit(shared):
     """Also where they are sources on PYTHONPATH, of which no installed package tells."""
-    assert shared.examine([called(shared, "first")]) == {}
+    assert shared.examine(shared.places()) == {}
 
 
-def test_a_worker_without_farmhand_is_named_with_what_to_install(lab, shared, tmp_path):
-    """What it lacks, by the names that pip knows."""
-    hide = tmp_path / "sitecustomize.py"
-    hide.write_text(
-        textwrap.dedent("""
-            import importlib.metadata, sys
-            sys.modules["farmhand"] = sys.modules["farmhand_dask"] = None
-            version = importlib.metadata.version
-            def hidden(name):
-                if name.startswith("farmhand"):
-                    raise importlib.metadata.PackageNotFoundError(name)
-                return version(name)
-            importlib.metadata.version = hidden
-        """)
-    )
-    with_hide = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    worker = lab.worker("bare", PYTHONPATH=with_hide)
-    bare = called(shared, "bare")
-    problems = shared.examine([called(shared, "first"), bare])
-    end(worker)
-    assert list(problems) == [bare]
-    version = farmhand.__version__
-    assert "has no farmhand and no farmhand-dask" in problems[bare]
-    assert f"pip install farmhand=={version} farmhand-dask=={version}" in problems[bare]
+LIES = [
+    ("packages", {"python": "3.7.1.final.0"}, r"has Python 3\.7\.1, this program 3\..*start it in an env"),
+    (
+        "packages",
+        {"farmhand": "9", "farmhand-dask": "9"},
+        "has farmhand 9 and farmhand-dask 9, this program",
+    ),
+    ("host", {"OS": "Windows"}, "runs on Windows"),
+]
 
 
-@pytest.mark.parametrize(
-    ("about", "change", "said"),
-    [
-        (
-            "packages",
-            {"python": "3.7.1.final.0"},
-            r"has Python 3\.7\.1, this program 3\..*start it in an env",
-        ),
-        (
-            "packages",
-            {"farmhand": "9", "farmhand-dask": "9"},
-            "has farmhand 9 and farmhand-dask 9, this program",
-        ),
-        ("host", {"OS": "Windows"}, "runs on Windows"),
-    ],
-    ids=["another Python", "another farmhand", "Windows"],
-)
-def test_a_worker_that_differs_is_named(lab, shared, tmp_path, about, change, said):
+def test_a_worker_that_differs_is_named(cluster, shared, tmp_path):
     """By which of its versions, and with ours. It only says so: the tests have one Python."""
+    now = tmp_path / "now.json"
+    now.write_text('["host", {}]')
     lie = tmp_path / "lie.py"
     lie.write_text(
         textwrap.dedent(f"""
+            import json
             def dask_setup(worker):
                 answer = worker.handlers["versions"]
                 def changed(**question):
+                    about, change = json.load(open({str(now)!r}))
                     said = answer(**question)
-                    said[{about!r}] = said[{about!r}] | {change!r}
+                    said[about] = said[about] | change
                     return said
                 worker.handlers["versions"] = changed
         """)
     )
-    worker = lab.worker("other", "--preload", str(lie))
-    other = called(shared, "other")
-    problems = shared.examine(shared.places())
-    end(worker)
-    wait_until(lambda: "other" not in names(shared), "it to be gone")
-    assert list(problems) == [other]
-    assert re.search(said, problems[other]), problems
+    other = cluster.worker(options=["--preload", lie]).address
+    assert shared.examine(shared.places()) == {}
+    for about, change, said in LIES:
+        now.write_text(json.dumps([about, change]))
+        problems = shared.examine(shared.places())
+        assert list(problems) == [other]
+        assert re.search(said, problems[other]), problems
 
 
-def test_a_worker_that_has_gone_meanwhile_is_left_out(lab, shared):
-    """It says nothing, and nobody waits for it long."""
-    worker = lab.worker("short")
-    short = called(shared, "short")
-    end(worker)
-    wait_until(lambda: "short" not in names(shared), "it to be gone")
-    assert shared.examine([called(shared, "first"), short], timeout=1) == {}
-
-
-def test_a_worker_that_hangs_does_not_keep_the_others_from_being_examined(lab, shared):
-    """It is there, says its scheduler, and does not answer."""
-    worker = lab.worker("hung")
-    hung = called(shared, "hung")
-    os.kill(worker.pid, signal.SIGSTOP)
-    problems = shared.examine([called(shared, "first"), hung], timeout=1)
-    end(worker)
-    assert list(problems) == [hung]
-    assert "has not answered within 1 s" in problems[hung]
+def test_a_worker_that_hangs_or_has_gone_does_not_keep_the_others_from_being_examined(cluster, shared):
+    """One is there, says its scheduler, and is silent; of one that has gone meanwhile nothing is said."""
+    hangs = cluster.worker()
+    asked = [*shared.places()]
+    os.kill(hangs.pid, signal.SIGSTOP)
+    ((hung, why),) = shared.examine(asked, timeout=1).items()
+    assert hung in asked
+    assert "has not answered within 1 s" in why
+    hangs.kill()
+    cluster.wait_until_known()
+    assert shared.examine(asked, timeout=1) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import Counter, defaultdict
 
 import dask.config
@@ -21,6 +22,7 @@ from cluster_tasks import (
     draw,
     gated,
     large,
+    large_and_said,
     own_pid,
     parent,
     pids_in,
@@ -31,6 +33,7 @@ from cluster_tasks import (
 from clusters import certificates, ended, is_alive, wait_until_gone
 from farmhand import MemoryStore, UsageError, open_store, run_tasks
 from farmhand.events import Finish, Pause, Resize, Resume, Stop
+from farmhand.testing.executors import Drive
 from farmhand.testing.frontends import RecordingFrontend
 from farmhand_dask import DaskExecutor
 from waiting import wait_until
@@ -63,18 +66,17 @@ def test_every_item_is_stored_once(run, store, direct):
 
 def test_there_are_as_many_processes_as_threads(run, store, cluster, tmp_path):
     """By default every thread of every worker stands for one."""
-    workers = {worker.pid for worker in cluster.workers}
+    workers, parents = {worker.pid for worker in cluster.workers}, set()
 
     def script(snapshot):
-        if len(begun_in(tmp_path)) == 4:
+        if len(begun_in(tmp_path)) == 4 and not (tmp_path / "gate").exists():
+            parents.update(psutil.Process(pid).ppid() for pid in pids_in(tmp_path))
             (tmp_path / "gate").touch()
         return []
 
     run(gated, [(k, str(tmp_path)) for k in range(4)], script)
     assert len(pids_in(tmp_path)) == 4
     assert store.values() == [0, 1, 2, 3]
-    run(slow, [(k, str(tmp_path)) for k in range(8)])
-    parents = {value[2] for value in store.values()[4:]}
     assert parents == workers, "processes of farmhand are children of the Dask workers"
 
 
@@ -86,7 +88,14 @@ def test_poolsize_is_a_part_of_the_cluster(run, store):
 
 def test_a_class_is_made_once_in_each_process_and_knows_its_number(run, store):
     """The numbers are those of the farm, from 0, whatever computer a process is on."""
-    run(Counting, range(60), initargs=(100,))
+
+    def items():
+        yield from itertools.takewhile(
+            lambda _: len({pid for _, pid, _ in store.values()}) < 4, itertools.count()
+        )
+        yield from range(20)
+
+    run(Counting, items(), initargs=(100,))
     counts = defaultdict(list)
     for number, pid, count in store.values():
         counts[number, pid].append(count)
@@ -156,28 +165,6 @@ def test_the_scheduler_that_dask_is_configured_for_is_taken(cluster, store):
         assert used("dask", cluster, store)
 
 
-# LocalCluster has processes of multiprocessing, which stay with the process that has started them
-LOCAL_CLUSTER = """
-if __name__ == "__main__":
-    from distributed import LocalCluster
-    from waiting import wait_until
-    nobody_looks = "127.0.0.1:0"
-    with LocalCluster(n_workers={workers}, threads_per_worker=1, dashboard_address=nobody_looks) as cluster:
-        store = open_store(":memory:")
-        items = [(k, folder) for k in range(40)]
-        {body}
-"""
-
-
-def test_a_cluster_object_is_an_executor(caller):
-    """`LocalCluster`, `SLURMCluster`, `KubeCluster`: it stays open, since it is not ours."""
-    body = """
-        print(run_tasks(store, slow, items, executor=cluster, **FAST).done, cluster.status.name)
-"""
-    script = caller(LOCAL_CLUSTER.format(workers=2, body=body.strip()), "")
-    assert ended(script) == (0, "40 running\n", "")
-
-
 def test_without_any_cluster_there_is_one_of_this_computer(caller):
     """It is closed in the end, and nothing of it is left; a script needs no guard for it."""
     code = """
@@ -193,7 +180,7 @@ print(psutil.Process().children(recursive=True))
 
 def test_certificates_of_a_client_are_those_of_the_connections(own_cluster, tmp_path, store):
     """A cluster with TLS lets in who has them, on the scheduler's way as on the direct one."""
-    cluster = own_cluster(2, security=certificates(tmp_path / "certificates"))
+    cluster = own_cluster(1, security=certificates(tmp_path / "certificates"))
     assert cluster.address.startswith("tls://")
     with cluster.connect() as client:
         for direct in True, False:
@@ -350,23 +337,23 @@ print(summary.done, summary.stopped)
 # -- large results -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "relayed"])
-def test_large_results_do_not_pass_the_scheduler(own_cluster, line, store, direct):
+def test_large_results_do_not_pass_the_scheduler(cluster, line, store):
     """They come from the workers, unless nothing else is possible.
 
     Everybody reaches the scheduler by a line that counts.
     """
-    cluster = own_cluster()
     counted = line(cluster.address)
-    cluster.worker(nthreads=2, scheduler=counted.address)
-    executor = DaskExecutor(counted.address, direct=direct)
-    run_tasks(store, large, [(k, 10 * MB) for k in range(5)], executor=executor, **FAST)
-    assert [len(value) for value in store.values()] == [10 * MB] * 5
-    assert [value[0] for value in store.values()] == list(range(5))
-    if direct:
-        assert counted.passed < 5 * MB
-    else:
-        assert counted.passed > 50 * MB, "the line counts"
+    worker = cluster.worker(nthreads=2, scheduler=counted.address)
+    for direct in True, False:
+        before = counted.passed
+        executor = DaskExecutor(counted.address, direct=direct, workers=[worker.name])
+        run_tasks(store, large, [(k, 10 * MB) for k in range(5)], executor=executor, **FAST)
+        if direct:
+            assert counted.passed - before < 5 * MB
+        else:
+            assert counted.passed - before > 50 * MB, "the line counts"
+    assert [len(value) for value in store.values()] == [10 * MB] * 10
+    assert [value[0] for value in store.values()] == [*range(5)] * 2
 
 
 def test_with_a_shared_folder_large_results_are_written_where_they_are_made(cluster, line, tmp_path):
@@ -382,12 +369,30 @@ def test_with_a_shared_folder_large_results_are_written_where_they_are_made(clus
         assert sorted(value[0] for value in store.values()) == list(range(8))
 
 
+@both_ways
+def test_who_takes_no_results_makes_processes_wait(cluster, tmp_path, direct):
+    """No memory grows, neither here nor in the Dask worker: there are two bounds of 64 MB on the way."""
+    drive = Drive(DaskExecutor(cluster.address, direct=direct), large_and_said)
+    try:
+        drive.start(0)
+        count = 150
+        drive.send(0, {index: (index, 4 * MB, str(tmp_path)) for index in range(count)})
+        drive.look(0)  # it is sent; from now on nobody looks
+        sizes = [-1, 0]
+        while sizes[-1] < count and len(set(sizes[-100:])) > 1:  # none has begun for a while
+            sizes.append(len(begun_in(tmp_path)))
+            time.sleep(0.02)
+        assert sizes[-1] < count, "600 MB have gone somewhere"
+        assert len(drive.results(sizes[-1])) >= sizes[-1], "they go on as soon as somebody takes them"
+    finally:
+        drive.executor.close()
+
+
 # -- resources ---------------------------------------------------------------------------------------
 
 
-def test_a_resource_of_workers_is_given_to_one_process_at_a_time(own_cluster, tmp_path, store):
+def test_a_resource_of_workers_is_given_to_one_process_at_a_time(cluster, tmp_path, store):
     """Two workers, each with four threads and one GPU: two processes, each with the GPU of its worker."""
-    cluster = own_cluster()
     for number in range(2):
         cluster.worker(nthreads=4, resources={"GPU": 1}, environment={"CUDA_VISIBLE_DEVICES": str(number)})
     executor = DaskExecutor(cluster.address, resources={"GPU": 1})
@@ -419,14 +424,27 @@ def test_what_no_worker_offers_is_named(cluster, store, asked):
 # -- clusters that grow when they are needed -----------------------------------------------------------
 
 
-def test_an_adaptive_cluster_grows_for_a_run_and_shrinks_after_it(caller):
-    """From no worker at all; nobody has to say when."""
-    body = """
+# LocalCluster has processes of multiprocessing, which stay with the process that has started them
+ADAPTIVE = """
+if __name__ == "__main__":
+    from distributed import LocalCluster
+    from waiting import wait_until
+    nobody_looks = "127.0.0.1:0"
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=nobody_looks) as cluster:
         cluster.adapt(minimum=0, maximum=2, interval="100ms", wait_count=2)
-        print(run_tasks(store, slow, items, executor=cluster, **FAST).done)
+        store = open_store(":memory:")
+        items = [(k, folder) for k in range(40)]
+        print(run_tasks(store, slow, items, executor=cluster, **FAST).done, cluster.status.name)
         wait_until(lambda: not cluster.scheduler_info["workers"], "a cluster of no workers")
         print(len({parent for _, _, parent in store.values()}) in (1, 2))
 """
-    script = caller(LOCAL_CLUSTER.format(workers=0, body=body.strip()), "")
-    status, out, err = ended(script)  # Dask has its own to say of a worker that is closed while it starts
-    assert (status, out) == (0, "40\nTrue\n"), err
+
+
+def test_an_adaptive_cluster_grows_for_a_run_and_shrinks_after_it(caller):
+    """From no worker at all; nobody has to say when.
+
+    The cluster object itself is the executor, as a `SLURMCluster` or `KubeCluster` would be. It stays open,
+    since it is not ours.
+    """
+    status, out, err = ended(caller(ADAPTIVE, ""))  # Dask has its own to say of a worker that is closed early
+    assert (status, out) == (0, "40 running\nTrue\n"), err

@@ -178,6 +178,7 @@ class Agent:
             while True:
                 frames = await self._outgoing.get()
                 await comm.write([to_wire(frames)])
+                await _drained(comm)
                 self._has_left()
                 if self.has_said_all():
                     await comm.close()
@@ -397,6 +398,13 @@ class Agent:
         self._ended.set()
         self._outgoing.put_nowait(frames)
         self._worker.plugins.pop(topic(self._run), None)
+
+
+async def _drained(comm: Comm) -> None:
+    """Return when the other end's computer has taken all: Dask's connections only put it into a buffer."""
+    stream = getattr(comm, "stream", None)  # of TCP and TLS; others are within one process, or wait
+    if stream is not None:
+        await stream.write(b"")
 
 
 def _attending(worker: Worker) -> Any:

@@ -116,6 +116,7 @@ class DaskExecutor:
         """Begin anew, for the next run."""
         self._run = os.urandom(6).hex()
         self._cluster: Cluster | None = None
+        self._where = ""  # its scheduler's address: a client that is closed does not know it any more
         self._leases = Leases(self._resources)
         self._places: dict[str, Place] = {}  # the workers that can be used
         self._room = 0
@@ -156,6 +157,7 @@ class DaskExecutor:
         self._bell = Bell()
         self._over = threading.Event()  # the thread of the run before may still look at its own
         cluster = self._cluster = Cluster.join(self._target)
+        self._where = cluster.client.scheduler.address
         everybody = cluster.places()
         places = self._chosen(everybody)
         unfit = cluster.examine(places)
@@ -334,9 +336,15 @@ class DaskExecutor:
             about = {"workers": list(self._only), "allow_other_workers": False}
         client = self._joined.client
         resources = self._resources or None
-        future = client.submit(
-            hold, self._run, lease.id, key=lease.id, pure=False, retries=0, resources=resources, **about
-        )
+        try:
+            future = client.submit(
+                hold, self._run, lease.id, key=lease.id, pure=False, retries=0, resources=resources, **about
+            )
+        except Exception:
+            if client.status not in ("closing", "closed"):
+                raise
+            self._on_lost()  # its owner has closed it
+            return
         self._futures[lease.id] = future
         future.add_done_callback(partial(_lease_ended, self._ready, lease.id, lease.place))
 
@@ -532,8 +540,9 @@ class DaskExecutor:
         return self._room
 
     def _on_lost(self) -> None:
-        where = self._joined.client.scheduler.address
-        text = f"Dask's scheduler ({where}) does not answer any more. What has finished is stored; with a "
+        text = (
+            f"Dask's scheduler ({self._where}) does not answer any more. What has finished is stored; with a "
+        )
         self._fail(ClusterLost(f"{text}cluster that works, the same call goes on with resume=True"))
 
     def _avoid(self, unfit: Mapping[str, str]) -> None:

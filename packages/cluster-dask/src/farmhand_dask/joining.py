@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "Place"]
 
 EXAMPLE = "'dask:tcp://10.0.0.1:8786'"
-PACKAGES = {"farmhand": "farmhand:__version__", "farmhand-dask": "farmhand_dask:__name__"}  # what to import
+PACKAGES = {  # and what to import of them
+    "farmhand": "farmhand:__version__",
+    "farmhand-dask": "farmhand_dask.agent:__name__",
+}
 _BATCH = 64  # workers that are asked in one message to the scheduler
 _AT_ONCE = 16  # such messages: the scheduler has other things to do
 
@@ -296,35 +299,35 @@ class Cluster:
         question = {"op": "versions", "packages": [*PACKAGES]}
         answers, silent = await _ask(scheduler, addresses, question, timeout)
         problems = {}
-        unsure = []  # they have no metadata, as with sources on PYTHONPATH: only an import can tell
+        fit = []  # as far as they say; sources on PYTHONPATH say nothing, and what is installed may be broken
         for address, answer in answers.items():
+            versions = answer["packages"]
             problem = _unfit_system(answer)
-            missing = [name for name in PACKAGES if answer["packages"].get(name) is None]
-            if problem is not None:
+            if problem is None and not any(versions.get(name) is None for name in PACKAGES):
+                problem = _unfit_packages(versions)
+            if problem is None:
+                fit.append(address)
+            else:
                 problems[address] = problem
-            elif missing:
-                unsure.append(address)
-            elif (problem := _unfit_packages(answer["packages"])) is not None:
-                problems[address] = problem
-        for address, versions in (await self._import(unsure, timeout)).items():
-            if (problem := _unfit_packages(versions)) is not None:
-                problems[address] = problem
+        problems |= await self._import(fit, timeout)
         if silent:
             there = await self._places()
             for address in silent & there.keys():
                 problems[address] = f"has not answered within {timeout:g} s: it may hang; restart it"
         return problems
 
-    async def _import(self, addresses: list[str], timeout: float) -> dict[str, dict[str, str | None]]:
-        """The versions of our packages in workers with this very Python, by importing them there.
+    async def _import(self, addresses: list[str], timeout: float) -> dict[str, str]:
+        """What is wrong with workers that have this very Python, by importing our packages there.
 
-        That of one that does not say it is ours: sources say the same on both sides.
-        What travels is the name of a function of the standard library: there is nothing of ours to import.
+        A worker that got a function of ours and could not load it would end. The version of a package that
+        does not say it is ours: sources say the same on both sides. What travels is the name of a function
+        of the standard library: there is nothing of ours to import.
         """
         import pkgutil
         from pickle import dumps
 
         found: dict[str, dict[str, str | None]] = {address: {} for address in addresses}
+        problems: dict[str, str] = {}
         for package, where in PACKAGES.items():
             question = {
                 "op": "run",
@@ -343,7 +346,12 @@ class Cluster:
                     found[address][package] = (
                         said if said is None or package == "farmhand" else _ours(package)
                     )
-        return found
+                    if said is None and "No module named 'farmhand" not in (why := _exception(answer)):
+                        problems.setdefault(address, f"cannot load {package}: {why}")
+        for address, versions in found.items():
+            if address not in problems and (problem := _unfit_packages(versions)) is not None:
+                problems[address] = problem
+        return problems
 
 
 def _modules() -> tuple[Any, Any]:
@@ -573,6 +581,11 @@ def _unfit_system(answer: Mapping[str, Any]) -> str | None:
             f"the other pickles: start it in an environment with Python {'.'.join(ours[:2])}"
         )
     return None
+
+
+def _exception(answer: Mapping[str, Any]) -> str:
+    """What was raised in a worker, in its answer."""
+    return str(answer.get("exception_text", "it does not say why"))
 
 
 def _unfit_packages(theirs: Mapping[str, str | None]) -> str | None:
