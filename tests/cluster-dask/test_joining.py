@@ -147,7 +147,7 @@ def test_joining_does_not_change_what_this_program_does_with_dask(cluster, joine
 
 
 def test_nothing_is_printed(cluster, tmp_path):
-    """Not by distributed, nor by tornado; not when it joins, nor at the end, even if nobody closes it.
+    """Not by distributed, nor by tornado; not when it joins, nor at the end, even if nobody leaves it.
 
     Without ``-X dev``: asyncio would say of each step how long it took, if this computer is busy.
     """
@@ -159,7 +159,7 @@ def test_nothing_is_printed(cluster, tmp_path):
                 cluster = Cluster.join(target)
                 assert cluster.examine(cluster.places()) == {{}}
                 cluster.close()
-            left = Cluster.join({cluster.address!r}), Cluster.join(None)
+            left = Cluster.join({cluster.address!r})
         """)
     )
     ran = subprocess.run(
