@@ -372,7 +372,9 @@ def test_an_object_of_dask_needs_a_plugin(monkeypatch, module):
         farm(client)
 
 
-@pytest.mark.parametrize("thing", [None, 3, object(), ["local"], LocalExecutor], ids=repr)
+@pytest.mark.parametrize(
+    "thing", [None, 3, object(), ["local"], LocalExecutor], ids=lambda thing: type(thing).__name__
+)
 def test_what_nobody_can_make_an_executor_of_is_refused(thing):
     """Before anything begins."""
     with pytest.raises(UsageError, match=r"executor must be an? ") as caught:
