@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -220,9 +221,12 @@ def job_number(folder):
     return re.fullmatch(r"requeue (\d+)\n", (folder / "requeued").read_text()).group(1)
 
 
+@pytest.mark.skipif(find_spec("dask_jobqueue") is None, reason="it writes and submits the jobs")
 def test_the_five_lines_of_the_page_submit_jobs_and_run_in_them(commands, tmp_path):
-    """As they are printed there, but for the size of a job."""
-    pytest.importorskip("dask_jobqueue", reason="it writes and submits the jobs")
+    """As they are printed there, but for the size of a job.
+
+    Nothing is imported here: dask-jobqueue takes Ctrl-C for itself, in any process that loads all of it.
+    """
     page = (ROOT / "docs" / "cluster.md").read_text()
     (block,) = re.findall(r"^```python on-slurm\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     script = tmp_path / "page.py"
