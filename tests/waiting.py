@@ -36,6 +36,19 @@ def wait_for(path: str | Path) -> None:
         os.close(watch)
 
 
+def wait_until_quiet(folder: str | Path, seconds: float) -> None:
+    """Return once nothing new has appeared in a folder for so long."""
+    watch = _watched(str(folder), _APPEARED)
+    assert watch >= 0, "this system does not tell what appears in a folder"
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while select.select([watch], [], [], seconds)[0]:
+            assert time.monotonic() < deadline, f"there is always something new in {folder}"
+            os.read(watch, 1 << 16)
+    finally:
+        os.close(watch)
+
+
 def grows(path: str | Path, before: int, process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait until a file is larger than ``before``; False when the process that writes it ends, or hangs."""
 

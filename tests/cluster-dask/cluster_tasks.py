@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from waiting import wait_for
+from waiting import wait_for, wait_until
 
 FAST: dict[str, Any] = {"gui": False, "progress": "none"}  # no frontend, whatever is installed
 MB = 1_000_000
@@ -135,7 +135,6 @@ def device(folder: str) -> tuple[str, int]:
     """What the task of somebody who has one GPU on each worker sees; as many at once as there are."""
     say(folder, f"here{os.getpid()}")
     # both are at work before one of them ends: if there were more, they would have been, too
-    while len(list(Path(folder).glob("here*"))) < 2:
-        time.sleep(0.005)
+    wait_until(lambda: len(list(Path(folder).glob("here*"))) >= 2, "the other worker")
     time.sleep(0.05)
     return os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()

@@ -253,20 +253,16 @@ def at_work(process, folder, processes=4):
     assert process.poll() is None, process.communicate()
 
 
-def test_a_script_that_is_killed_leaves_nothing_on_the_cluster(cluster, caller, tmp_path):
-    """kill -9 of the script: its processes go at once, and the workers are free for others."""
-    process = caller(GATED.replace("DIRECT", "True"), cluster.address)
-    at_work(process, tmp_path)
-    process.kill()
-    process.wait()
-    wait_until_gone(pids_in(tmp_path))
-    cluster.wait_until_free()
+@pytest.mark.parametrize(
+    "direct",
+    [pytest.param(True, id="direct"), pytest.param(False, id="relayed", marks=pytest.mark.slow)],
+)
+def test_a_script_that_is_killed_leaves_nothing_on_the_cluster(cluster, caller, tmp_path, direct):
+    """kill -9 of the script: its processes go, and the workers are free for others.
 
-
-@pytest.mark.slow
-def test_a_script_that_is_killed_leaves_nothing_where_all_was_relayed(cluster, caller, tmp_path):
-    """No connection ends that would say so: its silence does."""
-    process = caller(GATED.replace("DIRECT", "False"), cluster.address)
+    At once where the end of a connection says so; where all was relayed, its silence does, or Dask.
+    """
+    process = caller(GATED.replace("DIRECT", str(direct)), cluster.address)
     at_work(process, tmp_path)
     process.kill()
     process.wait()

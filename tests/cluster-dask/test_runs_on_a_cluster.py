@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections import Counter, defaultdict
 
 import dask.config
@@ -36,7 +35,7 @@ from farmhand.events import Finish, Pause, Resize, Resume, Stop
 from farmhand.testing.executors import Drive
 from farmhand.testing.frontends import RecordingFrontend
 from farmhand_dask import DaskExecutor
-from waiting import wait_until
+from waiting import wait_for, wait_until, wait_until_quiet
 
 both_ways = pytest.mark.parametrize("direct", [True, False], ids=["direct", "relayed"])
 
@@ -378,12 +377,11 @@ def test_who_takes_no_results_makes_processes_wait(cluster, tmp_path, direct):
         count = 150
         drive.send(0, {index: (index, 4 * MB, str(tmp_path)) for index in range(count)})
         drive.look(0)  # it is sent; from now on nobody looks
-        sizes = [-1, 0]
-        while sizes[-1] < count and len(set(sizes[-100:])) > 1:  # none has begun for a while
-            sizes.append(len(begun_in(tmp_path)))
-            time.sleep(0.02)
-        assert sizes[-1] < count, "600 MB have gone somewhere"
-        assert len(drive.results(sizes[-1])) >= sizes[-1], "they go on as soon as somebody takes them"
+        wait_for(tmp_path / "begun0")
+        wait_until_quiet(tmp_path, 2.0)
+        begun = len(begun_in(tmp_path))
+        assert begun < count, "600 MB have gone somewhere"
+        assert len(drive.results(begun)) >= begun, "they go on as soon as somebody takes them"
     finally:
         drive.executor.close()
 

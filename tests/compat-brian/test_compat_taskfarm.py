@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -203,9 +204,10 @@ def test_what_tasks_print_is_printed_and_kept(dataman, capsys):
 
 def script(folder, call, **environment):
     """A script in which a task waits for a file after it has said that it is half-way; it is running."""
+    path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]  # where `waiting` is
     (folder / "script.py").write_text(
         textwrap.dedent("""
-            import os, time
+            from waiting import wait_for
             from brian.tools.datamanager import *
             from brian.tools.taskfarm import *
 
@@ -216,8 +218,7 @@ def script(folder, call, **environment):
                 def __call__(self, k, report):
                     if k:
                         report(3.0, 0.5)
-                        while not os.path.exists("go on"):
-                            time.sleep(0.01)
+                        wait_for("go on")
                     return k
 
             dataman = DataManager("rates")
@@ -227,7 +228,9 @@ def script(folder, call, **environment):
     return subprocess.Popen(
         [sys.executable, "script.py"],
         cwd=folder,
-        env={**{k: v for k, v in os.environ.items() if "DISPLAY" not in k}, **environment},
+        env={k: v for k, v in os.environ.items() if "DISPLAY" not in k}
+        | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+        | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

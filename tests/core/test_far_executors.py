@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -46,6 +46,7 @@ class Cluster(ScriptedExecutor):
         self._room = room
         self._news = list(news)
         self._seen = seen
+        self._woken_up = threading.Event()
         self.started: set[int] = set()
         self.begun_with = 0
 
@@ -65,8 +66,7 @@ class Cluster(ScriptedExecutor):
             news, self._news = self._news, []
             return news
         if not self._events and not self._seen():
-            time.sleep(0.005)
-            return []
+            return self._nothing(timeout)
         return [
             replace(event, pid=100 + event.number, computer=f"node{event.number}")
             if isinstance(event, ProcessStarted)
@@ -74,15 +74,22 @@ class Cluster(ScriptedExecutor):
             for event in super().wait(timeout)
         ]
 
+    def wake(self) -> None:
+        self._woken_up.set()
+        super().wake()
+
+    def _nothing(self, timeout: float | None) -> list[ExecutorEvent]:
+        """What an executor says when nothing happens: after so long, or as soon as it is woken."""
+        self._woken_up.wait(timeout)
+        self._woken_up.clear()
+        return []
+
 
 class FullCluster(Cluster):
     """All places are taken until ``seen`` holds."""
 
     def wait(self, timeout: float | None) -> list[ExecutorEvent]:
-        if not self._seen():
-            time.sleep(0.005)
-            return []
-        return super().wait(timeout)
+        return super().wait(timeout) if self._seen() else self._nothing(timeout)
 
 
 def farm(executor: object, items: Sequence[int] = range(50), **options):
