@@ -113,9 +113,8 @@ class Agent:
         self._arrived: deque[Frames] = deque()
         self._numbers: set[int] = set()
         self._told: dict[int, int | None] = {}  # what the caller knows each process to be on
-        self._reports: dict[
-            tuple[int, bool], Reported
-        ] = {}  # the latest; and the last zero, which begins anew
+        # the latest of each process, and its latest zero, with which an item begins anew
+        self._reports: dict[tuple[int, bool], Reported] = {}
         self._pending: list[Any] = []  # what is to be told
         self._weight = 0  # its bytes, about
         self._sending = False  # a message is on its way to the caller; the next is made when it has left
